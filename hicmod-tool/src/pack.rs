@@ -1,0 +1,58 @@
+//! From linker output and manifest to a module.
+
+use std::fmt;
+
+use hic_hicmod::ImageError;
+use hic_hicmod::container::{ContainerError, NewSection, SectionKind, encode};
+use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+
+use crate::elf::{ElfError, flatten};
+
+/// Why no module was made: which input is at fault, and what would be right.
+#[derive(Debug)]
+pub enum PackError {
+    /// The manifest is not TOML, or not of the right shape. Says line and column.
+    Toml(toml::de::Error),
+    /// A field of the manifest.
+    Manifest(ManifestError),
+    /// The ELF file.
+    Elf(ElfError),
+    /// The ELF file is well-formed, the image that it describes is not.
+    Image(ImageError),
+    /// The module cannot be expressed in the format.
+    Container(ContainerError),
+}
+
+/// The `.hicmod` made of the linker's output and the text of `hicmod.toml`.
+pub fn pack(elf: &[u8], toml: &str) -> Result<Vec<u8>, PackError> {
+    let manifest = parse_manifest(toml)?;
+    let mut buffer = [0; MAX_MANIFEST_BYTES];
+    let manifest = manifest::encode(&manifest, &mut buffer).map_err(PackError::Manifest)?;
+    let image = flatten(elf).map_err(PackError::Elf)?.encode().map_err(PackError::Image)?;
+    encode(&[
+        NewSection { kind: SectionKind::Manifest, critical: true, bytes: manifest },
+        NewSection { kind: SectionKind::Image, critical: true, bytes: &image },
+    ])
+    .map_err(PackError::Container)
+}
+
+/// The checked manifest in the text of `hicmod.toml`.
+pub fn parse_manifest(text: &str) -> Result<Manifest, PackError> {
+    let manifest: Manifest = toml::from_str(text).map_err(PackError::Toml)?;
+    manifest.check().map_err(PackError::Manifest)?;
+    Ok(manifest)
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Toml(error) => write!(f, "manifest: {error}"),
+            Self::Manifest(error) => write!(f, "manifest: {error}"),
+            Self::Elf(error) => write!(f, "ELF file: {error}"),
+            Self::Image(error) => write!(f, "ELF file: {error}"),
+            Self::Container(error) => write!(f, "module: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PackError {}

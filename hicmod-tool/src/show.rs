@@ -1,0 +1,108 @@
+//! A report as text for people.
+
+use std::fmt::{Display, Write as _};
+
+use hic_hicmod::Manifest;
+use hicmod_tool::{ArchiveReport, ModuleReport, Report};
+
+/// The report as lines of text.
+pub fn report(report: &Report) -> String {
+    match report {
+        Report::Module(report) => module(report),
+        Report::Archive(report) => archive(report),
+    }
+}
+
+fn module(report: &ModuleReport) -> String {
+    let image = &report.image;
+    let mut text = String::new();
+    manifest(&mut text, &report.manifest);
+    row(
+        &mut text,
+        "image",
+        format_args!(
+            "{} ro + {} rx + {} rw pages, {} bytes data, {} bytes bss, entry {:#x}, {} relocations",
+            image.ro_pages,
+            image.rx_pages,
+            image.rw_pages,
+            image.data_bytes,
+            image.bss_bytes,
+            image.entry,
+            image.relocations
+        ),
+    );
+    for section in &report.sections {
+        let critical = if section.critical { "critical" } else { "optional" };
+        let (kind, offset, length, crc) = (&section.kind, section.offset, section.length, &section.crc);
+        row(&mut text, "section", format_args!("{kind} ({critical}) at {offset}, {length} bytes, CRC {crc}"));
+    }
+    row(&mut text, "file", format_args!("{} bytes", report.bytes));
+    text
+}
+
+fn manifest(text: &mut String, manifest: &Manifest) {
+    row(text, "module", format_args!("{} {}", manifest.name, manifest.version));
+    row(text, "summary", &manifest.summary);
+    row(
+        text,
+        "kind",
+        format_args!("{:?}, order {}, restart {:?}", manifest.kind, manifest.order, manifest.restart),
+    );
+    row(
+        text,
+        "processor",
+        format_args!(
+            "priority {}, {} us in {} us, {:?}",
+            manifest.priority, manifest.budget_us, manifest.period_us, manifest.cpu
+        ),
+    );
+    row(
+        text,
+        "memory",
+        format_args!(
+            "stack {} and heap {} pages, {} capability slots",
+            manifest.stack_pages, manifest.heap_pages, manifest.cspace_slots
+        ),
+    );
+    list(text, "state", manifest.state_regions.iter().map(|r| format!("{} ({} pages)", r.name, r.pages)));
+    list(text, "provides", manifest.provides.iter());
+    list(
+        text,
+        "needs",
+        manifest
+            .needs
+            .iter()
+            .map(|n| format!("{}{}", n.service, if n.optional { " (optional)" } else { "" })),
+    );
+    list(text, "authority", manifest.authority.iter().map(|a| format!("{a:?}")));
+    let devices = manifest.devices.iter().flat_map(|d| d.ids.iter().map(move |id| (id, d.dma_pages)));
+    list(text, "devices", devices.map(|(id, pages)| format!("{id} ({pages} DMA pages)")));
+    list(text, "ioports", manifest.ioports.iter().map(|r| format!("{:#x} ({} ports)", r.base, r.len)));
+    list(text, "irqs", manifest.irqs.iter());
+}
+
+fn archive(report: &ArchiveReport) -> String {
+    let mut text = String::new();
+    row(&mut text, "archive", format_args!("{} files, {} bytes", report.entries.len(), report.bytes));
+    for entry in &report.entries {
+        let content = match (&entry.module, &entry.problem) {
+            (Some(module), _) => module.clone(),
+            (None, Some(problem)) => format!("PROBLEM: {problem}"),
+            (None, None) => "not a module".to_owned(),
+        };
+        row(&mut text, &entry.name, format_args!("{} bytes at {}: {content}", entry.length, entry.offset));
+    }
+    text
+}
+
+fn list<T: Display>(text: &mut String, title: &str, items: impl Iterator<Item = T>) {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if !items.is_empty() {
+        row(text, title, items.join(", "));
+    }
+}
+
+fn row(text: &mut String, title: &str, value: impl Display) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{title:<10} {value}");
+}

@@ -1,0 +1,83 @@
+//! From the PVH entry point to Rust.
+//!
+//! The loader enters in 32-bit protected mode, without paging, EBX pointing to `hvm_start_info` (Xen, `x86/HVM direct boot ABI`).
+//! This code turns on long mode with page tables that map the first GiB twice, at 0 and at the kernel's base, and must do nothing
+//! else: the final tables come from [`super::paging`] and no longer map the low half.
+
+use core::arch::global_asm;
+
+global_asm!(
+    // Note: owner "Xen", type 18 (XEN_ELFNOTE_PHYS32_ENTRY). QEMU reads an 8-byte descriptor.
+    ".pushsection .note.pvh, \"a\", @note",
+    ".balign 4",
+    ".long 4, 8, 18",
+    ".asciz \"Xen\"",
+    ".quad pvh_start",
+    ".popsection",
+    ".pushsection .boot, \"awx\", @progbits",
+    ".code32",
+    ".global pvh_start",
+    "pvh_start:",
+    "cli",
+    "cld",
+    "mov esi, ebx",
+    "mov eax, offset boot_root",
+    "mov cr3, eax",
+    // PAE, OSFXSR, OSXMMEXCPT: the compiler's code uses SSE from its first instruction on (Intel SDM vol. 3A, 2.5).
+    "mov eax, cr4",
+    "or eax, 0x620",
+    "mov cr4, eax",
+    // EFER: SCE, LME, NXE (vol. 3A, 2.2.1).
+    "mov ecx, 0xc0000080",
+    "rdmsr",
+    "or eax, 0x901",
+    "wrmsr",
+    // PG, WP, NE, ET, MP, PE: this enters long mode (vol. 3A, 10.8.5).
+    "mov eax, 0x80010033",
+    "mov cr0, eax",
+    "lgdt [boot_gdt_pointer]",
+    // A far jump written out: the assembler's Intel syntax has no unambiguous form for it.
+    ".byte 0xea",
+    ".long boot_long",
+    ".word 0x08",
+    ".code64",
+    "boot_long:",
+    "xor eax, eax",
+    "mov ds, eax",
+    "mov es, eax",
+    "mov fs, eax",
+    "mov gs, eax",
+    "mov eax, 0x10",
+    "mov ss, eax",
+    "movabs rsp, offset {stack} + {stack_bytes}",
+    "mov edi, esi",
+    "xor ebp, ebp",
+    "movabs rax, offset {main}",
+    "call rax",
+    "ud2",
+    ".balign 8",
+    "boot_gdt:",
+    ".quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff",
+    "boot_gdt_pointer:",
+    ".word 23",
+    ".long boot_gdt",
+    ".balign 4096",
+    "boot_root:",
+    ".quad boot_pointers + 3",
+    ".fill 510, 8, 0",
+    ".quad boot_pointers + 3",
+    "boot_pointers:",
+    ".quad boot_directory + 3",
+    ".fill 509, 8, 0",
+    ".quad boot_directory + 3, 0",
+    "boot_directory:",
+    ".set at, 0x83",
+    ".rept 512",
+    ".quad at",
+    ".set at, at + 0x200000",
+    ".endr",
+    ".popsection",
+    stack = sym super::segments::KERNEL_STACK,
+    stack_bytes = const size_of::<super::segments::Stack>(),
+    main = sym crate::main,
+);

@@ -1,0 +1,291 @@
+//! The way from ring 3 into the kernel and back.
+//!
+//! A thread that is not running is a [`Context`]. `CURRENT` names the one that runs; an entry stores every register there before Rust
+//! sees the kernel stack, so Rust never returns to the assembly: it ends in [`resume`] or in [`idle`]. Offsets in the assembly are those
+//! of `core0::context`, which asserts them. Intel SDM vol. 2B, SYSCALL and SYSRET; vol. 3A, 6.14.
+
+use super::{CoreCell, cpu::SMAP_ON, segments};
+use core::{
+    arch::{global_asm, naked_asm},
+    mem::offset_of,
+};
+use core0::context::{Context, Frame, RESTORE_INTERRUPT, USER_CODE, USER_DATA};
+
+static CURRENT: CoreCell<*mut Context> = CoreCell::new(core::ptr::null_mut());
+static USER_STACK: CoreCell<u64> = CoreCell::new(0);
+
+/// An `fxrstor64` image of cleared registers. One instruction with it clears x87, MMX and vector registers alike; `fninit` and `pxor`
+/// would leave the old x87 values readable through MMX.
+#[repr(C, align(16))]
+struct CleanVectors([u8; 512]);
+
+static CLEAN: CleanVectors = {
+    let mut image = [0; 512];
+    // FCW 0x037f at 0, MXCSR 0x1f80 at 24: all exceptions masked (vol. 1, 10.5.1).
+    (image[0], image[1], image[24], image[25]) = (0x7f, 0x03, 0x80, 0x1f);
+    CleanVectors(image)
+};
+
+/// Bytes between two stubs.
+const STUB_BYTES: usize = 16;
+/// Offset of RSP0 in the task state (vol. 3A, 8.7).
+const TASK_RSP0: usize = 4;
+const FRAME_BYTES: usize = size_of::<Frame>();
+
+// One stub a vector: an error code where the processor pushes none, the vector, and on to the common part. 8, 10 to 14, 17, 21, 29 and
+// 30 bring an error code (vol. 3A, 6.15; AMD64 vol. 2, 8.2). `push` is written out, for one length and no ambiguity.
+global_asm!(
+    ".pushsection .text.stubs, \"ax\", @progbits",
+    ".balign 16",
+    "interrupt_stubs:",
+    ".set vector, 0",
+    ".rept 256",
+    ".balign 16",
+    ".if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)",
+    ".byte 0x6a, 0",
+    ".endif",
+    ".byte 0x68",
+    ".long vector",
+    ".if vector == 2 || vector == 8 || vector == 18",
+    "jmp {fatal}",
+    ".else",
+    "jmp {common}",
+    ".endif",
+    ".set vector, vector + 1",
+    ".endr",
+    ".popsection",
+    fatal = sym fatal,
+    common = sym interrupt,
+);
+
+unsafe extern "C" {
+    static interrupt_stubs: u8;
+}
+
+/// Address of the stub of this vector.
+pub fn stub(vector: usize) -> u64 {
+    &raw const interrupt_stubs as u64 + (vector * STUB_BYTES) as u64
+}
+
+/// Where `syscall` arrives: interrupts off, still on the user's stack, return address in RCX, flags in R11.
+#[unsafe(naked)]
+pub unsafe extern "C" fn system_call() {
+    naked_asm!(
+        "mov [rip + {user_stack}], rsp",
+        "mov rsp, [rip + {current}]",
+        "mov qword ptr [rsp + {restore}], 0",
+        "add rsp, {frame}",
+        "push {user_data}",
+        "push [rip + {user_stack}]",
+        "push r11",
+        "push {user_code}",
+        "push rcx",
+        "sub rsp, 16",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "lea rsp, [rip + {stack} + {stack_bytes}]",
+        "call {handler}",
+        "ud2",
+        user_stack = sym USER_STACK,
+        current = sym CURRENT,
+        restore = const offset_of!(Context, restore),
+        frame = const FRAME_BYTES,
+        user_data = const USER_DATA,
+        user_code = const USER_CODE,
+        stack = sym segments::KERNEL_STACK,
+        stack_bytes = const size_of::<segments::Stack>(),
+        handler = sym crate::system_call,
+    )
+}
+
+/// Common part of all stubs but the fatal ones. From ring 3 the stack pointer is inside the current context's frame.
+#[unsafe(naked)]
+unsafe extern "C" fn interrupt() {
+    naked_asm!(
+        "cld",
+        // The selector of the interrupted code: vector, error code and RIP lie below it.
+        "test byte ptr [rsp + 24], 3",
+        "jz 3f",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov rdi, rsp",
+        "fxsave64 [rdi + {fx}]",
+        "mov qword ptr [rdi + {restore}], {interrupted}",
+        // The processor leaves AC as ring 3 had it, and AC would disarm SMAP.
+        "cmp byte ptr [rip + {smap}], 0",
+        "je 2f",
+        "clac",
+        "2:",
+        "lea rsp, [rip + {stack} + {stack_bytes}]",
+        "call {handler}",
+        "ud2",
+        // Ring 0: an exception is a bug of the kernel; a device interrupt arrived in `idle`.
+        "3:",
+        "cmp qword ptr [rsp], 32",
+        "jb {fatal}",
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "mov rdi, [rsp + 72]",
+        "call {idle_handler}",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "add rsp, 16",
+        "iretq",
+        fx = const offset_of!(Context, fx),
+        restore = const offset_of!(Context, restore),
+        interrupted = const RESTORE_INTERRUPT,
+        smap = sym SMAP_ON,
+        stack = sym segments::KERNEL_STACK,
+        stack_bytes = const size_of::<segments::Stack>(),
+        handler = sym crate::interrupt,
+        fatal = sym fatal,
+        idle_handler = sym super::apic::interrupt_in_idle,
+    )
+}
+
+/// What the kernel does not survive: it builds a frame on whatever stack this is and reports.
+#[unsafe(naked)]
+unsafe extern "C" fn fatal() {
+    naked_asm!(
+        "cld",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rax",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov rdi, rsp",
+        // Below this lies the red zone of the code that was interrupted, but nobody returns to it.
+        "and rsp, -16",
+        "call {handler}",
+        "ud2",
+        handler = sym super::panic::exception_in_kernel,
+    )
+}
+
+/// Goes on with this thread.
+///
+/// # Safety
+/// The context is complete and stays where it is until the next entry; its RIP lies in the low half; the current address space maps the
+/// kernel's half; nothing on the kernel stack is needed any more.
+#[unsafe(naked)]
+pub unsafe extern "C" fn resume(context: *mut Context) -> ! {
+    naked_asm!(
+        "mov [rip + {current}], rdi",
+        "lea rax, [rdi + {frame}]",
+        "mov [rip + {task} + {rsp0}], rax",
+        "mov rsp, rdi",
+        "mov rax, [rdi + {restore}]",
+        "cmp rax, {interrupted}",
+        "jb 4f",
+        "jne 2f",
+        "fxrstor64 [rdi + {fx}]",
+        "jmp 3f",
+        "2:",
+        "fxrstor64 [rip + {clean}]",
+        "3:",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rax",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "add rsp, 16",
+        "iretq",
+        "4:",
+        "fxrstor64 [rip + {clean}]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rax",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        // Vector, error code; RIP, CS, RFLAGS, RSP follow.
+        "mov rcx, [rsp + 16]",
+        "mov r11, [rsp + 32]",
+        "mov rsp, [rsp + 40]",
+        "sysretq",
+        current = sym CURRENT,
+        frame = const FRAME_BYTES,
+        task = sym segments::TASK,
+        rsp0 = const TASK_RSP0,
+        restore = const offset_of!(Context, restore),
+        interrupted = const RESTORE_INTERRUPT,
+        fx = const offset_of!(Context, fx),
+        clean = sym CLEAN,
+    )
+}
+
+/// Waits for an interrupt, with interrupts on nowhere else in the kernel. Naked, so no red zone lies below its stack pointer, and its
+/// caller keeps nothing in the registers that a call may change.
+#[unsafe(naked)]
+pub extern "C" fn idle() {
+    naked_asm!("sti", "hlt", "cli", "ret")
+}

@@ -1,0 +1,122 @@
+//! The audit log: raw append in the call, SHA-256 chain when drained (architecture, "Audit").
+//!
+//! The ring never blocks the caller: beyond the rate cap, or while the ring is full, records are counted and a
+//! [`Event::Gap`] record says how many are missing.
+
+use crate::config::{AUDIT_RATE, AUDIT_RECORDS, AUDIT_WINDOW};
+use crate::pool::Arena;
+use hic_abi::Plain;
+use hic_abi::audit::{Event, HASHED_BYTES, Record};
+use sha2::{Digest, Sha256};
+
+/// The log.
+pub struct Audit {
+    ring: &'static mut [Record],
+    first: u64,
+    next: u64,
+    digest: [u8; 32],
+    window: u64,
+    in_window: u32,
+    gap: u64,
+    /// Records dropped since boot.
+    pub dropped: u64,
+}
+
+impl Audit {
+    /// Bytes of the ring.
+    pub const BYTES: usize = size_of::<Record>() * AUDIT_RECORDS + 16;
+
+    /// An empty log.
+    pub fn new(arena: &mut Arena) -> Self {
+        let ring = arena.fill(AUDIT_RECORDS, Record::zeroed());
+        Self { ring, first: 0, next: 0, digest: [0; 32], window: 0, in_window: 0, gap: 0, dropped: 0 }
+    }
+
+    /// Records appended since boot.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.next
+    }
+
+    /// Appends a record; its sequence number and digest are filled in here.
+    pub fn append(&mut self, record: Record) {
+        if record.nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
+            self.window = record.nanos;
+            self.in_window = 0;
+        }
+        let room = AUDIT_RECORDS as u64 - (self.next - self.first);
+        if self.in_window >= AUDIT_RATE || room < 2 {
+            self.gap += 1;
+            self.dropped += 1;
+            return;
+        }
+        self.in_window += 1;
+        if self.gap > 0 {
+            let gap = Record { event: Event::Gap as u32, a: self.gap, nanos: record.nanos, ..Record::zeroed() };
+            self.gap = 0;
+            self.push(gap);
+        }
+        self.push(record);
+    }
+
+    fn push(&mut self, mut record: Record) {
+        record.sequence = self.next;
+        self.ring[(self.next % AUDIT_RECORDS as u64) as usize] = record;
+        self.next += 1;
+    }
+
+    /// Takes the oldest record out and chains it.
+    pub fn drain(&mut self) -> Option<Record> {
+        if self.first == self.next {
+            return None;
+        }
+        let mut record = self.ring[(self.first % AUDIT_RECORDS as u64) as usize];
+        self.first += 1;
+        let mut hash = Sha256::new();
+        hash.update(self.digest);
+        hash.update(&record.as_bytes()[..HASHED_BYTES]);
+        self.digest = hash.finalize().into();
+        record.digest = self.digest;
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audit() -> Audit {
+        Audit::new(&mut Arena::new(std::vec![0u8; Audit::BYTES].leak()))
+    }
+
+    #[test]
+    fn each_digest_covers_the_one_before() {
+        let mut audit = audit();
+        for a in 0..3 {
+            audit.append(Record { a, ..Record::zeroed() });
+        }
+        let records: std::vec::Vec<_> = std::iter::from_fn(|| audit.drain()).collect();
+        let mut digest = [0u8; 32];
+        for (n, record) in records.iter().enumerate() {
+            assert_eq!(record.sequence, n as u64);
+            let mut hash = Sha256::new();
+            hash.update(digest);
+            hash.update(&record.as_bytes()[..HASHED_BYTES]);
+            digest = hash.finalize().into();
+            assert_eq!(record.digest, digest);
+        }
+    }
+
+    #[test]
+    fn what_the_rate_cap_drops_is_counted_in_a_gap_record() {
+        let mut audit = audit();
+        for _ in 0..AUDIT_RECORDS + 10 {
+            audit.append(Record { nanos: 1, ..Record::zeroed() });
+        }
+        while audit.drain().is_some() {}
+        audit.append(Record { nanos: 1, a: 5, ..Record::zeroed() });
+        let gap = audit.drain().expect("gap record");
+        assert_eq!((gap.event, gap.a), (Event::Gap as u32, audit.dropped));
+        assert_eq!(audit.drain().map(|r| r.a), Some(5));
+    }
+}

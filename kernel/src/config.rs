@@ -1,0 +1,51 @@
+//! The kernel's fixed bounds, each with its reason.
+//!
+//! All tables are carved from one arena at boot, so that no path allocates kernel memory and `memory` can account for
+//! every frame from the first instruction on.
+
+/// Sandboxes alive or frozen: a thousand services and applications, twice over during an update.
+pub const MAX_SANDBOXES: usize = 2048;
+/// Threads: 10,000 callers queued on one port (benchmark `port_switch_10000`) and the services beside them.
+pub const MAX_THREADS: usize = 12_288;
+/// Accounts: one a sandbox.
+pub const MAX_ACCOUNTS: usize = 2048;
+/// Regions: each live connection has one.
+pub const MAX_REGIONS: usize = 16_384;
+/// Region and window mappings: each connection's region is mapped by the stack and by its application.
+pub const MAX_MAPPINGS: usize = 40_960;
+/// Endpoints: a few for each service.
+pub const MAX_ENDPOINTS: usize = 4096;
+/// Ports: one a connection and one for each client of a service; growth is measured to 100,000.
+pub const MAX_PORTS: usize = 102_400;
+/// Notifications.
+pub const MAX_NOTIFICATIONS: usize = 16_384;
+/// Interrupt sources: ISA lines and MSI-X vectors.
+pub const MAX_IRQS: usize = 256;
+/// I/O port ranges.
+pub const MAX_IO_RANGES: usize = 128;
+/// PCI functions on bus 0.
+pub const MAX_DEVICES: usize = 64;
+/// Capability slots of all spaces together.
+pub const MAX_CAP_SLOTS: usize = 262_144;
+/// Frames that the frame table covers: 8 GiB.
+pub const MAX_FRAMES: usize = 2 * 1024 * 1024;
+/// Raw audit records kept until they are drained.
+pub const AUDIT_RECORDS: usize = 4096;
+/// Audit records in one window of [`AUDIT_WINDOW`]; what is beyond is counted and becomes a gap record.
+pub const AUDIT_RATE: u32 = 8192;
+/// The window of the audit rate cap, nanoseconds.
+pub const AUDIT_WINDOW: u64 = 1_000_000_000;
+/// Bytes of the kernel's log ring.
+pub const LOG_BYTES: usize = 256 * 1024;
+/// Longest line that one call may log.
+pub const LOG_LINE: usize = 240;
+/// How long a thread runs before another of the same priority has its turn, nanoseconds.
+pub const TIME_SLICE: u64 = 4_000_000;
+/// Shortest time for which the timer is armed, so that a deadline in the past cannot storm.
+pub const MIN_TIMER: u64 = 20_000;
+
+/// Bytes that the arena needs for a machine with `frames` frames; [`crate::boot`] asserts that it is enough.
+#[must_use]
+pub const fn arena_bytes(frames: usize) -> usize {
+    crate::arena_need(frames)
+}

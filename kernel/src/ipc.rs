@@ -1,0 +1,333 @@
+//! Calls through ports: queue, deliver, answer.
+//!
+//! A caller queues on the *port*; an endpoint links its non-empty ports. So a switch moves a port with all its callers in constant time,
+//! and their order is kept. A call that was received is answered by the thread that received it, or ends with
+//! [`Error::ServerDied`]; a call that was not received yet never notices who serves.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::objects::State;
+use hic_abi::message::{DATA_OFFSET, Kind, MAX_CAPS, MAX_INLINE, RECEIVE_SLOTS_OFFSET, SendCap};
+use hic_abi::{Error, FOREVER, Handle, IpcBuffer, MessageInfo, ObjectType, Plain, Rights};
+
+/// Whose fault it is that a message could not be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The sender's arguments.
+    Sender(Error),
+    /// The receiver's buffer or slots.
+    Receiver(Error),
+}
+
+impl<M: Machine> Kernel<M> {
+    /// `Call`.
+    pub(crate) fn sys_call(&mut self, handle: Handle) -> Result<u64, Error> {
+        let port = self.object(handle, ObjectType::Port, Rights::SEND)?;
+        let caller = self.sched.running();
+        self.check_outgoing(caller)?;
+        let endpoint = self.ports[port].endpoint;
+        if !self.endpoints.is_live(endpoint) {
+            return Err(Error::Gone);
+        }
+        let deadline = self.threads[caller].context.frame.r12;
+        if let Some(receiver) = self.endpoints[endpoint.index].receiver {
+            match self.deliver(caller, receiver, port) {
+                Ok(()) => {
+                    self.end_receive(endpoint.index, receiver);
+                    self.block(State::Awaiting { server: receiver }, deadline);
+                    self.hand_to(receiver);
+                    return Ok(0);
+                }
+                Err(Refusal::Sender(error)) => return Err(error),
+                Err(Refusal::Receiver(error)) => {
+                    self.end_receive(endpoint.index, receiver);
+                    self.finish(receiver, error);
+                }
+            }
+        }
+        if deadline != FOREVER && deadline <= self.machine.now() {
+            return Err(Error::Timeout);
+        }
+        self.block(State::Queued { port }, deadline);
+        self.queue_caller(port, caller);
+        Ok(0)
+    }
+
+    /// Checks what can be known before the receiver is: lengths and the buffer.
+    fn check_outgoing(&mut self, thread: u32) -> Result<(), Error> {
+        let frame = &self.threads[thread].context.frame;
+        let (info, buffer) = (MessageInfo(frame.rsi), frame.r13);
+        if info.inline_len() > MAX_INLINE || info.caps() > MAX_CAPS {
+            return Err(Error::InvalidArgument);
+        }
+        if !buffer.is_multiple_of(8) {
+            return Err(Error::BadAddress);
+        }
+        if buffer == 0 {
+            return if info.inline_len() + info.caps() == 0 { Ok(()) } else { Err(Error::BadAddress) };
+        }
+        let sandbox = self.threads[thread].sandbox;
+        self.user_range(sandbox, buffer, size_of::<IpcBuffer>() as u64, true).map(|_| ())
+    }
+
+    /// Puts a caller (or a fault) at the end of a port's queue.
+    pub(crate) fn queue_caller(&mut self, port: u32, thread: u32) {
+        let first = self.ports[port].callers.is_empty();
+        self.ports[port].callers.push_back(&mut self.threads, thread);
+        let endpoint = self.ports[port].endpoint;
+        if first && self.endpoints.is_live(endpoint) {
+            self.endpoints[endpoint.index].pending.push_back(&mut self.ports, port);
+        }
+    }
+
+    /// Takes a caller off a port's queue.
+    pub(crate) fn unqueue_caller(&mut self, port: u32, thread: u32) {
+        self.ports[port].callers.remove(&mut self.threads, thread);
+        let endpoint = self.ports[port].endpoint;
+        if self.ports[port].callers.is_empty() && self.endpoints.is_live(endpoint) {
+            self.endpoints[endpoint.index].pending.remove(&mut self.ports, port);
+        }
+    }
+
+    /// `Receive`, and the second half of `ReplyReceive`.
+    pub(crate) fn sys_receive(&mut self, handle: Handle) -> Result<u64, Error> {
+        let endpoint = self.object(handle, ObjectType::Endpoint, Rights::RECEIVE)?;
+        let thread = self.sched.running();
+        if self.endpoints[endpoint].receiver.is_some() {
+            return Err(Error::Busy);
+        }
+        self.abandon_caller(thread);
+        if self.take_bound_bits(thread) || self.take_queued(endpoint, thread)? {
+            return Ok(0);
+        }
+        let deadline = self.threads[thread].context.frame.r12;
+        if deadline != FOREVER && deadline <= self.machine.now() {
+            return Err(if deadline == 0 { Error::WouldBlock } else { Error::Timeout });
+        }
+        self.endpoints[endpoint].receiver = Some(thread);
+        self.block(State::Receiving { endpoint }, deadline);
+        Ok(0)
+    }
+
+    /// Delivers the first queued message of an endpoint to `receiver`; whether there was one.
+    fn take_queued(&mut self, endpoint: u32, receiver: u32) -> Result<bool, Error> {
+        while let Some(port) = self.endpoints[endpoint].pending.first() {
+            let Some(caller) = self.ports[port].callers.first() else { break };
+            let delivered = match self.threads[caller].state {
+                State::Faulted { .. } => {
+                    self.deliver_fault(caller, receiver, port);
+                    Ok(())
+                }
+                _ => self.deliver(caller, receiver, port),
+            };
+            match delivered {
+                Ok(()) => {
+                    self.unqueue_caller(port, caller);
+                    self.threads[caller].state = match self.threads[caller].state {
+                        State::Faulted { .. } => State::Stopped,
+                        _ => State::Awaiting { server: receiver },
+                    };
+                    self.rotate(endpoint, port);
+                    return Ok(true);
+                }
+                Err(Refusal::Receiver(error)) => return Err(error),
+                Err(Refusal::Sender(error)) => {
+                    self.unqueue_caller(port, caller);
+                    self.timers.remove(caller);
+                    self.finish(caller, error);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A port that was served goes behind the others, so that a busy one cannot starve them.
+    fn rotate(&mut self, endpoint: u32, port: u32) {
+        if !self.ports[port].callers.is_empty() {
+            self.endpoints[endpoint].pending.remove(&mut self.ports, port);
+            self.endpoints[endpoint].pending.push_back(&mut self.ports, port);
+        }
+    }
+
+    /// A port came to this endpoint with callers: a waiting receiver gets the first one.
+    pub(crate) fn serve_pending(&mut self, endpoint: u32) {
+        let Some(receiver) = self.endpoints[endpoint].receiver else { return };
+        match self.take_queued(endpoint, receiver) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.end_receive(endpoint, receiver);
+                self.make_ready(receiver);
+            }
+            Err(error) => {
+                self.end_receive(endpoint, receiver);
+                self.finish(receiver, error);
+            }
+        }
+    }
+
+    fn end_receive(&mut self, endpoint: u32, receiver: u32) {
+        self.endpoints[endpoint].receiver = None;
+        self.timers.remove(receiver);
+    }
+
+    /// Hands a call to a receiver. On success the caller is the one that the receiver owes an answer.
+    fn deliver(&mut self, caller: u32, receiver: u32, port: u32) -> Result<(), Refusal> {
+        let info = self.transfer(caller, receiver)?;
+        let badge = self.ports[port].badge;
+        let serial = self.sandboxes[self.threads[caller].sandbox].serial;
+        self.threads[receiver].serving = self.threads.id(caller);
+        let frame = &mut self.threads[receiver].context.frame;
+        (frame.rax, frame.rdi, frame.rsi, frame.r12) = (0, badge, info.with_kind(Kind::Call).0, serial);
+        Ok(())
+    }
+
+    /// Hands the fault of a sandbox to a receiver.
+    pub(crate) fn deliver_fault(&mut self, thread: u32, receiver: u32, port: u32) {
+        let sandbox = &self.sandboxes[self.threads[thread].sandbox];
+        let (words, serial, badge) = (sandbox.fault, sandbox.serial, self.ports[port].badge);
+        let frame = &mut self.threads[receiver].context.frame;
+        (frame.rax, frame.rdi, frame.r12) = (0, badge, serial);
+        frame.rsi = MessageInfo::new(serial as u32).with_kind(Kind::Fault).0;
+        [frame.rdx, frame.r10, frame.r8, frame.r9] = words;
+    }
+
+    /// Copies words, inline bytes and capabilities from one thread to another; all or nothing.
+    fn transfer(&mut self, from: u32, to: u32) -> Result<MessageInfo, Refusal> {
+        let source = self.threads[from].context.frame;
+        let info = MessageInfo(source.rsi);
+        if info.inline_len() + info.caps() > 0 {
+            self.transfer_buffer(from, to, info)?;
+        }
+        let frame = &mut self.threads[to].context.frame;
+        (frame.rdx, frame.r10, frame.r8, frame.r9) = (source.rdx, source.r10, source.r8, source.r9);
+        Ok(info)
+    }
+
+    fn transfer_buffer(&mut self, from: u32, to: u32, info: MessageInfo) -> Result<(), Refusal> {
+        let bytes = size_of::<IpcBuffer>() as u64;
+        let (source, target) = (self.threads[from].context.frame.r13, self.threads[to].context.frame.r13);
+        let (sender, receiver) = (self.threads[from].sandbox, self.threads[to].sandbox);
+        let source = self.user_range(sender, source, bytes, true).map_err(Refusal::Sender)?;
+        let target = self.user_range(receiver, target, bytes, true).map_err(Refusal::Receiver)?;
+        self.transfer_caps(sender, source, receiver, target, info.caps())?;
+        let length = info.inline_len();
+        if length > 0 {
+            self.machine.copy(source + DATA_OFFSET as u64, target + DATA_OFFSET as u64, length as u64);
+        }
+        Ok(())
+    }
+
+    fn transfer_caps(&mut self, sender: u32, source: u64, receiver: u32, target: u64, count: usize) -> Result<(), Refusal> {
+        let mut sends = [SendCap { slot: 0, mode: 0, rights: 0, reserved: 0 }; MAX_CAPS];
+        let mut places = [(0u32, 0u32); MAX_CAPS];
+        for n in 0..count.min(MAX_CAPS) {
+            self.machine.read(source + (n * size_of::<SendCap>()) as u64, sends[n].as_bytes_mut());
+            let from = self.sendable(sender, sends[n]).map_err(Refusal::Sender)?;
+            let mut slot = [0; 4];
+            self.machine.read(target + (RECEIVE_SLOTS_OFFSET + n * 4) as u64, &mut slot);
+            let to = self
+                .empty_slot(receiver, Handle::from_le_bytes(slot))
+                .map_err(|_| Refusal::Sender(Error::NoReceiveSlot))?;
+            if places[..n].iter().any(|&(f, t)| t == to || f == from) {
+                return Err(Refusal::Sender(Error::InvalidArgument));
+            }
+            places[n] = (from, to);
+        }
+        for n in 0..count.min(MAX_CAPS) {
+            let (from, to) = places[n];
+            if sends[n].mode == SendCap::MOVE {
+                self.relocate_cap(from, to, receiver);
+            } else {
+                self.copy_cap(from, to, receiver, Rights::from_bits_truncate(sends[n].rights));
+            }
+        }
+        Ok(())
+    }
+
+    fn sendable(&self, sender: u32, send: SendCap) -> Result<u32, Error> {
+        let cap = self.cap(sender, send.slot)?;
+        if send.mode == SendCap::COPY && !cap.rights.contains(Rights::COPY) {
+            return Err(Error::MissingRights);
+        }
+        if send.mode > SendCap::MOVE {
+            return Err(Error::InvalidArgument);
+        }
+        self.slot(sender, send.slot)
+    }
+
+    /// `Reply`, and the first half of `ReplyReceive`.
+    pub(crate) fn sys_reply(&mut self) -> Result<u64, Error> {
+        let thread = self.sched.running();
+        self.check_outgoing(thread)?;
+        let Some(caller) = self.threads[thread].serving else { return Err(Error::CallerGone) };
+        let owed = self.threads.is_live(caller)
+            && self.threads[caller.index].state == State::Awaiting { server: thread };
+        if !owed {
+            self.threads[thread].serving = None;
+            return Err(Error::CallerGone);
+        }
+        match self.transfer(thread, caller.index) {
+            Ok(info) => {
+                self.threads[thread].serving = None;
+                self.timers.remove(caller.index);
+                let frame = &mut self.threads[caller.index].context.frame;
+                (frame.rax, frame.rsi) = (0, info.with_kind(Kind::Call).0);
+                self.make_ready(caller.index);
+                Ok(0)
+            }
+            Err(Refusal::Sender(Error::NoReceiveSlot) | Refusal::Receiver(_)) => {
+                self.threads[thread].serving = None;
+                self.timers.remove(caller.index);
+                self.finish(caller.index, Error::NoReceiveSlot);
+                Err(Error::NoReceiveSlot)
+            }
+            Err(Refusal::Sender(error)) => Err(error),
+        }
+    }
+
+    /// `ReplyReceive`: a caller that is gone does not keep the server from the next one.
+    pub(crate) fn sys_reply_receive(&mut self, handle: Handle) -> Result<u64, Error> {
+        match self.sys_reply() {
+            Ok(_) | Err(Error::CallerGone) => self.sys_receive(handle),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whoever waits for an answer of this thread will not get one.
+    pub(crate) fn abandon_caller(&mut self, thread: u32) {
+        let Some(caller) = self.threads[thread].serving.take() else { return };
+        if self.threads.is_live(caller) && self.threads[caller.index].state == (State::Awaiting { server: thread }) {
+            self.timers.remove(caller.index);
+            self.finish(caller.index, Error::ServerDied);
+        }
+    }
+
+    /// A blocked thread that is on no queue any more goes on with an error.
+    pub(crate) fn finish(&mut self, thread: u32, error: Error) {
+        self.threads[thread].context.frame.rax = error.code();
+        self.make_ready(thread);
+    }
+
+    /// Takes a blocked thread out of whatever it waits in.
+    pub(crate) fn unblock(&mut self, thread: u32) {
+        self.timers.remove(thread);
+        match self.threads[thread].state {
+            State::Ready => self.unready(thread),
+            State::Queued { port } | State::Faulted { port } => self.unqueue_caller(port, thread),
+            State::Awaiting { server } => {
+                if self.threads[server].serving.map(|id| id.index) == Some(thread) {
+                    self.threads[server].serving = None;
+                }
+            }
+            State::Receiving { endpoint } => self.endpoints[endpoint].receiver = None,
+            State::Waiting { notification } => self.notifications[notification].waiter = None,
+            State::Stopped => {}
+        }
+    }
+
+    /// A deadline passed.
+    pub(crate) fn timed_out(&mut self, thread: u32) {
+        self.unblock(thread);
+        self.finish(thread, Error::Timeout);
+    }
+}

@@ -1,0 +1,312 @@
+//! The kernel's state as one value, and how capabilities lead to objects.
+
+use crate::audit::Audit;
+use crate::caps::{Cap, CapTable};
+use crate::config as bound;
+use crate::frames::Frames;
+use crate::list::List;
+use crate::log::Log;
+use crate::machine::Machine;
+use crate::objects::{
+    Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, Port, RUNNABLE,
+    Region, Sandbox, Thread,
+};
+use crate::pool::{Arena, Id, Pool};
+use crate::sched::Scheduler;
+use crate::timers::Timers;
+use hic_abi::audit::{Event, Record};
+use hic_abi::{Error, Handle, ObjectType, Plain, Rights, SELF};
+
+/// Bytes of tables for a machine whose usable memory spans this many frames.
+#[must_use]
+pub const fn arena_need(frames: usize) -> usize {
+    Pool::<Account>::bytes(bound::MAX_ACCOUNTS)
+        + Pool::<Sandbox>::bytes(bound::MAX_SANDBOXES)
+        + Pool::<Thread>::bytes(bound::MAX_THREADS)
+        + Pool::<Region>::bytes(bound::MAX_REGIONS)
+        + Pool::<Mapping>::bytes(bound::MAX_MAPPINGS)
+        + Pool::<Endpoint>::bytes(bound::MAX_ENDPOINTS)
+        + Pool::<Port>::bytes(bound::MAX_PORTS)
+        + Pool::<Notification>::bytes(bound::MAX_NOTIFICATIONS)
+        + Pool::<Irq>::bytes(bound::MAX_IRQS)
+        + Pool::<IoRange>::bytes(bound::MAX_IO_RANGES)
+        + Pool::<Device>::bytes(bound::MAX_DEVICES)
+        + CapTable::bytes(bound::MAX_CAP_SLOTS)
+        + Timers::bytes(bound::MAX_THREADS)
+        + Frames::bytes(frames)
+        + Audit::BYTES
+        + Log::BYTES
+        + 4096
+}
+
+/// Counters for the console; they never steer anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// System calls served.
+    pub system_calls: u64,
+    /// Interrupts taken.
+    pub interrupts: u64,
+    /// Changes of the running thread.
+    pub switches: u64,
+    /// Time spent idle.
+    pub idle: u64,
+}
+
+/// Core-0.
+pub struct Kernel<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) accounts: Pool<Account>,
+    pub(crate) sandboxes: Pool<Sandbox>,
+    pub(crate) threads: Pool<Thread>,
+    pub(crate) regions: Pool<Region>,
+    pub(crate) mappings: Pool<Mapping>,
+    pub(crate) endpoints: Pool<Endpoint>,
+    pub(crate) ports: Pool<Port>,
+    pub(crate) notifications: Pool<Notification>,
+    pub(crate) irqs: Pool<Irq>,
+    pub(crate) io_ranges: Pool<IoRange>,
+    pub(crate) devices: Pool<Device>,
+    pub(crate) caps: CapTable,
+    pub(crate) frames: Frames,
+    pub(crate) timers: Timers,
+    pub(crate) sched: Scheduler,
+    pub(crate) audit: Audit,
+    pub(crate) log: Log,
+    /// Interrupt object of each processor vector.
+    pub(crate) vectors: [Option<u32>; 256],
+    /// Frozen sandboxes that lost their last capability and wait to be taken apart.
+    pub(crate) condemned: List<RUNNABLE>,
+    pub(crate) total_frames: u64,
+    pub(crate) kernel_frames: u64,
+    pub(crate) next_serial: u64,
+    pub(crate) counters: Counters,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// An empty kernel over this machine and this usable memory.
+    pub fn new(machine: M, arena: &'static mut [u8], usable: &[core::ops::Range<u64>]) -> Self {
+        let arena = &mut Arena::new(arena);
+        Self {
+            machine,
+            accounts: Pool::new(arena, bound::MAX_ACCOUNTS),
+            sandboxes: Pool::new(arena, bound::MAX_SANDBOXES),
+            threads: Pool::new(arena, bound::MAX_THREADS),
+            regions: Pool::new(arena, bound::MAX_REGIONS),
+            mappings: Pool::new(arena, bound::MAX_MAPPINGS),
+            endpoints: Pool::new(arena, bound::MAX_ENDPOINTS),
+            ports: Pool::new(arena, bound::MAX_PORTS),
+            notifications: Pool::new(arena, bound::MAX_NOTIFICATIONS),
+            irqs: Pool::new(arena, bound::MAX_IRQS),
+            io_ranges: Pool::new(arena, bound::MAX_IO_RANGES),
+            devices: Pool::new(arena, bound::MAX_DEVICES),
+            caps: CapTable::new(arena, bound::MAX_CAP_SLOTS),
+            timers: Timers::new(arena, bound::MAX_THREADS),
+            frames: Frames::new(arena, usable),
+            audit: Audit::new(arena),
+            log: Log::new(arena),
+            sched: Scheduler::new(),
+            vectors: [None; 256],
+            condemned: List::new(),
+            total_frames: 0,
+            kernel_frames: 0,
+            next_serial: 1,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Index of the sandbox whose thread made this call.
+    pub(crate) fn caller(&self) -> u32 {
+        self.threads[self.sched.running()].sandbox
+    }
+
+    /// Index of a sandbox named by a `space` argument.
+    pub(crate) fn space(&self, handle: Handle) -> Result<u32, Error> {
+        if handle == SELF {
+            return Ok(self.caller());
+        }
+        self.object(handle, ObjectType::Sandbox, Rights::MANAGE)
+    }
+
+    /// Place in the slot table of a slot of a space.
+    pub(crate) fn slot(&self, sandbox: u32, slot: Handle) -> Result<u32, Error> {
+        let space = &self.sandboxes[sandbox];
+        if slot == 0 || slot >= space.slots {
+            return Err(Error::InvalidHandle);
+        }
+        Ok(space.space + slot)
+    }
+
+    /// Place of an empty slot of a space.
+    pub(crate) fn empty_slot(&self, sandbox: u32, slot: Handle) -> Result<u32, Error> {
+        let place = self.slot(sandbox, slot).map_err(|_| Error::SlotUnusable)?;
+        if self.caps.get(place).is_some() {
+            return Err(Error::SlotUnusable);
+        }
+        Ok(place)
+    }
+
+    /// The capability in a slot of the caller, if its object still lives.
+    pub(crate) fn cap(&self, sandbox: u32, handle: Handle) -> Result<Cap, Error> {
+        let place = self.slot(sandbox, handle)?;
+        let cap = self.caps.get(place).ok_or(Error::InvalidHandle)?;
+        if !self.is_live(cap.object) {
+            return Err(Error::InvalidHandle);
+        }
+        Ok(*cap)
+    }
+
+    /// The object behind one of the caller's handles, when it is of this type and the capability has these rights.
+    pub(crate) fn object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
+        let cap = self.cap(self.caller(), handle)?;
+        if cap.object.kind != kind {
+            return Err(Error::WrongType);
+        }
+        if !cap.rights.contains(rights) {
+            return Err(Error::MissingRights);
+        }
+        Ok(cap.object.id.index)
+    }
+
+    /// Whether an object still lives.
+    pub(crate) fn is_live(&self, object: ObjectRef) -> bool {
+        let id = object.id;
+        match object.kind {
+            ObjectType::Account => self.accounts.is_live(id),
+            ObjectType::Sandbox => self.sandboxes.is_live(id),
+            ObjectType::Thread => self.threads.is_live(id),
+            ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => self.regions.is_live(id),
+            ObjectType::Endpoint => self.endpoints.is_live(id),
+            ObjectType::Port => self.ports.is_live(id),
+            ObjectType::Notification => self.notifications.is_live(id),
+            ObjectType::Irq => self.irqs.is_live(id),
+            ObjectType::IoPorts => self.io_ranges.is_live(id),
+            ObjectType::Device => self.devices.is_live(id),
+            ObjectType::Audit | ObjectType::Log | ObjectType::Entropy | ObjectType::Power => true,
+        }
+    }
+
+    /// The header of an object; fixed objects have none.
+    pub(crate) fn header_mut(&mut self, object: ObjectRef) -> Option<&mut Header> {
+        let index = object.id.index;
+        Some(match object.kind {
+            ObjectType::Account => &mut self.accounts.at_mut(index)?.header,
+            ObjectType::Sandbox => &mut self.sandboxes.at_mut(index)?.header,
+            ObjectType::Thread => &mut self.threads.at_mut(index)?.header,
+            ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => {
+                &mut self.regions.at_mut(index)?.header
+            }
+            ObjectType::Endpoint => &mut self.endpoints.at_mut(index)?.header,
+            ObjectType::Port => &mut self.ports.at_mut(index)?.header,
+            ObjectType::Notification => &mut self.notifications.at_mut(index)?.header,
+            ObjectType::Irq => &mut self.irqs.at_mut(index)?.header,
+            ObjectType::IoPorts => &mut self.io_ranges.at_mut(index)?.header,
+            ObjectType::Device => &mut self.devices.at_mut(index)?.header,
+            ObjectType::Audit | ObjectType::Log | ObjectType::Entropy | ObjectType::Power => return None,
+        })
+    }
+
+    /// Fills an empty slot and counts the capability; `parent` is the slot that it derives from.
+    pub(crate) fn grant(
+        &mut self,
+        owner: u32,
+        place: u32,
+        object: ObjectRef,
+        rights: Rights,
+        parent: Option<u32>,
+    ) {
+        self.caps.fill(place, Cap { object, rights, owner }, parent);
+        self.sandboxes[owner].filled += 1;
+        if let Some(header) = self.header_mut(object) {
+            header.capabilities += 1;
+        }
+        if object.kind == ObjectType::Port && rights.contains(Rights::SEND) {
+            self.ports[object.id.index].senders += 1;
+        }
+    }
+
+    /// Empties a slot; the object dies with its last capability.
+    pub(crate) fn discard(&mut self, place: u32) {
+        let Some(cap) = self.caps.empty(place) else { return };
+        self.sandboxes[cap.owner].filled -= 1;
+        if !self.is_live(cap.object) {
+            return;
+        }
+        if cap.object.kind == ObjectType::Port && cap.rights.contains(Rights::SEND) {
+            self.drop_sender(cap.object.id.index);
+        }
+        if crate::memory::is_memory(cap.object.kind) {
+            self.unmap_unheld(cap.owner, cap.object.id.index);
+        }
+        let left = self.header_mut(cap.object).map(|header| {
+            header.capabilities -= 1;
+            header.capabilities
+        });
+        if left == Some(0) {
+            self.destroy(cap.object);
+        }
+    }
+
+    /// The last capability with SEND is gone: whoever watches the port hears of it (ledger: no-senders).
+    fn drop_sender(&mut self, port: u32) {
+        let port = &mut self.ports[port];
+        port.senders -= 1;
+        if port.senders == 0
+            && let Some((watcher, bits)) = port.watch
+        {
+            self.signal_id(watcher, bits);
+        }
+    }
+
+    /// Appends an audit record caused by the current sandbox.
+    pub(crate) fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: [u8; 32]) {
+        let actor = self.sched.current().map_or(0, |t| self.sandboxes[self.threads[t].sandbox].serial);
+        let nanos = self.machine.now();
+        self.audit.append(Record { nanos, actor, subject, event: event as u32, a, b, text, ..Record::zeroed() });
+    }
+
+    /// A line for the log, with the time and the name of who says it.
+    pub(crate) fn log_line(&mut self, who: &str, text: &[u8]) {
+        let now = self.machine.now();
+        let mut line = Line { bytes: [0; bound::LOG_LINE + 80], length: 0 };
+        let _ = core::fmt::Write::write_fmt(
+            &mut line,
+            format_args!("[{:5}.{:06}] {who}: ", now / 1_000_000_000, now / 1000 % 1_000_000),
+        );
+        line.push(text);
+        line.push(b"\n");
+        self.log.append(&line.bytes[..line.length]);
+        match self.log.watch {
+            Some((watcher, bits)) if self.notifications.is_live(watcher) => self.signal_id(watcher, bits),
+            _ => self.machine.print(&line.bytes[..line.length]),
+        }
+    }
+
+    /// Sets bits of a notification that may be gone by now.
+    pub(crate) fn signal_id(&mut self, id: Id, bits: u64) {
+        if self.notifications.is_live(id) {
+            self.signal(id.index, bits);
+        }
+    }
+}
+
+/// A line being put together; what does not fit is cut off.
+struct Line {
+    bytes: [u8; bound::LOG_LINE + 80],
+    length: usize,
+}
+
+impl Line {
+    fn push(&mut self, text: &[u8]) {
+        let room = self.bytes.len() - self.length;
+        let text = &text[..text.len().min(room)];
+        self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
+        self.length += text.len();
+    }
+}
+
+impl core::fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Core-0: the capability microkernel of HIC.
+//!
+//! Principles:
+//! - *Core-0 knows mechanisms only*: accounts, sandboxes, regions, capabilities, endpoints, ports, threads, interrupts, the audit
+//!   log. What a module, a version, a connection or an update is, it does not know.
+//! - *One processor, one kernel stack, run to completion, interrupts off inside.* Every entry ends by choosing a context to resume.
+//! - *No allocation after boot.* Objects live in fixed pools; memory is charged to accounts.
+//! - *All input is hostile.* Handles, addresses and lengths are checked where they enter ([`syscall`]); an error leaves no trace.
+//!
+//! ```text
+//!   arch (binary): entry ─▶ Kernel::syscall / interrupt / timer / exception
+//!                              │ decode, look up capabilities                 [syscall], [caps]
+//!                              ├─▶ messages: ports, endpoints, notifications  [ipc], [notify]
+//!                              ├─▶ switch transactions                        [switch]
+//!                              ├─▶ memory: accounts, regions, mappings        [memory], [paging], [frames]
+//!                              ├─▶ lives: create, freeze, reset, destroy      [create], [life]
+//!                              └─▶ devices, audit, log, inspection            [device], [audit], [log], [inspect]
+//!          exit ◀─ Kernel::choose_next: who runs now                                 [sched], [timers]
+//! ```
+//!
+//! The library compiles for the host, where the tests drive it on simulated memory; the binary adds `arch`, the only part
+//! that touches the processor.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod audit;
+pub mod boot;
+pub mod caps;
+pub mod config;
+pub mod context;
+pub mod create;
+pub mod device;
+pub mod frames;
+pub mod inspect;
+pub mod ipc;
+pub mod kernel;
+pub mod life;
+pub mod list;
+pub mod log;
+pub mod machine;
+pub mod memory;
+pub mod notify;
+pub mod objects;
+pub mod paging;
+pub mod pool;
+pub mod sched;
+pub mod switch;
+pub mod syscall;
+#[cfg(test)]
+mod tests;
+pub mod timers;
+pub mod user;
+
+pub use kernel::{Kernel, arena_need};
+pub use sched::Next;

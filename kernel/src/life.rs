@@ -1,0 +1,259 @@
+//! How things end: freezing, resetting and destroying.
+//!
+//! Death is not destruction. A sandbox that faults is frozen with everything it holds, until whoever manages it resets or destroys it.
+//! Destruction gives back exactly what was charged.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::objects::{Backing, ObjectRef, Queue, State};
+use crate::pool::Id;
+use hic_abi::audit::Event;
+use hic_abi::message::Fault;
+use hic_abi::{Error, Handle, ObjectType, Rights};
+
+impl<M: Machine> Kernel<M> {
+    /// Stops all threads of a sandbox, keeps all else, and tells its fault port why.
+    pub(crate) fn freeze(&mut self, sandbox: u32, fault: [u64; 4]) {
+        if self.sandboxes[sandbox].frozen {
+            return;
+        }
+        self.sandboxes[sandbox].frozen = true;
+        self.sandboxes[sandbox].fault = fault;
+        let serial = self.sandboxes[sandbox].serial;
+        let mut at = self.sandboxes[sandbox].threads.first();
+        while let Some(thread) = at {
+            at = self.sandboxes[sandbox].threads.after(&self.threads, thread);
+            self.stop_thread(thread);
+        }
+        debug_assert!(self.sandboxes[sandbox].queue == Queue::Idle);
+        self.record(Event::SandboxFrozen, serial, fault[0], fault[1], self.sandboxes[sandbox].name);
+        self.report_fault(sandbox);
+    }
+
+    fn stop_thread(&mut self, thread: u32) {
+        self.unblock(thread);
+        self.threads[thread].state = State::Stopped;
+        self.abandon_caller(thread);
+    }
+
+    /// Queues the fault on the fault port, carried by the sandbox's first thread.
+    fn report_fault(&mut self, sandbox: u32) {
+        let Some(port) = self.sandboxes[sandbox].fault_port else { return };
+        let Some(thread) = self.sandboxes[sandbox].threads.first() else { return };
+        if !self.ports.is_live(port) {
+            return;
+        }
+        self.threads[thread].state = State::Faulted { port: port.index };
+        self.queue_caller(port.index, thread);
+        let endpoint = self.ports[port.index].endpoint;
+        if self.endpoints.is_live(endpoint) {
+            self.serve_pending(endpoint.index);
+        }
+    }
+
+    /// `SandboxReset`: threads and mappings go; capabilities, account and name stay.
+    pub(crate) fn sys_reset(&mut self, handle: Handle) -> Result<u64, Error> {
+        let sandbox = self.object(handle, ObjectType::Sandbox, Rights::MANAGE)?;
+        if !self.sandboxes[sandbox].frozen {
+            return Err(Error::WrongState);
+        }
+        self.strip(sandbox);
+        self.sandboxes[sandbox].frozen = false;
+        let (serial, name) = (self.sandboxes[sandbox].serial, self.sandboxes[sandbox].name);
+        self.record(Event::SandboxReset, serial, 0, 0, name);
+        Ok(0)
+    }
+
+    /// Takes away the threads and mappings of a frozen sandbox.
+    fn strip(&mut self, sandbox: u32) {
+        while let Some(thread) = self.sandboxes[sandbox].threads.first() {
+            self.destroy_thread(thread);
+        }
+        while let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
+            self.unmap(mapping);
+        }
+    }
+
+    fn destroy_thread(&mut self, index: u32) {
+        self.stop_thread(index);
+        let sandbox = self.threads[index].sandbox;
+        if let Some(bound) = self.threads[index].bound
+            && self.notifications.is_live(bound)
+        {
+            self.notifications[bound.index].bound = None;
+        }
+        self.sandboxes[sandbox].threads.remove(&mut self.threads, index);
+        if let Some(thread) = self.threads.remove(index) {
+            self.uncharge_object(thread.header);
+        }
+    }
+
+    /// Destroys an object that lost its last capability, or whose holder says so.
+    pub(crate) fn destroy(&mut self, object: ObjectRef) {
+        let index = object.id.index;
+        match object.kind {
+            ObjectType::Sandbox => self.condemn(index),
+            ObjectType::Thread => {
+                if !self.sandboxes[self.threads[index].sandbox].frozen {
+                    return; // A running thread belongs to its sandbox and needs no capability to live.
+                }
+                self.destroy_thread(index);
+            }
+            ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => self.destroy_region(index),
+            ObjectType::Endpoint => self.destroy_endpoint(index),
+            ObjectType::Port => self.destroy_port(index),
+            ObjectType::Notification => self.destroy_notification(index),
+            ObjectType::Irq => self.destroy_irq(index),
+            ObjectType::IoPorts => {
+                if let Some(range) = self.io_ranges.remove(index) {
+                    self.uncharge_object(range.header);
+                }
+            }
+            ObjectType::Account => {
+                let _ = self.destroy_account(index);
+            }
+            ObjectType::Device
+            | ObjectType::Audit
+            | ObjectType::Log
+            | ObjectType::Entropy
+            | ObjectType::Power => {}
+        }
+    }
+
+    fn destroy_region(&mut self, index: u32) {
+        while let Some(mapping) = self.regions[index].mappings.first() {
+            self.unmap(mapping);
+        }
+        let Some(region) = self.regions.remove(index) else { return };
+        if region.backing == Backing::Frames {
+            self.return_frames(region.header.account, region.base, region.pages);
+        }
+        self.uncharge_object(region.header);
+    }
+
+    fn destroy_endpoint(&mut self, index: u32) {
+        if let Some(receiver) = self.endpoints[index].receiver.take() {
+            self.timers.remove(receiver);
+            self.finish(receiver, Error::Gone);
+        }
+        while let Some(port) = self.endpoints[index].pending.first() {
+            self.fail_callers(port, Error::Gone);
+        }
+        if let Some(endpoint) = self.endpoints.remove(index) {
+            self.uncharge_object(endpoint.header);
+        }
+    }
+
+    fn fail_callers(&mut self, port: u32, error: Error) {
+        while let Some(caller) = self.ports[port].callers.first() {
+            self.unqueue_caller(port, caller);
+            if let State::Faulted { .. } = self.threads[caller].state {
+                self.threads[caller].state = State::Stopped;
+            } else {
+                self.timers.remove(caller);
+                self.finish(caller, error);
+            }
+        }
+    }
+
+    fn destroy_port(&mut self, index: u32) {
+        self.fail_callers(index, Error::Gone);
+        if let Some(port) = self.ports.remove(index) {
+            self.uncharge_object(port.header);
+        }
+    }
+
+    fn destroy_notification(&mut self, index: u32) {
+        if let Some(waiter) = self.notifications[index].waiter.take() {
+            self.timers.remove(waiter);
+            self.finish(waiter, Error::Gone);
+        }
+        if let Some(notification) = self.notifications.remove(index) {
+            self.uncharge_object(notification.header);
+        }
+    }
+
+    /// An account ends only when nothing is charged to it any more; its limits go back to its parent.
+    pub(crate) fn destroy_account(&mut self, index: u32) -> Result<(), Error> {
+        let account = &self.accounts[index];
+        if account.frames_used != 0 || account.objects_used != 0 {
+            return Err(Error::WrongState);
+        }
+        let (frames, name) = (account.frames_limit, account.name);
+        if let Some(account) = self.accounts.remove(index) {
+            if let Some(parent) = self.accounts.at_mut(account.header.account) {
+                parent.frames_limit += account.frames_limit;
+                parent.objects_limit += account.objects_limit;
+            }
+            self.uncharge_object(account.header);
+        }
+        self.record(Event::AccountDestroyed, 0, frames, 0, name);
+        Ok(())
+    }
+
+    /// Destroys a sandbox. One sandbox may hold the last capability of another, and so on: they queue here instead of nesting.
+    fn condemn(&mut self, index: u32) {
+        self.freeze(index, [Fault::Frozen as u64, 0, 0, 0]);
+        let busy = !self.condemned.is_empty();
+        self.condemned.push_back(&mut self.sandboxes, index);
+        if busy {
+            return;
+        }
+        while let Some(next) = self.condemned.first() {
+            self.dismantle(next);
+        }
+    }
+
+    fn dismantle(&mut self, index: u32) {
+        self.strip(index);
+        let (first, slots) = (self.sandboxes[index].space, self.sandboxes[index].slots);
+        for place in first..first + slots {
+            self.discard(place);
+        }
+        self.leave_address_space(index);
+        self.condemned.remove(&mut self.sandboxes, index);
+        let Some(sandbox) = self.sandboxes.remove(index) else { return };
+        self.caps.free_space(first, slots);
+        self.uncharge_frames(sandbox.header.account, u64::from(slots / 64));
+        self.return_frames(sandbox.header.account, sandbox.root, 1);
+        self.uncharge_object(sandbox.header);
+        self.record(Event::SandboxDestroyed, sandbox.serial, 0, 0, sandbox.name);
+    }
+
+    /// `Destroy`: the object ends, whoever else holds capabilities on it.
+    pub(crate) fn sys_destroy(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let cap = self.cap(sandbox, slot)?;
+        if !cap.rights.contains(Rights::MANAGE) {
+            return Err(Error::MissingRights);
+        }
+        if cap.object.kind == ObjectType::Account {
+            self.destroy_account(cap.object.id.index)?;
+        } else {
+            self.destroy(cap.object);
+        }
+        if self.sandboxes.at(sandbox).is_some()
+            && let Ok(place) = self.slot(sandbox, slot)
+        {
+            self.discard(place);
+        }
+        Ok(0)
+    }
+
+    /// A processor exception in ring 3: the sandbox freezes, the kernel goes on.
+    pub fn exception(&mut self, vector: u8, error: u64, address: u64) {
+        let Some(thread) = self.sched.current() else { return };
+        let sandbox = self.threads[thread].sandbox;
+        let rip = self.threads[thread].context.frame.rip;
+        self.freeze(sandbox, [Fault::Exception as u64, u64::from(vector) | error << 8, address, rip]);
+    }
+
+    /// A port of the sandbox's manager that hears of its faults.
+    pub(crate) fn sys_fault_port(&mut self, sandbox: Handle, port: Handle) -> Result<u64, Error> {
+        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
+        let port = self.object(port, ObjectType::Port, Rights::SEND)?;
+        let id: Option<Id> = self.ports.id(port);
+        self.sandboxes[sandbox].fault_port = id;
+        Ok(0)
+    }
+}

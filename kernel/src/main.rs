@@ -1,0 +1,141 @@
+//! Core-0's bootable image: boot, then entries from ring 3, each of which ends by choosing what runs next.
+//!
+//! The object model is the library `core0`; `arch` is the processor. This file joins the two and holds the one kernel value.
+#![no_std]
+#![no_main]
+
+extern crate hic_mem as _;
+
+mod arch;
+
+use arch::{CoreCell, acpi, apic, clock, cpu, entry, machine::X86, memory::Memory, paging, segments, serial};
+use arch::{start_info::StartInfo, start_info::StartInfoError};
+use core::fmt::Write;
+use core0::{
+    Kernel, Next,
+    boot::{self, BootInfo},
+    config,
+    context::Context,
+};
+
+static KERNEL: CoreCell<Option<Kernel<X86>>> = CoreCell::new(None);
+
+const PAGE_FAULT: u64 = 14;
+const GENERAL_PROTECTION: u8 = 13;
+/// Exceptions below, interrupts from here on.
+const FIRST_INTERRUPT: u8 = 32;
+
+/// From the boot code, on the kernel stack, with the physical address of the loader's message.
+extern "C" fn main(start_info: u64) -> ! {
+    serial::init();
+    let features = cpu::features();
+    paging::init(features.gib_pages, features.physical_bits);
+    cpu::protect();
+    segments::init();
+    let _ = writeln!(serial::Serial, "Core-0 {}", env!("CARGO_PKG_VERSION"));
+    apic::init();
+    clock::init();
+    match start(start_info) {
+        Ok(kernel) => run(kernel),
+        Err(error) => panic!("boot: {error:?}"),
+    }
+}
+
+/// Why the kernel cannot start.
+#[derive(Debug)]
+enum BootError {
+    /// The loader's message is unusable; the field is for the panic's text.
+    #[allow(dead_code, reason = "read by Debug")]
+    StartInfo(StartInfoError),
+    /// No range of memory is large enough for the kernel's tables.
+    #[allow(dead_code, reason = "read by Debug")]
+    NoRoomForTables { bytes: usize },
+    /// The boot archive's keeper cannot be started.
+    #[allow(dead_code, reason = "read by Debug")]
+    FirstSandbox(boot::BootError),
+}
+
+fn start(start_info: u64) -> Result<&'static mut Kernel<X86>, BootError> {
+    let info = StartInfo::read(start_info).map_err(BootError::StartInfo)?;
+    acpi::init(info.rsdp);
+    let mut memory = Memory::new(&info);
+    let bytes = config::arena_bytes(memory.span() as usize);
+    let arena = memory.take(bytes as u64).ok_or(BootError::NoRoomForTables { bytes })?;
+    memory.clear_free();
+    let boot_info = BootInfo {
+        memory: memory.free(),
+        total_frames: memory.total_frames,
+        kernel_frames: memory.total_frames - memory.free_frames(),
+        archive: info.archive_pages(),
+        archive_bytes: info.archive(),
+        clock: clock::page(),
+    };
+    let kernel = boot::start(X86::new(), &boot_info, arena).map_err(BootError::FirstSandbox)?;
+    // SAFETY: no entry has happened yet, so this is the only reference to the kernel.
+    Ok(unsafe { (*KERNEL.get()).insert(kernel) })
+}
+
+/// The kernel. Each entry calls this once and passes the reference on.
+#[inline]
+fn kernel() -> &'static mut Kernel<X86> {
+    // SAFETY: one core and no nested entries; the reference of the entry before ended when its thread was resumed or, in `idle`, is the
+    // one still in use, and `interrupt_in_idle` does not call this. Ring 3 runs only after `start` has filled it.
+    unsafe { (*KERNEL.get()).as_mut().unwrap_unchecked() }
+}
+
+/// A system call; the caller's registers are in its context.
+extern "C" fn system_call() -> ! {
+    let kernel = kernel();
+    kernel.syscall();
+    run(kernel)
+}
+
+/// An interrupt or exception out of ring 3; the registers are in this context.
+extern "C" fn interrupt(context: &Context) -> ! {
+    let kernel = kernel();
+    let frame = &context.frame;
+    let vector = frame.vector as u8;
+    if vector < FIRST_INTERRUPT {
+        let address =
+            if frame.vector == PAGE_FAULT { x86_64::registers::control::Cr2::read_raw() } else { frame.rip };
+        kernel.exception(vector, frame.error, address);
+    } else {
+        apic::acknowledge(vector);
+        dispatch(kernel, vector);
+    }
+    run(kernel)
+}
+
+fn dispatch(kernel: &mut Kernel<X86>, vector: u8) {
+    match vector {
+        apic::TIMER_VECTOR if apic::fired() => kernel.timer(),
+        0x30..=0xef => kernel.interrupt(vector),
+        // The timer before its time, a spurious vector, or one that nothing was ever led to.
+        _ => {}
+    }
+}
+
+/// Resumes whom the kernel chose; idles while there is nobody.
+fn run(kernel: &mut Kernel<X86>) -> ! {
+    loop {
+        match kernel.choose_next() {
+            Next::Run(context) => {
+                // SAFETY: `choose_next` names the context of a live thread and has made its address space current.
+                let rip = unsafe { (*context).frame.rip };
+                if rip >> 47 == 0 {
+                    // SAFETY: as above; RIP is in the low half, and this function uses its stack no more.
+                    unsafe { entry::resume(context) }
+                }
+                // `sysret` and `iret` to such an address would fault in ring 0, on the user's stack pointer.
+                kernel.exception(GENERAL_PROTECTION, 0, rip);
+            }
+            Next::Idle => {
+                entry::idle();
+                kernel.idle_ended();
+                while let Some(vector) = apic::take_pending() {
+                    dispatch(kernel, vector);
+                }
+            }
+        }
+    }
+}

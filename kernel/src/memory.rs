@@ -1,0 +1,198 @@
+//! Accounts, frames and regions: who pays for memory, and where it is mapped.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::objects::{Backing, Header, Mapping, Region};
+use crate::list::{Links, List};
+use crate::paging::{PageKind, Paging};
+use hic_abi::object::SealSpec;
+use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
+
+/// Largest region: 1 GiB, the allocator's largest block.
+pub const MAX_REGION_PAGES: u64 = 1 << 18;
+
+impl<M: Machine> Kernel<M> {
+    /// Charges one object to an account.
+    pub(crate) fn charge_object(&mut self, account: u32) -> Result<Header, Error> {
+        let account_data = &mut self.accounts[account];
+        if account_data.objects_used >= account_data.objects_limit {
+            return Err(Error::NoMemory);
+        }
+        account_data.objects_used += 1;
+        Ok(Header { account, capabilities: 0 })
+    }
+
+    /// Takes back the charge of one object.
+    pub(crate) fn uncharge_object(&mut self, header: Header) {
+        if let Some(account) = self.accounts.at_mut(header.account) {
+            account.objects_used -= 1;
+        }
+    }
+
+    /// Allocates zeroed contiguous frames, charged to an account.
+    pub(crate) fn take_frames(&mut self, account: u32, count: u64) -> Result<u64, Error> {
+        self.charge_frames(account, count)?;
+        self.frames.allocate(count).ok_or_else(|| {
+            self.accounts[account].frames_used -= count;
+            Error::NoMemory
+        })
+    }
+
+    /// Zeroes frames, gives them back and takes back the charge.
+    pub(crate) fn return_frames(&mut self, account: u32, base: u64, count: u64) {
+        self.machine.zero(base, count * PAGE_SIZE);
+        self.frames.free_run(base, count);
+        if let Some(account) = self.accounts.at_mut(account) {
+            account.frames_used -= count;
+        }
+    }
+
+    /// Charges frames that come from elsewhere (a capability space's share of the slot table).
+    pub(crate) fn charge_frames(&mut self, account: u32, count: u64) -> Result<(), Error> {
+        let account = &mut self.accounts[account];
+        if account.frames_limit.saturating_sub(account.frames_used) < count {
+            return Err(Error::NoMemory);
+        }
+        account.frames_used += count;
+        Ok(())
+    }
+
+    /// Makes a region of zeroed memory.
+    pub(crate) fn new_region(&mut self, account: u32, bytes: u64) -> Result<(u32, u64), Error> {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        if pages == 0 || pages > MAX_REGION_PAGES {
+            return Err(Error::InvalidArgument);
+        }
+        let header = self.charge_object(account)?;
+        let base = self.take_frames(account, pages).inspect_err(|_| self.uncharge_object(header))?;
+        let region = Region { header, base, pages, seal: None, backing: Backing::Frames, mappings: List::new() };
+        match self.regions.insert(region) {
+            Ok(id) => Ok((id.index, base)),
+            Err(_) => {
+                self.uncharge_object(header);
+                self.return_frames(account, base, pages);
+                Err(Error::PoolFull)
+            }
+        }
+    }
+
+    /// Divides a region into read-only, executable and writable pages, for ever.
+    pub(crate) fn seal(&mut self, region: u32, spec: SealSpec) -> Result<(), Error> {
+        let region = &mut self.regions[region];
+        let fixed = spec.read_only.checked_add(spec.execute).ok_or(Error::InvalidArgument)?;
+        let guard_ok = spec.guard == 0 || (spec.guard >= fixed && spec.guard < region.pages);
+        if fixed > region.pages || !guard_ok {
+            return Err(Error::InvalidArgument);
+        }
+        if region.seal.is_some() || region.backing != Backing::Frames {
+            return Err(Error::WrongState);
+        }
+        if !region.mappings.is_empty() {
+            return Err(Error::Mapped);
+        }
+        region.seal = Some(spec);
+        Ok(())
+    }
+
+    /// Maps a region in a sandbox at its one address; the page tables are charged to the sandbox's account.
+    pub(crate) fn map_region(&mut self, sandbox: u32, region: u32, rights: Rights) -> Result<u64, Error> {
+        if self.find_mapping(sandbox, region).is_some() {
+            return Err(Error::Mapped);
+        }
+        let writable = rights.contains(Rights::WRITE);
+        let mapping =
+            Mapping { region, sandbox, writable, of_region: Links::FREE, in_sandbox: Links::FREE };
+        let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
+        let (base, pages) = (self.regions[region].base, self.regions[region].pages);
+        for page in 0..pages {
+            let Some(kind) = page_kind(&self.regions[region], page, rights) else { continue };
+            if let Err(error) = self.paging(sandbox).map(base + page * PAGE_SIZE, kind) {
+                for done in 0..page {
+                    self.paging(sandbox).unmap(base + done * PAGE_SIZE);
+                }
+                self.mappings.remove(id.index);
+                return Err(error);
+            }
+        }
+        self.regions[region].mappings.push_back(&mut self.mappings, id.index);
+        self.sandboxes[sandbox].mappings.push_back(&mut self.mappings, id.index);
+        Ok(USER_BASE + base)
+    }
+
+    /// Takes one mapping away.
+    pub(crate) fn unmap(&mut self, mapping: u32) {
+        let (region, sandbox) = (self.mappings[mapping].region, self.mappings[mapping].sandbox);
+        self.regions[region].mappings.remove(&mut self.mappings, mapping);
+        self.sandboxes[sandbox].mappings.remove(&mut self.mappings, mapping);
+        self.mappings.remove(mapping);
+        let (base, pages) = (self.regions[region].base, self.regions[region].pages);
+        for page in 0..pages {
+            self.paging(sandbox).unmap(base + page * PAGE_SIZE);
+        }
+    }
+
+    /// The mapping of a region in a sandbox; a region has few mappings, a sandbox may have many.
+    pub(crate) fn find_mapping(&self, sandbox: u32, region: u32) -> Option<u32> {
+        let list = &self.regions[region].mappings;
+        let mut at = list.first();
+        while let Some(mapping) = at {
+            if self.mappings[mapping].sandbox == sandbox {
+                return Some(mapping);
+            }
+            at = list.after(&self.mappings, mapping);
+        }
+        None
+    }
+
+    /// Unmaps a region where its last capability in that sandbox is gone: no access without a capability.
+    pub(crate) fn unmap_unheld(&mut self, sandbox: u32, region: u32) {
+        let Some(mapping) = self.find_mapping(sandbox, region) else { return };
+        let (first, slots) = (self.sandboxes[sandbox].space, self.sandboxes[sandbox].slots);
+        let held = (first..first + slots).any(|place| {
+            self.caps.get(place).is_some_and(|c| {
+                is_memory(c.object.kind) && c.object.id.index == region && self.is_live(c.object)
+            })
+        });
+        if !held {
+            self.unmap(mapping);
+        }
+    }
+
+    /// The page tables of a sandbox, with what they need to grow.
+    pub(crate) fn paging(&mut self, sandbox: u32) -> Paging<'_, M> {
+        let (root, account) = (self.sandboxes[sandbox].root, self.sandboxes[sandbox].header.account);
+        let active = self.sched.active_root() == root;
+        Paging {
+            machine: &mut self.machine,
+            frames: &mut self.frames,
+            account: &mut self.accounts[account],
+            root,
+            active,
+        }
+    }
+}
+
+/// How one page of a region is mapped; `None` = not at all.
+fn page_kind(region: &Region, page: u64, rights: Rights) -> Option<PageKind> {
+    let writable = rights.contains(Rights::WRITE);
+    if let Backing::Device { hidden } = &region.backing {
+        let kind = if writable { PageKind::Device } else { PageKind::DeviceRead };
+        return (!hidden.contains(&page)).then_some(kind);
+    }
+    let open = Some(if writable { PageKind::Write } else { PageKind::Read });
+    let Some(seal) = region.seal else { return open };
+    if page < seal.read_only {
+        Some(PageKind::Read)
+    } else if page < seal.read_only + seal.execute {
+        Some(if rights.contains(Rights::EXECUTE) { PageKind::Execute } else { PageKind::Read })
+    } else if page == seal.guard && seal.guard != 0 {
+        None
+    } else {
+        open
+    }
+}
+
+/// Whether capabilities of this type name an entry of the region table.
+pub(crate) fn is_memory(kind: ObjectType) -> bool {
+    matches!(kind, ObjectType::Region | ObjectType::Mmio | ObjectType::Clock)
+}

@@ -1,0 +1,92 @@
+//! Notifications: words of bits that anybody with SEND may set and one thread at a time takes.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::objects::State;
+use hic_abi::message::Kind;
+use hic_abi::{Error, Handle, MessageInfo, ObjectType, Rights};
+
+impl<M: Machine> Kernel<M> {
+    /// Sets bits and wakes whoever waits for them.
+    pub(crate) fn signal(&mut self, notification: u32, bits: u64) {
+        let n = &mut self.notifications[notification];
+        n.bits |= bits;
+        if let Some(waiter) = n.waiter.take() {
+            let bits = core::mem::take(&mut n.bits);
+            self.timers.remove(waiter);
+            let frame = &mut self.threads[waiter].context.frame;
+            (frame.rax, frame.rdi) = (0, bits);
+            self.make_ready(waiter);
+        } else if let Some(bound) = n.bound
+            && self.threads.is_live(bound)
+            && let State::Receiving { endpoint } = self.threads[bound.index].state
+        {
+            self.endpoints[endpoint].receiver = None;
+            self.timers.remove(bound.index);
+            self.deliver_bits(bound.index, notification);
+            self.make_ready(bound.index);
+        }
+    }
+
+    /// Ends a thread's receive with the bits of its notification.
+    fn deliver_bits(&mut self, thread: u32, notification: u32) {
+        let bits = core::mem::take(&mut self.notifications[notification].bits);
+        let frame = &mut self.threads[thread].context.frame;
+        (frame.rax, frame.rdi, frame.rdx) = (0, 0, bits);
+        frame.rsi = MessageInfo::new(0).with_kind(Kind::Notification).0;
+        (frame.r10, frame.r8, frame.r9, frame.r12) = (0, 0, 0, 0);
+    }
+
+    /// Delivers bits that came before the thread received; whether there were any.
+    pub(crate) fn take_bound_bits(&mut self, thread: u32) -> bool {
+        let Some(bound) = self.threads[thread].bound else { return false };
+        if !self.notifications.is_live(bound) || self.notifications[bound.index].bits == 0 {
+            return false;
+        }
+        self.deliver_bits(thread, bound.index);
+        true
+    }
+
+    /// `Wait`.
+    pub(crate) fn sys_wait(&mut self, handle: Handle, deadline: u64) -> Result<u64, Error> {
+        let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
+        let thread = self.sched.running();
+        let now = self.machine.now();
+        let n = &mut self.notifications[index];
+        if n.bits != 0 {
+            self.threads[thread].context.frame.rdi = core::mem::take(&mut n.bits);
+            return Ok(0);
+        }
+        if n.waiter.is_some() {
+            return Err(Error::Busy);
+        }
+        if deadline <= now {
+            return Err(Error::WouldBlock);
+        }
+        n.waiter = Some(thread);
+        self.block(State::Waiting { notification: index }, deadline);
+        Ok(0)
+    }
+
+    /// `BindNotification`.
+    pub(crate) fn sys_bind(&mut self, handle: Handle) -> Result<u64, Error> {
+        let thread = self.sched.running();
+        let identity = self.threads.id(thread);
+        if let Some(old) = self.threads[thread].bound.take()
+            && self.notifications.is_live(old)
+        {
+            self.notifications[old.index].bound = None;
+        }
+        if handle == 0 {
+            return Ok(0);
+        }
+        let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
+        let taken = self.notifications[index].bound.is_some_and(|t| self.threads.is_live(t));
+        if taken {
+            return Err(Error::Busy);
+        }
+        self.notifications[index].bound = identity;
+        self.threads[thread].bound = self.notifications.id(index);
+        Ok(0)
+    }
+}

@@ -1,0 +1,396 @@
+//! Who runs: fixed priorities, a budget for each sandbox, round robin among equals.
+//!
+//! All threads of a sandbox share its priority and its budget, so the queues hold sandboxes and each sandbox holds its ready
+//! threads; throttling one is constant time. The running thread is on no queue. A sandbox whose budget is spent waits for its next
+//! period; one that is work-conserving runs meanwhile whenever nobody else can.
+
+use crate::config::{MIN_TIMER, TIME_SLICE};
+use crate::context::Context;
+use crate::kernel::Kernel;
+use crate::list::List;
+use crate::machine::Machine;
+use crate::objects::{Queue, RUNNABLE, State};
+
+/// What the processor does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Resume this context.
+    Run(*mut Context),
+    /// Wait for an interrupt.
+    Idle,
+}
+
+/// Why the running thread gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resched {
+    No,
+    /// A higher priority is ready: the running one goes on first when that is done.
+    Preempted,
+    /// Its turn is over.
+    TurnOver,
+}
+
+/// The queues and the clock hand.
+pub struct Scheduler {
+    ready: [List<RUNNABLE>; 32],
+    levels: u32,
+    spent: List<RUNNABLE>,
+    current: Option<u32>,
+    /// A thread that the running one handed the processor to.
+    handoff: Option<u32>,
+    active: Option<u32>,
+    root: u64,
+    since: u64,
+    turn_ends: u64,
+    armed: u64,
+    resched: Resched,
+    idle_since: Option<u64>,
+}
+
+impl Scheduler {
+    /// Nothing to run.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            ready: [List::new(); 32],
+            levels: 0,
+            spent: List::new(),
+            current: None,
+            handoff: None,
+            active: None,
+            root: 0,
+            since: 0,
+            turn_ends: 0,
+            armed: u64::MAX,
+            resched: Resched::No,
+            idle_since: None,
+        }
+    }
+
+    /// The running thread, if one runs.
+    #[must_use]
+    pub fn current(&self) -> Option<u32> {
+        self.current
+    }
+
+    /// The thread that made this system call.
+    pub(crate) fn running(&self) -> u32 {
+        self.current.expect("a system call comes from a running thread")
+    }
+
+    /// The top-level page table that the processor uses; 0 = the kernel's own.
+    pub(crate) fn active_root(&self) -> u64 {
+        self.root
+    }
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The running thread blocks in this state.
+    pub(crate) fn block(&mut self, state: State, deadline: u64) {
+        let Some(thread) = self.sched.current.take() else { return };
+        self.threads[thread].state = state;
+        if deadline != hic_abi::FOREVER {
+            self.timers.add(thread, deadline);
+        }
+    }
+
+    /// A thread may run again.
+    pub(crate) fn make_ready(&mut self, thread: u32) {
+        self.threads[thread].state = State::Ready;
+        self.enqueue(thread, false);
+        let priority = self.sandboxes[self.threads[thread].sandbox].priority;
+        if let Some(current) = self.sched.current
+            && self.sandboxes[self.threads[current].sandbox].priority < priority
+            && self.sched.resched == Resched::No
+        {
+            self.sched.resched = Resched::Preempted;
+        }
+    }
+
+    /// The running thread blocks and this one goes on in its place, if nothing more important is ready.
+    pub(crate) fn hand_to(&mut self, thread: u32) {
+        self.threads[thread].state = State::Ready;
+        if self.sched.handoff.is_some() {
+            self.enqueue(thread, true);
+        } else {
+            self.sched.handoff = Some(thread);
+        }
+    }
+
+    /// The running thread ends its turn.
+    pub(crate) fn yield_turn(&mut self) {
+        self.sched.resched = Resched::TurnOver;
+    }
+
+    /// Takes a ready thread off whatever queue it is on.
+    pub(crate) fn unready(&mut self, thread: u32) {
+        if self.sched.current == Some(thread) {
+            self.sched.current = None;
+        } else if self.sched.handoff == Some(thread) {
+            self.sched.handoff = None;
+        } else {
+            let sandbox = self.threads[thread].sandbox;
+            self.sandboxes[sandbox].ready.remove(&mut self.threads, thread);
+            if self.sandboxes[sandbox].ready.is_empty() {
+                self.leave_queue(sandbox);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, thread: u32, front: bool) {
+        let index = self.threads[thread].sandbox;
+        let sandbox = &mut self.sandboxes[index];
+        if front {
+            sandbox.ready.push_front(&mut self.threads, thread);
+        } else {
+            sandbox.ready.push_back(&mut self.threads, thread);
+        }
+        if sandbox.queue == Queue::Idle {
+            self.join_queue(index, front);
+        }
+    }
+
+    fn join_queue(&mut self, index: u32, front: bool) {
+        let sandbox = &mut self.sandboxes[index];
+        if sandbox.budget.amount != 0 && sandbox.budget.left == 0 {
+            sandbox.queue = Queue::Spent;
+            self.sched.spent.push_back(&mut self.sandboxes, index);
+            return;
+        }
+        sandbox.queue = Queue::Priority;
+        let level = usize::from(sandbox.priority);
+        self.sched.levels |= 1 << level;
+        if front {
+            self.sched.ready[level].push_front(&mut self.sandboxes, index);
+        } else {
+            self.sched.ready[level].push_back(&mut self.sandboxes, index);
+        }
+    }
+
+    fn leave_queue(&mut self, index: u32) {
+        let queue = core::mem::replace(&mut self.sandboxes[index].queue, Queue::Idle);
+        match queue {
+            Queue::Idle => {}
+            Queue::Spent => self.sched.spent.remove(&mut self.sandboxes, index),
+            Queue::Priority => {
+                let level = usize::from(self.sandboxes[index].priority);
+                self.sched.ready[level].remove(&mut self.sandboxes, index);
+                if self.sched.ready[level].is_empty() {
+                    self.sched.levels &= !(1 << level);
+                }
+            }
+        }
+    }
+
+    /// Chooses what runs now. Called once at the end of each entry into the kernel.
+    pub fn choose_next(&mut self) -> Next {
+        if let Some(current) = self.sched.current
+            && self.sched.resched == Resched::No
+        {
+            if let Some(other) = self.sched.handoff.take() {
+                self.enqueue(other, true);
+            }
+            return Next::Run(&raw mut self.threads[current].context);
+        }
+        let now = self.machine.now();
+        self.charge_time(now);
+        self.replenish(now);
+        self.requeue_current();
+        let chosen = self.choose();
+        match chosen {
+            Some(thread) => self.switch_to(thread, now),
+            None => {
+                self.sched.idle_since = Some(now);
+                self.arm(now, false);
+                Next::Idle
+            }
+        }
+    }
+
+    /// The processor was idle and an interrupt came.
+    pub fn idle_ended(&mut self) {
+        if let Some(since) = self.sched.idle_since.take() {
+            let now = self.machine.now();
+            self.counters.idle += now.saturating_sub(since);
+            self.sched.since = now;
+        }
+    }
+
+    fn requeue_current(&mut self) {
+        let resched = core::mem::replace(&mut self.sched.resched, Resched::No);
+        let Some(current) = self.sched.current.take() else { return };
+        let sandbox = self.threads[current].sandbox;
+        let preempted = resched == Resched::Preempted;
+        if !preempted && self.sandboxes[sandbox].queue == Queue::Priority {
+            self.leave_queue(sandbox);
+            self.enqueue_thread_only(current);
+            self.join_queue(sandbox, false);
+        } else {
+            self.enqueue(current, preempted);
+        }
+    }
+
+    fn enqueue_thread_only(&mut self, thread: u32) {
+        let sandbox = self.threads[thread].sandbox;
+        self.sandboxes[sandbox].ready.push_back(&mut self.threads, thread);
+    }
+
+    fn choose(&mut self) -> Option<u32> {
+        if let Some(thread) = self.sched.handoff.take() {
+            let sandbox = &self.sandboxes[self.threads[thread].sandbox];
+            let top = self.sched.levels.checked_ilog2();
+            let has_budget = sandbox.budget.amount == 0 || sandbox.budget.left > 0;
+            if has_budget && top.is_none_or(|level| level <= u32::from(sandbox.priority)) {
+                return Some(thread);
+            }
+            self.enqueue(thread, true);
+        }
+        let sandbox = match self.sched.levels.checked_ilog2() {
+            Some(level) => self.sched.ready[level as usize].first(),
+            None => self.first_conserving(),
+        }?;
+        let thread = self.sandboxes[sandbox].ready.pop_front(&mut self.threads);
+        if self.sandboxes[sandbox].ready.is_empty() {
+            self.leave_queue(sandbox);
+        }
+        thread
+    }
+
+    /// The first sandbox that spent its budget and may use what nobody else wants.
+    fn first_conserving(&self) -> Option<u32> {
+        let mut at = self.sched.spent.first();
+        while let Some(sandbox) = at {
+            if !self.sandboxes[sandbox].budget.hard {
+                return Some(sandbox);
+            }
+            at = self.sched.spent.after(&self.sandboxes, sandbox);
+        }
+        None
+    }
+
+    fn switch_to(&mut self, thread: u32, now: u64) -> Next {
+        let sandbox = self.threads[thread].sandbox;
+        self.sched.current = Some(thread);
+        self.counters.switches += 1;
+        if self.sched.active != Some(sandbox) || self.sched.root == 0 {
+            self.sched.active = Some(sandbox);
+            self.sched.root = self.sandboxes[sandbox].root;
+            self.machine.activate(self.sched.root);
+        }
+        self.sched.since = now;
+        self.sched.turn_ends = now + TIME_SLICE;
+        self.arm(now, true);
+        Next::Run(&raw mut self.threads[thread].context)
+    }
+
+    /// Charges the time since the last switch to the sandbox that used it.
+    fn charge_time(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(core::mem::replace(&mut self.sched.since, now));
+        let Some(active) = self.sched.active else { return };
+        if self.sched.idle_since.is_some() {
+            return;
+        }
+        let Some(sandbox) = self.sandboxes.at_mut(active) else { return };
+        sandbox.cpu += elapsed;
+        if sandbox.budget.amount == 0 || sandbox.budget.left == 0 {
+            return;
+        }
+        sandbox.budget.left = sandbox.budget.left.saturating_sub(elapsed);
+        if sandbox.budget.left == 0 && sandbox.queue == Queue::Priority {
+            self.leave_queue(active);
+            self.join_queue(active, false);
+        }
+    }
+
+    /// Starts new periods.
+    fn replenish(&mut self, now: u64) {
+        let mut at = self.sched.spent.first();
+        while let Some(index) = at {
+            at = self.sched.spent.after(&self.sandboxes, index);
+            if self.renew_budget(index, now) {
+                self.leave_queue(index);
+                self.join_queue(index, false);
+            }
+        }
+        if let Some(active) = self.sched.active
+            && self.sandboxes.at(active).is_some()
+        {
+            self.renew_budget(active, now);
+        }
+    }
+
+    fn renew_budget(&mut self, index: u32, now: u64) -> bool {
+        let budget = &mut self.sandboxes[index].budget;
+        if budget.amount == 0 || now.saturating_sub(budget.since) < budget.period {
+            return false;
+        }
+        budget.left = budget.amount;
+        budget.since = now;
+        true
+    }
+
+    fn next_replenish(&self) -> u64 {
+        let mut first = u64::MAX;
+        let mut at = self.sched.spent.first();
+        while let Some(index) = at {
+            let budget = &self.sandboxes[index].budget;
+            first = first.min(budget.since + budget.period);
+            at = self.sched.spent.after(&self.sandboxes, index);
+        }
+        first
+    }
+
+    /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
+    fn arm(&mut self, now: u64, running: bool) {
+        let mut at = self.timers.first().unwrap_or(u64::MAX);
+        if !self.sched.spent.is_empty() {
+            at = at.min(self.next_replenish());
+        }
+        if running && self.sched.levels != 0 {
+            at = at.min(self.sched.turn_ends);
+        }
+        if running
+            && let Some(active) = self.sched.active
+            && self.sandboxes[active].budget.amount != 0
+        {
+            at = at.min(now + self.sandboxes[active].budget.left.max(MIN_TIMER));
+        }
+        if at < self.sched.armed || self.sched.armed <= now {
+            self.sched.armed = at;
+            if at != u64::MAX {
+                self.machine.set_timer(at.max(now + MIN_TIMER));
+            }
+        }
+    }
+
+    /// The timer fired.
+    pub fn timer(&mut self) {
+        self.counters.interrupts += 1;
+        self.sched.armed = u64::MAX;
+        let now = self.machine.now();
+        while let Some(thread) = self.timers.expired(now) {
+            self.timed_out(thread);
+        }
+        if self.sched.current.is_some() {
+            let keep_place = now < self.sched.turn_ends && self.sched.resched != Resched::TurnOver;
+            self.sched.resched = if keep_place { Resched::Preempted } else { Resched::TurnOver };
+        }
+    }
+
+    /// The sandbox's page tables are about to go: the processor must not use them any more.
+    pub(crate) fn leave_address_space(&mut self, sandbox: u32) {
+        if self.sched.active == Some(sandbox) {
+            let now = self.machine.now();
+            self.charge_time(now);
+            self.sched.active = None;
+            self.sched.root = 0;
+            self.machine.activate(0);
+        }
+    }
+}

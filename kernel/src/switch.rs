@@ -1,0 +1,153 @@
+//! Switching ports, and transactions: many changes checked and reserved as a whole, then done as a whole.
+//!
+//! A switch costs the same for one queued caller and for ten thousand: the port moves between two endpoints' lists with its queue. A
+//! transaction checks every entry against the state that the entries before it leave, so that the second pass cannot fail.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use hic_abi::audit::Event;
+use hic_abi::switch::{Entry, EntryKind, MAX_ENTRIES};
+use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
+
+/// An entry after its check: objects instead of handles.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    None,
+    Move { from: u32, to: u32, owner: u32 },
+    Switch { port: u32, endpoint: u32 },
+    Rebind { irq: u32, notification: u32, bits: u64 },
+    Signal { notification: u32, bits: u64 },
+}
+
+impl<M: Machine> Kernel<M> {
+    /// `PortSwitch`.
+    pub(crate) fn sys_port_switch(&mut self, port: Handle, endpoint: Handle) -> Result<u64, Error> {
+        let port = self.object(port, ObjectType::Port, Rights::MANAGE)?;
+        let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
+        self.switch_port(port, endpoint);
+        self.record(Event::PortSwitched, 0, u64::from(port), u64::from(endpoint), [0; 32]);
+        self.serve_pending(endpoint);
+        Ok(0)
+    }
+
+    /// Leads a port, with its queue, to another endpoint.
+    fn switch_port(&mut self, port: u32, endpoint: u32) {
+        let old = self.ports[port].endpoint;
+        let waiting = !self.ports[port].callers.is_empty();
+        if waiting && self.endpoints.is_live(old) {
+            self.endpoints[old.index].pending.remove(&mut self.ports, port);
+        }
+        if let Some(id) = self.endpoints.id(endpoint) {
+            self.ports[port].endpoint = id;
+        }
+        self.ports[port].switches += 1;
+        if waiting {
+            self.endpoints[endpoint].pending.push_back(&mut self.ports, port);
+        }
+    }
+
+    /// `Transaction`. On refusal `rdi` holds the index of the first bad entry, and nothing was done.
+    pub(crate) fn sys_transaction(&mut self, address: u64, count: u64) -> Result<u64, Error> {
+        if count == 0 || count > MAX_ENTRIES as u64 {
+            return Err(Error::InvalidArgument);
+        }
+        let mut steps = [Step::None; MAX_ENTRIES];
+        let mut entry = Entry::zeroed();
+        for index in 0..count as usize {
+            let checked = self
+                .copy_entry(address, index, &mut entry)
+                .and_then(|()| self.check_entry(&entry, &steps[..index]));
+            match checked {
+                Ok(step) => steps[index] = step,
+                Err(error) => {
+                    let thread = self.sched.running();
+                    self.threads[thread].context.frame.rdi = index as u64;
+                    return Err(error);
+                }
+            }
+        }
+        self.commit(&steps[..count as usize]);
+        self.record(Event::Transaction, 0, count, 0, [0; 32]);
+        Ok(0)
+    }
+
+    fn copy_entry(&mut self, address: u64, index: usize, entry: &mut Entry) -> Result<(), Error> {
+        let offset = (index * size_of::<Entry>()) as u64;
+        *entry = self.read_user(address.checked_add(offset).ok_or(Error::BadAddress)?)?;
+        Ok(())
+    }
+
+    fn check_entry(&mut self, entry: &Entry, before: &[Step]) -> Result<Step, Error> {
+        let [a, b, c, d] = entry.args;
+        match EntryKind::from_number(entry.kind).ok_or(Error::InvalidArgument)? {
+            EntryKind::MoveCapability => self.check_move([a, b, c, d].map(|x| x as Handle), before),
+            EntryKind::SwitchPort => Ok(Step::Switch {
+                port: self.object(a as Handle, ObjectType::Port, Rights::MANAGE)?,
+                endpoint: self.object(b as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
+            }),
+            EntryKind::RebindIrq => Ok(Step::Rebind {
+                irq: self.object(a as Handle, ObjectType::Irq, Rights::MANAGE)?,
+                notification: self.object(b as Handle, ObjectType::Notification, Rights::SEND)?,
+                bits: c,
+            }),
+            EntryKind::Signal => Ok(Step::Signal {
+                notification: self.object(a as Handle, ObjectType::Notification, Rights::SEND)?,
+                bits: b,
+            }),
+        }
+    }
+
+    /// A capability move inside a transaction: the target must be empty now and not yet promised, the source not yet given away, and no
+    /// later entry may rely on a handle that this one moves ([`Error::WrongState`]).
+    fn check_move(&mut self, args: [Handle; 4], before: &[Step]) -> Result<Step, Error> {
+        let [from_space, from_slot, to_space, to_slot] = args;
+        let source = self.space(from_space)?;
+        let owner = self.space(to_space)?;
+        self.cap(source, from_slot)?;
+        let from = self.slot(source, from_slot)?;
+        let to = self.empty_slot(owner, to_slot)?;
+        let clash = before.iter().any(|s| matches!(s, Step::Move { from: f, to: t, .. } if *f == from || *t == to));
+        if clash {
+            return Err(Error::WrongState);
+        }
+        Ok(Step::Move { from, to, owner })
+    }
+
+    /// Does what was checked. Nothing here can fail; waiting receivers are served when all is in place.
+    fn commit(&mut self, steps: &[Step]) {
+        for step in steps {
+            match *step {
+                Step::Move { from, to, owner } => self.relocate_cap(from, to, owner),
+                Step::Switch { port, endpoint } => self.switch_port(port, endpoint),
+                Step::Rebind { irq, notification, bits } => self.bind_irq(irq, notification, bits),
+                Step::Signal { .. } | Step::None => {}
+            }
+        }
+        for step in steps {
+            match *step {
+                Step::Switch { endpoint, .. } => self.serve_pending(endpoint),
+                Step::Signal { notification, bits } => self.signal(notification, bits),
+                _ => {}
+            }
+        }
+    }
+
+    /// Moves a capability to an empty place; a region's mapping stays behind only where a capability does.
+    pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
+        let Some(cap) = self.caps.get(from).copied() else { return };
+        self.caps.relocate(from, to, owner);
+        if cap.owner != owner {
+            self.sandboxes[cap.owner].filled -= 1;
+            self.sandboxes[owner].filled += 1;
+            if crate::memory::is_memory(cap.object.kind) && self.is_live(cap.object) {
+                self.unmap_unheld(cap.owner, cap.object.id.index);
+            }
+        }
+    }
+
+    /// Copies a capability to an empty place, with no more rights than it has.
+    pub(crate) fn copy_cap(&mut self, from: u32, to: u32, owner: u32, rights: Rights) {
+        let Some(cap) = self.caps.get(from).copied() else { return };
+        self.grant(owner, to, cap.object, cap.rights & rights, Some(from));
+    }
+}

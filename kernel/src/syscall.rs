@@ -1,0 +1,304 @@
+//! System calls: from registers to operations and back. Arguments are looked at here and in the operation named, nowhere else.
+
+use crate::kernel::Kernel;
+use crate::machine::{Machine, PowerAction};
+use crate::memory::is_memory;
+use hic_abi::audit::Event;
+use hic_abi::message::Fault;
+use hic_abi::object::SealSpec;
+use hic_abi::syscall::Syscall;
+use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
+
+/// Random bytes in one call, at most.
+const MAX_ENTROPY: usize = 256;
+/// Log text in one call, at most.
+const MAX_LOG_READ: usize = 1024;
+/// Audit records in one drain, at most: each costs a hash.
+const MAX_DRAIN: u64 = 16;
+
+impl<M: Machine> Kernel<M> {
+    /// The running thread made a system call; its registers are in its context.
+    pub fn syscall(&mut self) {
+        self.counters.system_calls += 1;
+        let thread = self.sched.running();
+        let frame = &self.threads[thread].context.frame;
+        let number = frame.rax;
+        let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
+        let result = match Syscall::from_number(number) {
+            Some(call) => self.dispatch(call, args),
+            None => Err(Error::UnknownCall),
+        };
+        if self.sched.current() == Some(thread) {
+            self.threads[thread].context.frame.rax = result.unwrap_or_else(Error::code);
+        }
+    }
+
+    fn dispatch(&mut self, call: Syscall, args: [u64; 5]) -> Result<u64, Error> {
+        let [a, b, c, d, _] = args;
+        let (h, h2, h3, h4) = (a as Handle, b as Handle, c as Handle, d as Handle);
+        match call {
+            Syscall::Null => Ok(0),
+            Syscall::Call => self.sys_call(h),
+            Syscall::Receive => self.sys_receive(h),
+            Syscall::Reply => self.sys_reply(),
+            Syscall::ReplyReceive => self.sys_reply_receive(h),
+            Syscall::Signal => {
+                let n = self.object(h, ObjectType::Notification, Rights::SEND)?;
+                self.signal(n, b);
+                Ok(0)
+            }
+            Syscall::Wait => self.sys_wait(h, b),
+            Syscall::Yield => {
+                self.yield_turn();
+                Ok(0)
+            }
+            Syscall::Now => self.answer(self.machine.now()),
+            Syscall::CapCopy => self.sys_cap_copy(args),
+            Syscall::CapMove => self.sys_cap_move(h, h2, h3, h4),
+            Syscall::CapDelete => self.sys_cap_delete(h, h2),
+            Syscall::CapRevoke => self.sys_cap_revoke(h, h2),
+            Syscall::CapInfo => self.sys_cap_info(h, h2),
+            Syscall::Create => self.sys_create(args),
+            Syscall::Destroy => self.sys_destroy(h, h2),
+            Syscall::PortSwitch => self.sys_port_switch(h, h2),
+            Syscall::Transaction => self.sys_transaction(a, b),
+            Syscall::ThreadStart => self.sys_thread_start(h, h2, h3, d),
+            Syscall::SandboxFaultPort => self.sys_fault_port(h, h2),
+            Syscall::SandboxFreeze => self.sys_freeze(h, b),
+            Syscall::SandboxReset => self.sys_reset(h),
+            Syscall::Exit => {
+                let sandbox = self.caller();
+                self.freeze(sandbox, [Fault::Exit as u64, a, 0, 0]);
+                Ok(0)
+            }
+            Syscall::BindNotification => self.sys_bind(h),
+            Syscall::PortWatch => self.sys_port_watch(h, h2, c),
+            _ => self.dispatch_memory_and_devices(call, args),
+        }
+    }
+
+    fn dispatch_memory_and_devices(&mut self, call: Syscall, args: [u64; 5]) -> Result<u64, Error> {
+        let [a, b, c, d, _] = args;
+        let (h, h2, h3, h4) = (a as Handle, b as Handle, c as Handle, d as Handle);
+        match call {
+            Syscall::RegionMap | Syscall::MmioMap => self.sys_region_map(h, h2, c),
+            Syscall::RegionUnmap => self.sys_region_unmap(h, h2),
+            Syscall::RegionSeal => {
+                let region = self.object(h, ObjectType::Region, Rights::MANAGE)?;
+                let spec: SealSpec = self.read_user(b)?;
+                self.seal(region, spec).map(|()| 0)
+            }
+            Syscall::RegionInfo => self.sys_region_info(h),
+            Syscall::IrqBind => self.sys_irq_bind(h, h2, c),
+            Syscall::IrqAck => self.sys_irq_ack(h),
+            Syscall::IoRead => self.sys_io(h, b, c, None),
+            Syscall::IoWrite => self.sys_io(h, b, c, Some(d)),
+            Syscall::DeviceInfo => self.sys_device_info(h, b),
+            Syscall::DeviceRead => self.sys_device_read(h, b, c),
+            Syscall::DeviceMaster => self.sys_device_master(h, b),
+            Syscall::DeviceVector => self.sys_device_vector(h, b, h3, h4),
+            Syscall::DeviceBar => self.sys_device_bar(h, b, h3, h4),
+            Syscall::Entropy => self.sys_entropy(h, b, c),
+            Syscall::AuditDrain => self.sys_audit_drain(h, b, c),
+            Syscall::LogWrite => self.sys_log_write(b, c),
+            Syscall::LogRead => self.sys_log_read(h, b, c, d),
+            Syscall::LogWatch => {
+                self.object(h, ObjectType::Log, Rights::MANAGE)?;
+                let n = self.object(h2, ObjectType::Notification, Rights::SEND)?;
+                self.log.watch = self.notifications.id(n).map(|id| (id, c));
+                Ok(0)
+            }
+            Syscall::Inspect => self.sys_inspect(args),
+            Syscall::Power => self.sys_power(h, b),
+            Syscall::ClockMap => self.sys_clock_map(h, h2),
+            _ => Err(Error::UnknownCall),
+        }
+    }
+
+    /// Returns a value in `rdi`.
+    fn answer(&mut self, value: u64) -> Result<u64, Error> {
+        let thread = self.sched.running();
+        self.threads[thread].context.frame.rdi = value;
+        Ok(0)
+    }
+
+    fn answer_two(&mut self, first: u64, second: u64) -> Result<u64, Error> {
+        let thread = self.sched.running();
+        self.threads[thread].context.frame.rsi = second;
+        self.answer(first)
+    }
+
+    fn sys_cap_copy(&mut self, args: [u64; 5]) -> Result<u64, Error> {
+        let [to_space, to_slot, from_space, from_slot, rights] = args;
+        let (owner, source) = (self.space(to_space as Handle)?, self.space(from_space as Handle)?);
+        let cap = self.cap(source, from_slot as Handle)?;
+        if !cap.rights.contains(Rights::COPY) {
+            return Err(Error::MissingRights);
+        }
+        let to = self.empty_slot(owner, to_slot as Handle)?;
+        let from = self.slot(source, from_slot as Handle)?;
+        self.copy_cap(from, to, owner, Rights::from_bits_truncate(rights as u32));
+        Ok(0)
+    }
+
+    fn sys_cap_move(&mut self, to_space: Handle, to_slot: Handle, from_space: Handle, from_slot: Handle) -> Result<u64, Error> {
+        let (owner, source) = (self.space(to_space)?, self.space(from_space)?);
+        self.cap(source, from_slot)?;
+        let to = self.empty_slot(owner, to_slot)?;
+        let from = self.slot(source, from_slot)?;
+        self.relocate_cap(from, to, owner);
+        Ok(0)
+    }
+
+    fn sys_cap_delete(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let place = self.slot(sandbox, slot)?;
+        if self.caps.get(place).is_none() {
+            return Err(Error::InvalidHandle);
+        }
+        self.discard(place);
+        Ok(0)
+    }
+
+    fn sys_cap_revoke(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let cap = self.cap(sandbox, slot)?;
+        let place = self.slot(sandbox, slot)?;
+        let mut deleted = 0;
+        while let Some(leaf) = self.caps.leaf_below(place) {
+            self.discard(leaf);
+            deleted += 1;
+        }
+        self.record(Event::Revoked, 0, cap.object.kind as u64, deleted, [0; 32]);
+        Ok(0)
+    }
+
+    fn sys_cap_info(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let cap = self.cap(sandbox, slot)?;
+        self.answer_two(cap.object.kind as u64, u64::from(cap.rights.bits()))
+    }
+
+    fn sys_port_watch(&mut self, port: Handle, notification: Handle, bits: u64) -> Result<u64, Error> {
+        let port = self.object(port, ObjectType::Port, Rights::MANAGE)?;
+        let n = self.object(notification, ObjectType::Notification, Rights::SEND)?;
+        self.ports[port].watch = self.notifications.id(n).map(|id| (id, bits));
+        Ok(0)
+    }
+
+    fn sys_freeze(&mut self, sandbox: Handle, reason: u64) -> Result<u64, Error> {
+        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
+        if self.sandboxes[sandbox].frozen {
+            return Err(Error::WrongState);
+        }
+        self.freeze(sandbox, [Fault::Frozen as u64, reason, 0, 0]);
+        Ok(0)
+    }
+
+    /// The region or window behind a handle, with the rights of the capability.
+    fn memory_object(&self, handle: Handle) -> Result<(u32, Rights), Error> {
+        let cap = self.cap(self.caller(), handle)?;
+        if !is_memory(cap.object.kind) {
+            return Err(Error::WrongType);
+        }
+        Ok((cap.object.id.index, cap.rights))
+    }
+
+    fn sys_region_map(&mut self, space: Handle, region: Handle, rights: u64) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let (region, held) = self.memory_object(region)?;
+        let rights = Rights::from_bits_truncate(rights as u32);
+        if !held.contains(rights | Rights::READ) {
+            return Err(Error::MissingRights);
+        }
+        let address = self.map_region(sandbox, region, rights)?;
+        self.answer(address)
+    }
+
+    fn sys_region_unmap(&mut self, space: Handle, region: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let (region, _) = self.memory_object(region)?;
+        let mapping = self.find_mapping(sandbox, region).ok_or(Error::WrongState)?;
+        self.unmap(mapping);
+        Ok(0)
+    }
+
+    fn sys_region_info(&mut self, region: Handle) -> Result<u64, Error> {
+        let (region, _) = self.memory_object(region)?;
+        let region = &self.regions[region];
+        let (address, bytes) = (hic_abi::USER_BASE + region.base, region.pages * hic_abi::PAGE_SIZE);
+        self.answer_two(address, bytes)
+    }
+
+    fn sys_entropy(&mut self, handle: Handle, address: u64, bytes: u64) -> Result<u64, Error> {
+        self.object(handle, ObjectType::Entropy, Rights::READ)?;
+        let mut random = [0; MAX_ENTROPY];
+        let random = random.get_mut(..bytes as usize).ok_or(Error::InvalidArgument)?;
+        if !self.machine.entropy(random) {
+            return Err(Error::NotSupported);
+        }
+        let sandbox = self.caller();
+        self.copy_out(sandbox, address, random).map(|()| 0)
+    }
+
+    fn sys_audit_drain(&mut self, handle: Handle, address: u64, records: u64) -> Result<u64, Error> {
+        self.object(handle, ObjectType::Audit, Rights::READ)?;
+        let size = size_of::<hic_abi::audit::Record>() as u64;
+        let count = records.min(MAX_DRAIN);
+        let sandbox = self.caller();
+        self.user_range(sandbox, address, count * size, true)?;
+        let mut drained = 0;
+        while drained < count {
+            let Some(record) = self.audit.drain() else { break };
+            self.copy_out(sandbox, address + drained * size, record.as_bytes())?;
+            drained += 1;
+        }
+        self.answer(drained)
+    }
+
+    fn sys_log_write(&mut self, address: u64, bytes: u64) -> Result<u64, Error> {
+        let mut text = [0; crate::config::LOG_LINE];
+        let text = text.get_mut(..bytes as usize).ok_or(Error::InvalidArgument)?;
+        let sandbox = self.caller();
+        self.copy_in(sandbox, address, text)?;
+        for byte in text.iter_mut().filter(|b| b.is_ascii_control()) {
+            *byte = b' ';
+        }
+        let name = self.sandboxes[sandbox].name;
+        self.log_line(hic_abi::name_str(&name), text);
+        Ok(0)
+    }
+
+    fn sys_log_read(&mut self, handle: Handle, from: u64, address: u64, bytes: u64) -> Result<u64, Error> {
+        self.object(handle, ObjectType::Log, Rights::READ)?;
+        let mut text = [0; MAX_LOG_READ];
+        let length = (bytes as usize).min(MAX_LOG_READ);
+        let (first, count) = self.log.read(from, &mut text[..length]);
+        let sandbox = self.caller();
+        self.copy_out(sandbox, address, &text[..count])?;
+        self.answer_two(count as u64, first)
+    }
+
+    fn sys_power(&mut self, handle: Handle, action: u64) -> Result<u64, Error> {
+        self.object(handle, ObjectType::Power, Rights::MANAGE)?;
+        let action = match action {
+            0 => PowerAction::Off,
+            1 => PowerAction::Reset,
+            2 => PowerAction::Failed,
+            _ => return Err(Error::InvalidArgument),
+        };
+        self.machine.power(action);
+        Ok(0)
+    }
+
+    /// The clock page is the kernel's own frame; it is mapped read-only and never unmapped before its sandbox ends.
+    fn sys_clock_map(&mut self, clock: Handle, space: Handle) -> Result<u64, Error> {
+        let sandbox = self.space(space)?;
+        let (region, _) = self.memory_object(clock)?;
+        let address = match self.find_mapping(sandbox, region) {
+            Some(_) => hic_abi::USER_BASE + self.regions[region].base,
+            None => self.map_region(sandbox, region, Rights::READ)?,
+        };
+        self.answer(address)
+    }
+}

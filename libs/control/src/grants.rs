@@ -1,0 +1,26 @@
+//! Names of grants in a start page ([`hic_abi::start::Grant`]), as the module manager writes them from a manifest.
+
+/// The module's account, with CHARGE: pays for what it creates itself.
+pub const ACCOUNT: &str = "account";
+/// Prefix of each endpoint that the manifest provides: `endpoint:netstack`. All rights.
+pub const ENDPOINT: &str = "endpoint:";
+/// Prefix of each port that the manifest needs: `port:eth_driver`. SEND and COPY.
+pub const PORT: &str = "port:";
+/// Prefix of each state region: `state:connections`. Mapped for reading and writing at the grant's address; survives a restart.
+pub const STATE: &str = "state:";
+/// A PCI device (READ, MANAGE); the grant's address is its vendor and device number.
+pub const DEVICE: &str = "device";
+/// A region for DMA, mapped for reading and writing; address and length in the grant.
+pub const DMA: &str = "dma";
+/// A range of I/O ports; address = first port, length = count.
+pub const IO_PORTS: &str = "io-ports";
+/// An ISA interrupt; address = line.
+pub const IRQ: &str = "irq";
+/// The audit log and inspection.
+pub const AUDIT: &str = "audit";
+/// The kernel's log.
+pub const LOG: &str = "log";
+/// Random numbers.
+pub const ENTROPY: &str = "entropy";
+/// Power-off and reset.
+pub const POWER: &str = "power";

@@ -1,0 +1,50 @@
+//! Writing an image; for the host tool and for tests. Never writes one that [`Image::parse`] would refuse.
+
+use alloc::vec::Vec;
+
+use super::{HEADER_BYTES, IMAGE_VERSION, Image, ImageError, MAGIC};
+
+/// The parts of an image before they are encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageParts {
+    /// Read-only pages at the start of `body`.
+    pub ro_pages: u32,
+    /// Executable pages that follow them.
+    pub rx_pages: u32,
+    /// Zero bytes that follow the data.
+    pub bss_bytes: u32,
+    /// Offset of the first instruction.
+    pub entry: u32,
+    /// Ascending offsets of the words to relocate; each holds its addend in place.
+    pub relocations: Vec<u32>,
+    /// Read-only and executable pages, then the data.
+    pub body: Vec<u8>,
+}
+
+impl ImageParts {
+    /// The image as bytes, after it was read back and checked.
+    pub fn encode(&self) -> Result<Vec<u8>, ImageError> {
+        let sealed = (u64::from(self.ro_pages) + u64::from(self.rx_pages)) * super::PAGE_SIZE as u64;
+        let data = (self.body.len() as u64)
+            .checked_sub(sealed)
+            .ok_or(ImageError::Truncated { needed: sealed as usize, found: self.body.len() })?;
+        let too_large = ImageError::TooLarge { pages: data / super::PAGE_SIZE as u64 };
+        let data = u32::try_from(data).map_err(|_| too_large)?;
+        let count = u32::try_from(self.relocations.len()).map_err(|_| too_large)?;
+
+        let mut out = Vec::with_capacity(HEADER_BYTES + self.relocations.len() * 4 + self.body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&IMAGE_VERSION.to_le_bytes());
+        out.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+        for field in [self.ro_pages, self.rx_pages, data, self.bss_bytes, self.entry, count] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&0u64.to_le_bytes());
+        for offset in &self.relocations {
+            out.extend_from_slice(&offset.to_le_bytes());
+        }
+        out.extend_from_slice(&self.body);
+        Image::parse(&out)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,36 @@
+//! The one rule for names of modules, services and archive entries.
+//!
+//! Names appear on the console, in paths and in the audit log, so the alphabet is closed: what a name may contain can
+//! never be mistaken for a separator, an escape sequence or a different name that looks the same.
+
+/// Longest name in bytes: the width of the name field of an archive entry.
+pub const MAX_NAME_BYTES: usize = 24;
+
+/// Whether `name` is 1 to [`MAX_NAME_BYTES`] bytes of `a-z 0-9 _ - .`, starting with a letter or digit.
+pub fn is_valid_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first_is_fine = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    first_is_fine
+        && name.len() <= MAX_NAME_BYTES
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_valid_name;
+
+    #[test]
+    fn names_of_our_services_are_valid() {
+        for name in ["keeper", "eth_driver", "module-manager", "netstack-1.3.0", "a"] {
+            assert!(is_valid_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_could_be_mistaken_for_something_else_are_refused() {
+        for name in ["", "Keeper", "a b", "../x", ".hidden", "-x", "é", "a\0", "a-name-of-twenty-five-byte"]
+        {
+            assert!(!is_valid_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Putting IPv4 fragments together (RFC 791, RFC 815), within bounds that a stranger cannot push.
+//!
+//! Overlap policy: fragments that overlap (other than exact repeats) have no honest sender; the whole datagram is dropped
+//! (as RFC 5722 has it for IPv6). Nothing is ever delivered that was not sent by one sender with one identification.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use hic_tcp::Micros;
+use smoltcp::wire::Ipv4Address;
+
+/// Datagrams in the making.
+const MAX_DATAGRAMS: usize = 16;
+/// Octets of all of them together.
+const MAX_OCTETS: usize = 256 * 1024;
+/// Longest IPv4 payload.
+const MAX_LEN: usize = 65535 - 20;
+/// Fragments of one datagram: 64 KiB in pieces of the smallest MTU (576) and then some.
+const MAX_PIECES: usize = 160;
+/// How long a datagram may take (RFC 1122 3.3.2 says 60 to 120 s; 30 s is what today's stacks use, and bounds memory).
+const TIMEOUT: Micros = Micros::from_secs(30);
+
+/// What fragments of one datagram have in common (RFC 791 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub source: Ipv4Address,
+    pub destination: Ipv4Address,
+    pub protocol: u8,
+    pub ident: u16,
+}
+
+/// One fragment's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    /// Octets before it.
+    pub offset: usize,
+    /// Whether others follow.
+    pub more: bool,
+    /// Its octets.
+    pub data: &'a [u8],
+}
+
+#[derive(Debug)]
+struct Partial {
+    octets: Vec<u8>,
+    /// Start and end of each piece, in order.
+    pieces: Vec<(usize, usize)>,
+    len: Option<usize>,
+    expires: Micros,
+}
+
+/// What became of a fragment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Others are missing.
+    Incomplete,
+    /// The whole payload.
+    Complete(Vec<u8>),
+    /// The datagram (or the fragment) was given up.
+    Dropped,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Reassembler {
+    partial: BTreeMap<Key, Partial>,
+    octets: usize,
+}
+
+impl Reassembler {
+    /// Takes in one fragment.
+    pub(crate) fn add(&mut self, now: Micros, key: Key, piece: Piece<'_>) -> Outcome {
+        let end = piece.offset + piece.data.len();
+        let odd = piece.more && (piece.data.is_empty() || !piece.data.len().is_multiple_of(8));
+        if odd || end > MAX_LEN {
+            self.forget(&key);
+            return Outcome::Dropped;
+        }
+        if !self.partial.contains_key(&key) && self.partial.len() >= MAX_DATAGRAMS {
+            return Outcome::Dropped;
+        }
+        let expires = now.after(TIMEOUT);
+        let fresh = || Partial { octets: Vec::new(), pieces: Vec::new(), len: None, expires };
+        let partial = self.partial.entry(key).or_insert_with(fresh);
+        let grows = end.saturating_sub(partial.octets.len());
+        let fits = self.octets + grows <= MAX_OCTETS;
+        if !fits || !partial.insert(piece, end) {
+            self.forget(&key);
+            return Outcome::Dropped;
+        }
+        self.octets += grows;
+        if !partial.is_complete() {
+            return Outcome::Incomplete;
+        }
+        match self.forget(&key) {
+            Some(whole) => Outcome::Complete(whole.octets),
+            None => Outcome::Dropped,
+        }
+    }
+
+    fn forget(&mut self, key: &Key) -> Option<Partial> {
+        let partial = self.partial.remove(key)?;
+        self.octets -= partial.octets.len();
+        Some(partial)
+    }
+
+    /// Gives up what took too long; returns how many datagrams.
+    pub(crate) fn on_timer(&mut self, now: Micros) -> usize {
+        let late: Vec<Key> =
+            self.partial.iter().filter(|(_, partial)| partial.expires <= now).map(|(key, _)| *key).collect();
+        for key in &late {
+            self.forget(key);
+        }
+        late.len()
+    }
+
+    /// When the oldest datagram expires.
+    pub(crate) fn deadline(&self) -> Option<Micros> {
+        self.partial.values().map(|partial| partial.expires).min()
+    }
+}
+
+impl Partial {
+    /// Puts a piece in its place. `false` if it contradicts another.
+    fn insert(&mut self, piece: Piece<'_>, end: usize) -> bool {
+        if !piece.more && *self.len.get_or_insert(end) != end {
+            return false;
+        }
+        if self.len.is_some_and(|len| end > len || self.octets.len() > len) {
+            return false;
+        }
+        let at = self.pieces.partition_point(|(start, _)| *start < piece.offset);
+        if self.pieces.get(at) == Some(&(piece.offset, end)) {
+            return self.octets.get(piece.offset..end) == Some(piece.data);
+        }
+        let before = at.checked_sub(1).and_then(|index| self.pieces.get(index));
+        let overlaps = before.is_some_and(|(_, before_end)| *before_end > piece.offset)
+            || self.pieces.get(at).is_some_and(|(start, _)| *start < end);
+        if overlaps || self.pieces.len() >= MAX_PIECES {
+            return false;
+        }
+        self.pieces.insert(at, (piece.offset, end));
+        if self.octets.len() < end {
+            self.octets.resize(end, 0);
+        }
+        match self.octets.get_mut(piece.offset..end) {
+            Some(place) => place.copy_from_slice(piece.data),
+            None => return false,
+        }
+        true
+    }
+
+    fn is_complete(&self) -> bool {
+        let mut covered = 0;
+        for (start, end) in &self.pieces {
+            if *start != covered {
+                return false;
+            }
+            covered = *end;
+        }
+        self.len == Some(covered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    const KEY: Key = Key {
+        source: Ipv4Address::new(10, 0, 0, 1),
+        destination: Ipv4Address::new(10, 0, 0, 2),
+        protocol: 17,
+        ident: 7,
+    };
+    const NOW: Micros = Micros(0);
+
+    #[test]
+    fn overlapping_fragments_kill_the_datagram() {
+        let mut r = Reassembler::default();
+        assert_eq!(r.add(NOW, KEY, Piece { offset: 0, more: true, data: &[1; 16] }), Outcome::Incomplete);
+        assert_eq!(
+            r.add(NOW, KEY, Piece { offset: 0, more: true, data: &[1; 16] }),
+            Outcome::Incomplete,
+            "repeat"
+        );
+        assert_eq!(r.add(NOW, KEY, Piece { offset: 8, more: false, data: &[2; 16] }), Outcome::Dropped);
+        assert_eq!((r.partial.len(), r.octets), (0, 0));
+    }
+
+    #[test]
+    fn bounds_hold_for_number_octets_and_time() {
+        let mut r = Reassembler::default();
+        for ident in 0..40 {
+            r.add(NOW, Key { ident, ..KEY }, Piece { offset: 65000, more: true, data: &[0; 8] });
+        }
+        assert!(r.partial.len() <= MAX_DATAGRAMS && r.octets <= MAX_OCTETS);
+        assert_eq!(r.add(NOW, KEY, Piece { offset: 65528, more: false, data: &[0; 8] }), Outcome::Dropped);
+        assert!(r.on_timer(TIMEOUT) > 0);
+        assert_eq!((r.partial.len(), r.octets, r.deadline()), (0, 0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_with_repeats_gives_the_datagram(
+            len in 1usize..9000, order in prop::collection::vec(any::<prop::sample::Index>(), 1..60)
+        ) {
+            let whole: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let chunks: Vec<(usize, &[u8])> = whole.chunks(1480).enumerate().collect();
+            let piece = |(n, data): (usize, &'_ [u8])| (n * 1480, n + 1 < chunks.len(), data.to_vec());
+            let mut sent: Vec<_> = order.iter().map(|index| piece(*index.get(&chunks))).collect();
+            sent.extend(chunks.iter().map(|chunk| piece(*chunk)));
+            let mut r = Reassembler::default();
+            let mut complete = 0;
+            for (offset, more, data) in &sent {
+                if let Outcome::Complete(octets) = r.add(NOW, KEY, Piece { offset: *offset, more: *more, data }) {
+                    prop_assert_eq!(&octets, &whole);
+                    complete += 1;
+                }
+            }
+            prop_assert!(complete >= 1);
+        }
+
+        #[test]
+        fn arbitrary_fragments_never_panic_and_never_exceed_the_bounds(
+            pieces in prop::collection::vec((0u16..4, 0usize..8192, any::<bool>(), 0usize..100), 1..200)
+        ) {
+            let mut r = Reassembler::default();
+            for (ident, offset, more, len) in pieces {
+                let data = vec![1; len];
+                r.add(NOW, Key { ident, ..KEY }, Piece { offset: offset * 8, more, data: &data });
+                prop_assert!(r.octets <= MAX_OCTETS);
+                prop_assert_eq!(r.octets, r.partial.values().map(|p| p.octets.len()).sum::<usize>());
+            }
+        }
+    }
+}

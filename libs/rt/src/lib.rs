@@ -1,0 +1,35 @@
+//! What a ring 3 program needs to run: start-up, system calls, heap, logging.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`start`] | the entry point, the start page, grants by name |
+//! | [`sys`] | one safe function for each system call |
+//! | [`ipc`] | calls and replies, with retry over a server's death |
+//! | [`cap`] | slots: which are free |
+//! | [`region`] | shared memory |
+//! | [`clock`] | the time without a system call |
+//! | [`log`](mod@log) | lines for the system's log |
+//! | `loader` | making and starting instances of modules (feature `loader`) |
+//!
+//! A program is `hic_rt::entry!(main);` with `fn main(start: &'static StartPage) -> u64`; what `main` returns is its exit code.
+//! Nothing here knows any service.
+#![no_std]
+
+pub mod cap;
+pub mod clock;
+pub mod ipc;
+#[cfg(feature = "loader")]
+pub mod loader;
+pub mod log;
+pub mod region;
+pub mod start;
+pub mod sys;
+
+#[cfg(feature = "freestanding")]
+mod heap;
+
+pub use hic_abi as abi;
+pub use hic_abi::start::StartPage;
+pub use hic_abi::{Error, FOREVER, Handle, MessageInfo, Rights, SELF};
+#[cfg(feature = "freestanding")]
+pub use hic_mem as mem;

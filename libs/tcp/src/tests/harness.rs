@@ -1,0 +1,215 @@
+//! One host of a test: a connection, its rings, and a peer played by hand or by another host.
+
+use super::std::{collections::VecDeque, vec, vec::Vec};
+use crate::segment::Timestamp;
+use crate::{
+    Config, Connection, Events, Flags, Micros, Options, RxSpace, Segment, SegmentOut, Seq, Tuple, TxData,
+};
+
+pub const CLIENT: Tuple =
+    Tuple { local_addr: [10, 0, 0, 1], local_port: 40000, remote_addr: [10, 0, 0, 2], remote_port: 80 };
+pub const SERVER: Tuple =
+    Tuple { local_addr: [10, 0, 0, 2], local_port: 80, remote_addr: [10, 0, 0, 1], remote_port: 40000 };
+
+/// A ring without an end: offset is index.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Stream(pub Vec<u8>);
+
+impl TxData for Stream {
+    fn copy(&self, offset: u64, out: &mut [u8]) {
+        let from = offset as usize;
+        out.copy_from_slice(&self.0[from..from + out.len()]);
+    }
+}
+
+impl RxSpace for Stream {
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let from = offset as usize;
+        if self.0.len() < from + data.len() {
+            self.0.resize(from + data.len(), 0);
+        }
+        self.0[from..from + data.len()].copy_from_slice(data);
+    }
+}
+
+/// A segment that owns its data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    pub out: SegmentOut,
+    pub data: Vec<u8>,
+}
+
+impl Packet {
+    pub fn segment(&self) -> Segment<'_> {
+        Segment {
+            seq: self.out.seq,
+            ack: self.out.ack,
+            flags: self.out.flags,
+            window: self.out.window,
+            options: self.out.options,
+            payload: &self.data,
+        }
+    }
+}
+
+/// A connection with its rings.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub conn: Connection,
+    pub tx: Stream,
+    pub rx: Stream,
+    pub seen: Events,
+    pub max_payload: usize,
+    /// Write the record down and read it back around every step.
+    pub moves: bool,
+}
+
+impl Host {
+    pub fn new(conn: Connection) -> Self {
+        let max_payload = usize::from(conn.r.config.mss);
+        Self {
+            conn,
+            tx: Stream::default(),
+            rx: Stream::default(),
+            seen: Events::empty(),
+            max_payload,
+            moves: false,
+        }
+    }
+
+    pub fn checked(&mut self) {
+        if let Err(rule) = self.conn.r.check() {
+            panic!("{rule}: {:?}", self.conn.r);
+        }
+        if self.moves {
+            let mut bytes = [0xaa; crate::RECORD_LEN];
+            let len = self.conn.record().encode(&mut bytes);
+            self.conn = Connection::from_record(crate::Record::decode(&bytes[..len]).expect("own record"));
+        }
+    }
+
+    pub fn receive(&mut self, now: Micros, segment: &Segment<'_>) -> Events {
+        let events = self.conn.on_segment(now, segment, &mut self.rx);
+        self.checked();
+        self.seen |= events;
+        events
+    }
+
+    pub fn tick(&mut self, now: Micros) -> Events {
+        let events = self.conn.on_timer(now);
+        self.checked();
+        self.seen |= events;
+        events
+    }
+
+    pub fn write(&mut self, data: &[u8]) {
+        self.tx.0.extend_from_slice(data);
+        self.conn.app_wrote(self.tx.0.len() as u64).expect("room in the tx ring");
+        self.checked();
+    }
+
+    pub fn read_all(&mut self) {
+        self.conn.app_consumed(self.conn.rx_ready()).expect("what is ready");
+        self.checked();
+    }
+
+    /// Everything that it has to send now.
+    pub fn drain(&mut self, now: Micros) -> Vec<Packet> {
+        let mut packets = vec![];
+        while let Some(out) = self.conn.next_segment(now, self.max_payload) {
+            self.checked();
+            let mut data = vec![0; (out.payload.end - out.payload.start) as usize];
+            self.tx.copy(out.payload.start, &mut data);
+            packets.push(Packet { out, data });
+            assert!(packets.len() < 100_000, "endless sending: {:?}", self.conn.r);
+        }
+        self.checked();
+        packets
+    }
+}
+
+/// A configuration without options that a hand-played peer would have to track.
+pub fn plain() -> Config {
+    Config { timestamps: false, sack: false, window_scaling: false, ..Config::default() }
+}
+
+pub fn connect(config: Config) -> Host {
+    Host::new(Connection::connect(CLIENT, config, Seq(0xffff_ff00), 7, Micros(0)).expect("configuration"))
+}
+
+/// A connection whose peer is played by the test: the peer's stream starts at `PEER`, its window is `window`.
+pub const PEER: Seq = Seq(5000);
+pub const OURS: Seq = Seq(0xffff_ff00);
+
+pub fn established(config: Config, options: Options, window: u16) -> Host {
+    let mut host = connect(config);
+    let syn = host.drain(Micros(0));
+    assert_eq!(syn.len(), 1);
+    let answer = Segment {
+        seq: PEER,
+        ack: Some(OURS.add(1)),
+        flags: Flags::SYN | Flags::ACK,
+        window,
+        options: Options { mss: Some(1460), ..options },
+        payload: &[],
+    };
+    assert!(host.receive(Micros(1000), &answer).contains(Events::ESTABLISHED));
+    assert_eq!(host.drain(Micros(1000)).len(), 1);
+    host
+}
+
+/// A segment of the hand-played peer: its data starts `from` octets into its stream, it acknowledges `ack` of ours.
+pub fn from_peer(from: u32, ack: u32, payload: &[u8]) -> Segment<'_> {
+    Segment {
+        seq: PEER.add(1 + from),
+        ack: Some(OURS.add(1 + ack)),
+        flags: Flags::ACK,
+        window: 65535,
+        options: Options::default(),
+        payload,
+    }
+}
+
+pub fn stamped(mut segment: Segment<'_>, value: u32) -> Segment<'_> {
+    segment.options.timestamp = Some(Timestamp { value, echo: 0 });
+    segment
+}
+
+/// Two hosts joined by a perfect wire with the same delay each way, run until nothing moves before `until`.
+pub fn settle(hosts: &mut [Host; 2], now: &mut Micros, until: Micros) -> usize {
+    let delay = Micros::from_millis(5);
+    let mut wire: VecDeque<(Micros, usize, Packet)> = VecDeque::new();
+    let mut sent = 0;
+    loop {
+        for (index, host) in hosts.iter_mut().enumerate() {
+            for packet in host.drain(*now) {
+                wire.push_back((now.after(delay), 1 - index, packet));
+                sent += 1;
+            }
+        }
+        let arrival = wire.front().map(|(at, _, _)| *at);
+        let timer = hosts.iter().filter_map(|host| host.conn.deadline()).min();
+        let Some(next) = arrival.into_iter().chain(timer).min().filter(|next| *next <= until) else { break };
+        *now = (*now).max(next);
+        if arrival.is_some_and(|at| at <= *now) {
+            let (_, to, packet) = wire.pop_front().expect("an arrival");
+            hosts[to].receive(*now, &packet.segment());
+        }
+        hosts.iter_mut().for_each(|host| {
+            host.tick(*now);
+        });
+    }
+    *now = (*now).max(until);
+    sent
+}
+
+/// Client and server after a handshake over a perfect wire.
+pub fn pair(config: Config, now: &mut Micros) -> [Host; 2] {
+    let mut client = connect(config);
+    let syn = client.drain(*now).remove(0);
+    let server = Connection::accept(SERVER, config, Seq(77), 9, &syn.segment(), *now).expect("a SYN");
+    let mut hosts = [client, Host::new(server)];
+    let until = now.after(Micros::from_millis(100));
+    settle(&mut hosts, now, until);
+    hosts
+}

@@ -1,0 +1,16 @@
+//! Behaviour tests, by the document that asks for the behaviour, over one harness: two connections and a simulated link.
+
+extern crate std;
+
+mod close;
+mod codec;
+mod congestion;
+mod handshake;
+mod harness;
+mod hostile;
+mod link;
+mod loss;
+mod receive;
+mod timers;
+mod transfer;
+mod wire;

@@ -1,0 +1,3 @@
+//! monitor
+
+fn main() {}

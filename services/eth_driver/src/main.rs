@@ -1,0 +1,3 @@
+//! eth_driver
+
+fn main() {}

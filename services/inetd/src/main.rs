@@ -1,0 +1,3 @@
+//! inetd
+
+fn main() {}

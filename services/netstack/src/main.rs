@@ -1,0 +1,3 @@
+//! netstack
+
+fn main() {}

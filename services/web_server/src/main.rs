@@ -1,0 +1,3 @@
+//! web_server
+
+fn main() {}

@@ -1,0 +1,86 @@
+//! Every console command takes `--json` and then prints exactly one JSON document on one line.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::net::Network;
+use crate::process::Outcome;
+use crate::runner::TestContext;
+use crate::vm::Vm;
+
+/// The commands, as `help` must name them.
+pub(super) const NAMES: [&str; 16] = [
+    "help",
+    "status",
+    "services",
+    "ports",
+    "caps",
+    "connections",
+    "net",
+    "memory",
+    "restart",
+    "kill",
+    "log",
+    "audit",
+    "uptime",
+    "shutdown",
+    "reboot",
+    "--json",
+];
+
+/// Commands after which the guest goes on, in an order in which each finds what it needs.
+const GOES_ON: [&str; 15] = [
+    "help",
+    "status",
+    "services",
+    "ports",
+    "caps netstack",
+    "connections",
+    "net",
+    "memory",
+    "log",
+    "audit",
+    "audit verify",
+    "uptime",
+    "restart web_server",
+    "kill inetd",
+    "status",
+];
+
+/// Wrong commands: the error is a document too, and names its code.
+const WRONG: [&str; 3] = ["nonsense", "caps no-such-sandbox", "kill no-such-service"];
+
+pub(super) fn run(context: &mut TestContext) -> Result<()> {
+    let vm = context.boot(context.machine()?, Some(&Network::User), &[])?;
+    let console = vm.console()?;
+    for command in GOES_ON {
+        let document = console.json(&format!("{command} --json"))?;
+        ensure!(document.is_object() || document.is_array(), "`{command} --json` printed {document}");
+        ensure!(document.get("error").is_none(), "`{command} --json` failed: {document}");
+    }
+    for command in WRONG {
+        let document = console.json(&format!("{command} --json"))?;
+        ensure!(document.get("error").is_some(), "`{command} --json` printed {document}");
+    }
+    last_word(&vm, "shutdown --json")?;
+    drop(vm);
+    let vm = context.boot(context.machine()?, None, &[])?;
+    vm.console()?;
+    last_word(&vm, "reboot --json")
+}
+
+/// A command that ends the guest prints its document first.
+fn last_word(vm: &Vm, command: &str) -> Result<()> {
+    let from = vm.console()?.type_line(command)?;
+    let outcome = vm.wait_exit(Duration::from_secs(20))?;
+    ensure!(outcome == Outcome::PowerOff, "`{command}`: {outcome}");
+    // What was printed is all there once the line is closed, which this wait reports as an error.
+    let _ = vm.serial().wait(from, Duration::from_secs(5), |_| None::<()>);
+    let text = vm.serial().text_from(from);
+    let document = text.lines().map(str::trim).find(|line| line.starts_with('{'));
+    let document = document.with_context(|| format!("`{command}` printed {text:?}"))?;
+    serde_json::from_str::<serde_json::Value>(document)
+        .with_context(|| format!("`{command}`: {document:?}"))?;
+    Ok(())
+}

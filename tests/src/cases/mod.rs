@@ -1,0 +1,84 @@
+//! The system tests, and the table in which each is registered.
+
+mod boot;
+mod console_json;
+mod kill_each;
+mod memory;
+mod selftest;
+mod service;
+mod tcp_soak;
+
+use std::time::Duration;
+
+use crate::qemu::Proto;
+use crate::runner::{Needs, SLOTS, SystemTest};
+
+/// Guest ports that the tests use.
+pub(crate) const ECHO: u16 = 7;
+/// Daytime (RFC 867).
+pub(crate) const DAYTIME: u16 = 13;
+/// The web server.
+pub(crate) const HTTP: u16 = 80;
+
+/// What must be within reach of clients over user networking.
+pub(crate) const PORTS: [(Proto, u16); 4] =
+    [(Proto::Tcp, ECHO), (Proto::Udp, ECHO), (Proto::Tcp, DAYTIME), (Proto::Tcp, HTTP)];
+
+/// All system tests. Those that take the machine to themselves come last, so that they do not hold up the others.
+pub static ALL: &[SystemTest] = &[
+    SystemTest {
+        name: "boot",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(120),
+        run: boot::run,
+    },
+    SystemTest {
+        name: "console_json",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(180),
+        run: console_json::run,
+    },
+    // A guest that tests itself: one line here and one profile in qemu/modules.toml.
+    SystemTest {
+        name: "ports",
+        profile: "ports",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: selftest::run,
+    },
+    SystemTest {
+        name: "kill_each",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(900),
+        run: kill_each::run,
+    },
+    SystemTest {
+        name: "tcp_soak",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(420),
+        run: tcp_soak::run,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_test_fits_the_runner() {
+        let mut names: Vec<&str> = ALL.iter().map(|test| test.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|test| (1..=SLOTS).contains(&test.slots)));
+    }
+}

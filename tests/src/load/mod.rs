@@ -1,0 +1,139 @@
+//! Clients with numbered data: each knows which byte must come next, so a byte lost, doubled, swapped or handed to the
+//! wrong connection is seen at once.
+//!
+//! The clients are well behaved: they read to the end before they close, so a reset on the wire is never theirs.
+
+mod connects;
+mod echo;
+mod once;
+mod slow_reader;
+mod tally;
+mod udp;
+
+pub use connects::steady_connects;
+pub use echo::{EchoPlan, echo_clients};
+pub use once::{client_closes_first, echo_once, http_get, server_closes_first};
+pub use slow_reader::{SlowReader, SlowReport};
+pub use tally::{Stop, Tally};
+pub use udp::udp_echo;
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::net::Network;
+
+/// How long a client waits for any single thing before it calls it lost. Longer than the retransmissions that a lossy
+/// wire can cost, short enough to be seen in a test of a minute.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The byte at `offset` of the stream `id`: eight-byte words that hold the stream and the word's own number.
+#[must_use]
+pub fn numbered_byte(id: u32, offset: u64) -> u8 {
+    let word = (u64::from(id) << 40) | ((offset / 8) & 0xff_ffff_ffff);
+    let [.., low] = (word >> (56 - 8 * (offset % 8))).to_be_bytes();
+    low
+}
+
+/// `length` bytes of the stream `id` from `offset` on.
+#[must_use]
+pub fn numbered(id: u32, offset: u64, length: usize) -> Vec<u8> {
+    (offset..).take(length).map(|at| numbered_byte(id, at)).collect()
+}
+
+/// Checks that `bytes` are those of the stream `id` from `offset` on; the error names the first that is not.
+pub fn check_numbered(id: u32, offset: u64, bytes: &[u8]) -> Result<()> {
+    for (at, byte) in (offset..).zip(bytes) {
+        let due = numbered_byte(id, at);
+        if due != *byte {
+            return Err(anyhow!("stream {id}: byte {at} is {byte:#04x}, {due:#04x} was due"));
+        }
+    }
+    Ok(())
+}
+
+/// A TCP connection to `address` with [`PATIENCE`] on every operation and without Nagle's delay.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Clients at work in threads of their own.
+#[derive(Debug)]
+pub struct Load {
+    tally: Arc<Tally>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Load {
+    /// Starts `count` clients on `network`, `pace` apart (user networking's listener has a backlog of one, so a burst of
+    /// connects would wait for retransmissions). Each is given its number and its share of the tally.
+    fn start(
+        network: &Network,
+        count: u32,
+        pace: Duration,
+        client: impl Fn(u32, &Tally, &Stop) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let mut load = Self { tally: Arc::default(), stop: Arc::default(), threads: Vec::new() };
+        let client = Arc::new(client);
+        for number in 0..count {
+            let (tally, stop, client) =
+                (Arc::clone(&load.tally), Arc::clone(&load.stop), Arc::clone(&client));
+            load.threads.push(network.spawn(move || client(number, &tally, &stop))?);
+            std::thread::sleep(pace);
+        }
+        Ok(load)
+    }
+
+    /// What they have done so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Tells them to finish, waits until they have closed, and returns what they did.
+    pub fn finish(mut self) -> Result<Arc<Tally>> {
+        self.stop.set();
+        for thread in self.threads.drain(..) {
+            thread.join().map_err(|_| anyhow!("a client thread panicked"))??;
+        }
+        Ok(Arc::clone(&self.tally))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_words_of_any_two_streams_are_alike() {
+        assert_eq!(numbered(1, 0, 8), [0, 0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(numbered(0x10203, 8 * 258, 8), [1, 2, 3, 0, 0, 0, 1, 2]);
+        assert_eq!(numbered(7, 3, 20)[5..], numbered(7, 8, 15)[..]);
+    }
+
+    #[test]
+    fn a_byte_out_of_place_is_named() {
+        let mut bytes = numbered(5, 100, 64);
+        check_numbered(5, 100, &bytes).expect("in order");
+        assert!(check_numbered(5, 101, &bytes).is_err(), "shifted");
+        assert!(check_numbered(6, 100, &bytes).is_err(), "another stream's");
+        bytes[10] ^= 1;
+        let error = check_numbered(5, 100, &bytes).expect_err("changed");
+        assert!(error.to_string().contains("byte 110"), "{error}");
+    }
+}

@@ -1,0 +1,51 @@
+//! Single conversations, each from connect to an orderly end.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{check_numbered, connect, echo, numbered};
+
+/// Stream number of these conversations.
+const STREAM: u32 = 0xabcdef;
+
+/// Connects to an echo service, sends `size` bytes, checks that they come back, closes.
+pub fn echo_once(address: SocketAddr, size: usize) -> Result<()> {
+    let mut stream = connect(address)?;
+    echo::exchange(&mut stream, STREAM, 0, size)?;
+    echo::close(stream)
+}
+
+/// The client ends its direction right after its data; the echo service must still deliver all of it before it ends
+/// the other direction.
+pub fn client_closes_first(address: SocketAddr, size: usize) -> Result<()> {
+    let mut stream = connect(address)?;
+    stream.write_all(&numbered(STREAM, 0, size)).context("write")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).context("read")?;
+    ensure!(answer.len() == size, "{} of {size} bytes came back after the half-close", answer.len());
+    check_numbered(STREAM, 0, &answer)
+}
+
+/// The service (daytime) says its line and ends its direction; the client's direction is still open then and is ended
+/// afterwards. Returns the line.
+pub fn server_closes_first(address: SocketAddr) -> Result<String> {
+    let mut stream = connect(address)?;
+    let mut line = String::new();
+    stream.read_to_string(&mut line).context("read")?;
+    ensure!(line.ends_with('\n'), "not a line: {line:?}");
+    stream.shutdown(Shutdown::Write)?;
+    Ok(line)
+}
+
+/// A GET of `path` by HTTP/1.0; returns the status line and the body.
+pub fn http_get(address: SocketAddr, path: &str) -> Result<(String, String)> {
+    let mut stream = connect(address)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: hic\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("read")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its header")?;
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}

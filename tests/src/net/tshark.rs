@@ -1,0 +1,146 @@
+//! What tshark has to say about a capture of the guest's wire.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Packets of a kind that are named in a report; more are only counted.
+const NAMED: usize = 10;
+
+/// The fields that are asked for, in this order, one column each; the first two only name the packet.
+const FIELDS: [&str; 10] = [
+    "frame.number",
+    "_ws.col.Info",
+    "tcp.flags.reset",
+    "tcp.analysis.lost_segment",
+    "tcp.analysis.ack_lost_segment",
+    "tcp.analysis.retransmission",
+    "tcp.analysis.out_of_order",
+    "tcp.analysis.zero_window",
+    "_ws.malformed",
+    "tcp.analysis.window_full",
+];
+
+/// What was found, as counts of packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireReport {
+    /// TCP packets in all.
+    pub packets: u64,
+    /// Packets with RST.
+    pub resets: u64,
+    /// Packets whose sequence number leaves a gap behind the previous one's end.
+    pub lost_segments: u64,
+    /// Acknowledgements of data that was never seen.
+    pub ack_lost_segments: u64,
+    /// Retransmissions, of any kind.
+    pub retransmissions: u64,
+    /// Packets behind a later one.
+    pub out_of_order: u64,
+    /// Announcements of a zero window.
+    pub zero_windows: u64,
+    /// Packets that tshark cannot read.
+    pub malformed: u64,
+    /// Packets that fill the receiver's window to the brim.
+    pub window_full: u64,
+    /// Resets, gaps and malformed packets by number and summary, the first ten.
+    pub named: Vec<String>,
+}
+
+impl WireReport {
+    /// Gaps in the sequence space, seen from either side.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.lost_segments + self.ack_lost_segments
+    }
+
+    /// An error unless the capture has TCP traffic with neither a reset nor a gap nor an unreadable packet.
+    pub fn ensure_clean(&self) -> Result<()> {
+        ensure!(self.packets > 0, "the capture holds no TCP packet");
+        let bad = self.resets + self.gaps() + self.malformed;
+        ensure!(bad == 0, "{}; first ones:\n{}", self.summary(), self.named.join("\n"));
+        Ok(())
+    }
+
+    /// One line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "{} TCP packets, {} resets, {} sequence gaps, {} malformed, {} retransmissions, {} out of order, {} zero windows",
+            self.packets,
+            self.resets,
+            self.gaps(),
+            self.malformed,
+            self.retransmissions,
+            self.out_of_order,
+            self.zero_windows
+        )
+    }
+
+    fn add(&mut self, line: &str) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let set = |index: usize| {
+            let value = columns.get(index).copied().unwrap_or_default();
+            u64::from(!value.is_empty() && value != "0" && value != "False")
+        };
+        self.packets += 1;
+        self.resets += set(2);
+        self.lost_segments += set(3);
+        self.ack_lost_segments += set(4);
+        self.retransmissions += set(5);
+        self.out_of_order += set(6);
+        self.zero_windows += set(7);
+        self.malformed += set(8);
+        self.window_full += set(9);
+        if set(2) + set(3) + set(4) + set(8) > 0 && self.named.len() < NAMED {
+            self.named.push(columns.get(..2).unwrap_or_default().join(" "));
+        }
+    }
+}
+
+/// Reads the TCP packets of `capture`.
+pub fn check_capture(capture: &Path) -> Result<WireReport> {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(capture).args([
+        "-n",
+        "-Y",
+        "tcp",
+        "-T",
+        "fields",
+        "-o",
+        "tcp.desegment_tcp_streams:FALSE",
+    ]);
+    for field in FIELDS {
+        command.args(["-e", field]);
+    }
+    let output = command.output().context("cannot run tshark")?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    // A capture whose writer was ended in the middle of a packet is read up to there.
+    let cut_short = message.contains("cut short in the middle of a packet");
+    ensure!(output.status.success() || cut_short, "tshark failed: {}", message.trim());
+    let mut report = WireReport::default();
+    String::from_utf8_lossy(&output.stdout).lines().for_each(|line| report.add(line));
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_counted_and_offenders_named() {
+        let mut report = WireReport::default();
+        report.add("1\t7 -> 80 [SYN]\t0\t\t\t\t\t\t\t");
+        report.add("2\t80 -> 7 [RST]\t1\t\t\t\t\t\t\t");
+        report.add("3\tgap\t0\t1\t\t1\t\t1\t\t");
+        assert_eq!((report.packets, report.resets, report.gaps()), (3, 1, 1));
+        assert_eq!((report.retransmissions, report.zero_windows), (1, 1));
+        assert_eq!(report.named, ["2 80 -> 7 [RST]", "3 gap"]);
+        assert!(report.ensure_clean().is_err());
+    }
+
+    #[test]
+    fn an_empty_capture_proves_nothing() {
+        assert!(WireReport::default().ensure_clean().is_err());
+    }
+}

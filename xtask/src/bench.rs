@@ -1,0 +1,171 @@
+//! `cargo xtask bench`: boots the profile that measures and reads its figures from the serial line.
+//!
+//! Under `-icount shift=0` and without network or disk, so that a figure is a number of guest instructions and the same
+//! on every machine. The guest prints `bench NAME VALUE UNIT` for each, then `bench done`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use hic_tests::qemu::Machine;
+use hic_tests::text;
+use hic_tests::vm::{Vm, VmOptions};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::cli::BenchOptions;
+use crate::deps;
+use crate::image::Builder;
+
+/// How long all of it may take: a guard against a hang.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// What every report holds. No name is ever renamed, since reports of different years are compared.
+const NAMES: [&str; 14] = [
+    "null_syscall",
+    "ipc_call_reply_0w",
+    "ipc_call_reply_4w",
+    "notify_wait_rtt",
+    "yield_rtt",
+    "cap_copy",
+    "cap_move",
+    "cap_delete",
+    "revoke_per_child",
+    "port_switch_1",
+    "port_switch_10000",
+    "switch_ports_256",
+    "page_map",
+    "page_unmap",
+];
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Figure {
+    name: String,
+    unit: String,
+    value: serde_json::Number,
+}
+
+/// What is written to `target/bench/report.json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    kernel_sha256: String,
+    figures: Vec<Figure>,
+}
+
+/// Measures, prints the table, writes the report.
+pub fn run(options: &BenchOptions) -> Result<()> {
+    deps::ensure(deps::RUN)?;
+    let mut builder = Builder::new()?;
+    let kernel = builder.kernel()?;
+    let mut machine = Machine::new(&kernel);
+    machine.archive = Some(builder.archive(&options.profile)?);
+    machine.icount = true;
+    let folder = builder.workspace.target_directory.join("bench");
+    let figures = measure(machine, &folder)?;
+    let report = Report { kernel_sha256: sha256(&kernel)?, figures };
+    let file = folder.join("report.json");
+    std::fs::write(&file, serde_json::to_vec(&report)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    print!("{}", table(&report));
+    println!("report {}", file.display());
+    let missing = missing(&report.figures);
+    ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
+    Ok(())
+}
+
+fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
+    let options = VmOptions { machine, ports: Vec::new(), log_dir: folder.to_owned(), tag: String::new() };
+    let vm = Vm::boot(options, None)?;
+    let mut told = 0;
+    let finished = vm.serial().wait(0, LIMIT, |seen| {
+        let mut lines = text::lines(seen);
+        // The last line may still be under way.
+        lines.pop();
+        for line in lines.iter().skip(told).filter(|line| line.starts_with("bench ")) {
+            println!("{line}");
+        }
+        told = lines.len();
+        lines.contains(&"bench done").then(|| parse(&lines))
+    });
+    match finished {
+        Ok(figures) => figures,
+        Err(error) => {
+            let tail = text::tail(&vm.serial_text(), 40);
+            Err(error.context(format!("the benchmarks did not finish; the serial line ends:\n{tail}")))
+        }
+    }
+}
+
+/// The figures in `lines`. Lines that are not `bench ...` are the guest's log.
+fn parse(lines: &[&str]) -> Result<Vec<Figure>> {
+    let mut figures: Vec<Figure> = Vec::new();
+    for line in lines {
+        let Some(rest) = line.strip_prefix("bench ").filter(|rest| *rest != "done") else { continue };
+        let mut words = rest.splitn(3, ' ');
+        let (Some(name), Some(value), Some(unit)) = (words.next(), words.next(), words.next()) else {
+            bail!("`bench NAME VALUE UNIT` was due, the guest printed `{line}`");
+        };
+        let value = value.parse().with_context(|| format!("the value in `{line}`"))?;
+        ensure!(!figures.iter().any(|figure| figure.name == name), "{name} was measured twice");
+        figures.push(Figure { name: name.to_owned(), unit: unit.trim().to_owned(), value });
+    }
+    ensure!(!figures.is_empty(), "the guest printed no figure");
+    Ok(figures)
+}
+
+fn missing(figures: &[Figure]) -> Vec<&'static str> {
+    let there = |name: &&str| figures.iter().any(|figure| figure.name == *name);
+    NAMES.iter().copied().filter(|name| !there(name)).collect()
+}
+
+fn table(report: &Report) -> String {
+    let mut table = format!("kernel sha256 {}\n", report.kernel_sha256);
+    for Figure { name, unit, value } in &report.figures {
+        table += &format!("{name:<24} {:>12} {unit}\n", value.to_string());
+    }
+    table
+}
+
+fn sha256(file: &Path) -> Result<String> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_from_among_the_log() {
+        let lines = [
+            "boot",
+            "bench null_syscall 87 guest instructions",
+            "[log] bench",
+            "bench x 0.5 ratio",
+            "bench done",
+        ];
+        let figures = parse(&lines).expect("two figures");
+        assert_eq!(figures.len(), 2);
+        assert_eq!(figures[0].unit, "guest instructions");
+        assert_eq!(figures[0].value.as_u64(), Some(87));
+        assert_eq!(figures[1].value.as_f64(), Some(0.5));
+        assert!(missing(&figures).contains(&"page_map") && !missing(&figures).contains(&"null_syscall"));
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_figure_is_an_error_and_so_is_a_name_twice() {
+        assert!(parse(&["bench null_syscall fast really"]).is_err());
+        assert!(parse(&["bench null_syscall 87"]).is_err());
+        assert!(parse(&["bench a 1 u", "bench a 1 u"]).is_err());
+        assert!(parse(&["bench done"]).is_err());
+    }
+
+    #[test]
+    fn the_report_has_the_shape_that_is_promised() {
+        let figures = parse(&["bench a 1 u"]).expect("one");
+        let report = Report { kernel_sha256: "00".into(), figures };
+        let json = serde_json::to_string(&report).expect("serializable");
+        assert_eq!(json, r#"{"kernel_sha256":"00","figures":[{"name":"a","unit":"u","value":1}]}"#);
+    }
+}

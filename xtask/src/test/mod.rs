@@ -1,0 +1,145 @@
+//! `cargo xtask test`: everything that can be checked, in the order in which it is cheapest to fail.
+//!
+//! Whatever happens, the last line on standard output is `N passed, N failed`, so that a script need not guess.
+
+mod checks;
+mod host;
+mod summary;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use hic_tests::cases;
+use hic_tests::runner::{self, SystemTest, Verdict};
+
+use crate::cli::TestOptions;
+use crate::image::Builder;
+use crate::{coverage, deps};
+use summary::Summary;
+
+/// The options of `cargo xtask ci`.
+#[must_use]
+pub fn ci_options() -> TestOptions {
+    TestOptions { filter: None, list: false, locked: true }
+}
+
+/// Runs the tests and prints the last line.
+#[must_use]
+pub fn run(options: &TestOptions) -> ExitCode {
+    if options.list {
+        cases::ALL.iter().for_each(|test| println!("{}", test.name));
+        return ExitCode::SUCCESS;
+    }
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    if let Err(error) = run_all(options, &mut summary) {
+        println!("error: {error:#}");
+        summary.failed("xtask");
+    }
+    for name in summary.failures() {
+        println!("failed: {name}");
+    }
+    println!("took {:.0} s", started.elapsed().as_secs_f64());
+    println!("{}", summary.last_line());
+    if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
+    let filter = options.filter.as_deref();
+    let wanted = system_tests(filter);
+    deps::ensure(if wanted.is_empty() { &[] } else { deps::TEST })?;
+    let mut builder = Builder::new()?;
+    if options.locked {
+        builder.lock();
+    }
+    let target = builder.workspace.target_directory.clone();
+    match filter {
+        None => {
+            checks::formatting(summary)?;
+            checks::lints(&builder.workspace, options.locked, summary)?;
+            host::run(&builder.workspace, None, options.locked, summary)?;
+        }
+        Some(filter) if wanted.is_empty() => {
+            host::run(&builder.workspace, Some(filter), options.locked, summary)?;
+        }
+        Some(_) => {}
+    }
+    if !wanted.is_empty() {
+        run_system_tests(&wanted, &mut builder, &target, summary)?;
+    }
+    write_names(&target, summary.passed_tests())?;
+    if filter.is_none() {
+        check_coverage(summary);
+    }
+    Ok(())
+}
+
+/// The system tests that `filter` asks for.
+fn system_tests(filter: Option<&str>) -> Vec<SystemTest> {
+    let wanted = |test: &&SystemTest| filter.is_none_or(|filter| test.name.contains(filter));
+    cases::ALL.iter().filter(wanted).copied().collect()
+}
+
+fn run_system_tests(
+    wanted: &[SystemTest],
+    builder: &mut Builder,
+    target: &Path,
+    summary: &mut Summary,
+) -> Result<()> {
+    let images = match builder.images(wanted.iter().map(|test| test.profile)) {
+        Ok(images) => images,
+        Err(error) => {
+            // Not one of them can run, and each of them counts.
+            println!("error: {error:#}");
+            wanted.iter().for_each(|test| summary.failed(test.name));
+            return Ok(());
+        }
+    };
+    for result in runner::run(wanted, images, target) {
+        match result.verdict {
+            Verdict::Passed => summary.passed(result.name),
+            Verdict::Failed(_) => summary.failed(result.name),
+            Verdict::Skipped(_) => summary.skipped(),
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the names of all tests that passed in `target/hic/tests-ran.json`.
+fn write_names(target: &Path, names: &BTreeSet<String>) -> Result<()> {
+    let folder = target.join("hic");
+    let file = folder.join("tests-ran.json");
+    let json = serde_json::to_vec_pretty(&serde_json::json!({ "passed": names }))?;
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&file, json))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn check_coverage(summary: &mut Summary) {
+    match coverage::check_workspace(hic_tests::workspace::root(), summary.passed_tests()) {
+        Ok(report) => {
+            println!("coverage: {report}");
+            summary.passed("coverage");
+        }
+        Err(error) => {
+            println!("coverage: {error:#}");
+            summary.failed("coverage");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_takes_the_system_tests_whose_name_contains_it() {
+        let names = |filter| system_tests(filter).iter().map(|test| test.name).collect::<Vec<_>>();
+        assert_eq!(names(Some("soak")), ["tcp_soak"]);
+        assert_eq!(names(Some("no such test")), [""; 0]);
+        assert_eq!(names(None).len(), cases::ALL.len());
+    }
+}

@@ -1,0 +1,71 @@
+//! What passed and what failed, counted once each.
+
+use std::collections::BTreeSet;
+
+/// The outcome of a run so far.
+#[derive(Debug, Default)]
+pub struct Summary {
+    passed: BTreeSet<String>,
+    failed: BTreeSet<String>,
+    skipped: usize,
+}
+
+impl Summary {
+    /// The test `name` passed.
+    pub fn passed(&mut self, name: &str) {
+        self.passed.insert(name.to_owned());
+    }
+
+    /// The test `name` failed.
+    pub fn failed(&mut self, name: &str) {
+        self.failed.insert(name.to_owned());
+    }
+
+    /// A test was not run, for a reason that was printed.
+    pub fn skipped(&mut self) {
+        self.skipped += 1;
+    }
+
+    /// The names of all that passed and did not also fail.
+    #[must_use]
+    pub fn passed_tests(&self) -> &BTreeSet<String> {
+        &self.passed
+    }
+
+    /// The names of all that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.failed.iter().map(String::as_str)
+    }
+
+    /// Whether something passed and nothing failed.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failed.is_empty() && !self.passed.is_empty()
+    }
+
+    /// The last line of the run.
+    #[must_use]
+    pub fn last_line(&self) -> String {
+        let skipped = if self.skipped == 0 { String::new() } else { format!(", {} skipped", self.skipped) };
+        format!("{} passed, {} failed{skipped}", self.passed.len(), self.failed.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_has_the_form_that_scripts_expect() {
+        let mut summary = Summary::default();
+        assert!(!summary.is_good(), "nothing ran");
+        summary.passed("a");
+        summary.passed("b");
+        assert_eq!(summary.last_line(), "2 passed, 0 failed");
+        assert!(summary.is_good());
+        summary.failed("c");
+        summary.skipped();
+        assert_eq!(summary.last_line(), "2 passed, 1 failed, 1 skipped");
+        assert!(!summary.is_good());
+    }
+}
