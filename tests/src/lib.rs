@@ -3,17 +3,20 @@
 //! A library, so that `cargo xtask run`, `test` and `bench` start the very same machine. From the outside in:
 //!
 //! ```text
-//!   runner   which tests there are, who runs when, what is left behind of a failure
-//!   cases    the system tests themselves
-//!   load     clients with numbered data: they know which byte must come next
-//!   net      user networking, or a tap in a network namespace of our own; a lossy wire; DHCP; tshark
-//!   vm       one machine: serial line, console, QMP
-//!   qemu     the command line, the process, what its exit status means
+//!   runner     which tests there are, who runs when, what is left behind of a failure
+//!   cases      the system tests themselves
+//!   load       clients with numbered data: they know which byte must come next
+//!   net        user networking, or a tap in a network namespace of our own; a lossy wire; DHCP; tshark
+//!   vm         one machine: serial line, console, QMP
+//!   backtrace  names for the addresses of a kernel panic
+//!   process    a running QEMU, and what its exit status means
+//!   qemu       the command line
 //! ```
 //!
 //! What this crate must never do: leave a QEMU, a namespace or a tap behind, wait by sleeping where it could wait for
 //! an event, or end a process that it did not start.
 
+pub mod backtrace;
 pub mod cases;
 pub mod load;
 pub mod net;

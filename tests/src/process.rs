@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 
 use crate::qemu::{Machine, PROGRAM};
 
-/// What the kernel writes to `isa-debug-exit` when it panics.
-pub const PANIC_VALUE: i32 = 0x2a;
+/// What the kernel writes to `isa-debug-exit` when it panics (`EXIT_PANIC` in `kernel/src/arch/acpi.rs`).
+pub const PANIC_VALUE: i32 = 0x15;
 
 /// How long a QEMU may take to end by itself after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -174,7 +174,7 @@ mod tests {
         let outcome = |code: i32| Outcome::from_status(ExitStatus::from_raw(code << 8));
         assert_eq!(outcome(0), Outcome::PowerOff);
         assert_eq!(outcome(1), Outcome::QemuFailed(1));
-        assert_eq!(outcome(0x55), Outcome::Panic);
+        assert_eq!(outcome(0x2b), Outcome::Panic);
         assert_eq!(outcome(7), Outcome::GuestExit(3));
         assert_eq!(Outcome::from_status(ExitStatus::from_raw(9)), Outcome::Signal(9));
     }

@@ -109,10 +109,10 @@ pub fn pci_write(function: u16, offset: u16, value: u32) {
 /// Switches off, or halts where the machine cannot.
 pub fn power_off() -> ! {
     // SAFETY: a copy; nothing else holds the content (`CoreCell`).
-    if let Some(off) = unsafe { *POWER_OFF.get() } {
-        port::write16(off.register, off.value);
+    match unsafe { *POWER_OFF.get() } {
+        Some(off) => port::write16(off.register, off.value),
+        None => super::serial::print(b"It is now safe to switch off.\n"),
     }
-    super::serial::print(b"It is now safe to switch off.\n");
     halt()
 }
 

@@ -3,7 +3,7 @@
 use super::{paging, start_info::StartInfo};
 use core0::config::MAX_FRAMES;
 use core::{
-    arch::x86_64::{__m128i, _mm_or_si128, _mm_setzero_si128, _mm_store_si128},
+    arch::asm,
     ops::Range,
 };
 
@@ -101,20 +101,42 @@ impl Memory {
 /// a guest of 2 GiB then costs its host only what it uses.
 fn clear(range: &Range<u64>) {
     for page in range.clone().step_by(PAGE as usize) {
-        let blocks = paging::pointer(page).cast::<[__m128i; 4]>();
-        // SAFETY: a page of free memory, mapped, aligned, referred to by nothing.
+        let words = paging::pointer(page).cast::<u64>();
+        // SAFETY: a page of free memory, mapped and aligned, referred to by nothing.
         unsafe {
-            let zero = _mm_setzero_si128();
-            let mut seen = zero;
-            for index in 0..PAGE as usize / 64 {
-                let [a, b, c, d] = blocks.add(index).read();
-                seen = _mm_or_si128(seen, _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
-            }
-            if core::mem::transmute::<__m128i, u128>(seen) != 0 {
-                for index in 0..PAGE as usize / 16 {
-                    _mm_store_si128(blocks.cast::<__m128i>().add(index), zero);
-                }
+            if !is_zero(words) {
+                words.write_bytes(0, PAGE as usize / 8);
             }
         }
     }
+}
+
+/// General registers on purpose: an emulator keeps them in the host's registers, but vector registers in memory.
+///
+/// # Safety
+/// A page's worth of words is readable.
+unsafe fn is_zero(words: *const u64) -> bool {
+    let seen: u64;
+    // SAFETY: the caller's promise; 64 rounds of 8 words.
+    unsafe {
+        asm!(
+            "2:",
+            "or {seen}, [{at}]",
+            "or {seen}, [{at} + 8]",
+            "or {seen}, [{at} + 16]",
+            "or {seen}, [{at} + 24]",
+            "or {seen}, [{at} + 32]",
+            "or {seen}, [{at} + 40]",
+            "or {seen}, [{at} + 48]",
+            "or {seen}, [{at} + 56]",
+            "add {at}, 64",
+            "dec {rounds:e}",
+            "jnz 2b",
+            seen = inout(reg) 0u64 => seen,
+            at = inout(reg) words => _,
+            rounds = inout(reg) PAGE / 64 => _,
+            options(readonly, nostack),
+        );
+    }
+    seen == 0
 }

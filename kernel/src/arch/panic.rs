@@ -1,7 +1,7 @@
 //! The end of a kernel that found itself broken.
 //!
-//! It prints the reason, the registers where there are any, and every address on the stack that lies in the kernel's text: release code
-//! has no frame pointers, so the list may name a few functions too many, and never one too few. `xtask` puts names to the lines that
+//! It prints the reason, the registers where there are any, and every address on the stack that follows a call in the kernel's text:
+//! release code has no frame pointers, so the list may name a few functions too many, and never one too few. `xtask` puts names to the lines that
 //! begin with `backtrace:`. Nothing here takes a lock, allocates or returns.
 
 use super::{CoreCell, acpi, paging, segments, serial::Serial};
@@ -60,11 +60,18 @@ fn scan_stack(from: u64) {
     for at in segments::stack_from(from).step_by(8) {
         // SAFETY: `stack_from` names mapped, aligned words of one of the kernel's stacks.
         let value = unsafe { (at as *const u64).read_volatile() };
-        if (text..rodata).contains(&value) && lines < MAX_LINES {
+        if (text + 8..rodata).contains(&value) && follows_call(value) && lines < MAX_LINES {
             let _ = writeln!(Serial, "backtrace: {value:#018x}");
             lines += 1;
         }
     }
+}
+
+/// Whether the code before this address of the text ends in a call: E8 with a 32-bit distance, or FF /2 with 2 to 7 bytes.
+fn follows_call(address: u64) -> bool {
+    // SAFETY: the caller checked that the text reaches 8 bytes further down than the address.
+    let byte = |back: u64| unsafe { ((address - back) as *const u8).read_volatile() };
+    byte(5) == 0xe8 || (2..=7).any(|back| byte(back) == 0xff && byte(back - 1) >> 3 & 7 == 2)
 }
 
 /// Names of the exceptions (Intel SDM vol. 3A, table 6-1).

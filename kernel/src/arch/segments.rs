@@ -169,11 +169,12 @@ pub fn guard_pages() -> [u64; 4] {
     stacks()
 }
 
-/// The part of a kernel stack from this address up, or an empty range when the address is in none.
+/// The part of a kernel stack from this address up, or an empty range when the address is in none. An address in the page below a stack
+/// means that the stack overflowed: all of it is in use.
 pub fn stack_from(address: u64) -> Range<u64> {
     let bytes = size_of::<Stack>() as u64;
-    let found = stacks().into_iter().find(|&at| (at + PAGE as u64..at + bytes).contains(&address));
-    found.map_or(address..address, |at| address.next_multiple_of(8)..at + bytes)
+    let found = stacks().into_iter().find(|&at| (at..at + bytes).contains(&address));
+    found.map_or(address..address, |at| address.next_multiple_of(8).max(at + PAGE as u64)..at + bytes)
 }
 
 const _: () = assert!(KERNEL_BASE == 0xffff_ffff_8000_0000 && core::mem::offset_of!(Stack, space) == PAGE);

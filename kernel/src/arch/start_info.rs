@@ -33,7 +33,7 @@ pub struct StartInfo {
 #[derive(Debug)]
 pub enum StartInfoError {
     /// No PVH structure at this address.
-    BadMagic(u64),
+    BadMagic(#[allow(dead_code, reason = "read by Debug")] u64),
     /// Version 0 of the structure has no memory map.
     NoMemoryMap,
 }

@@ -53,7 +53,7 @@ impl Relay {
                 tap.as_fd(),
                 |frame| tap_in.read(frame),
                 |frame| drop(socket.send_to(frame, &qemu)),
-                how,
+                wire,
                 &stop,
             );
         });

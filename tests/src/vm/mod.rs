@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::backtrace;
 use crate::net::Network;
 use crate::process::{Killer, Outcome, Qemu};
 use crate::qemu::{Machine, Net, Proto, Qmp, Serial};
@@ -49,6 +50,7 @@ pub struct Vm {
     serial: SerialLine,
     qmp: QmpClient,
     net: Net,
+    kernel: PathBuf,
     _sockets: tempfile::TempDir,
 }
 
@@ -80,6 +82,7 @@ impl Vm {
             serial: SerialLine::new(serial)?,
             qmp: QmpClient::new(qmp)?,
             net: options.machine.net,
+            kernel: options.machine.kernel,
             qemu,
             _sockets: sockets,
         })
@@ -157,8 +160,10 @@ impl Vm {
     }
 
     fn explain(&self, what: &str) -> String {
-        let tail = text::tail(&self.serial_text(), TAIL_LINES);
-        format!("{what}; the serial line ends:\n{tail}")
+        let serial = self.serial_text();
+        let tail = text::tail(&serial, TAIL_LINES);
+        let named = backtrace::named(&self.kernel, &serial);
+        format!("{what}; the serial line ends:\n{tail}\n{named}")
     }
 }
 

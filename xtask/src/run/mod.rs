@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use hic_tests::process::{Outcome, Qemu};
 use hic_tests::qemu::{Machine, Net, Proto, Qmp, Serial};
-use hic_tests::{text, vm};
+use hic_tests::{backtrace, text, vm};
 
 use crate::cli::{RunOptions, WantedNet};
 use crate::deps;
@@ -42,6 +42,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let files = Files::new(&builder.workspace.target_directory)?;
     machine.serial_log = Some(files.serial.clone());
     introduce(&machine, options, &files)?;
+    let kernel = machine.kernel.clone();
     let outcome = match (&options.serial, options.headless) {
         (None, false) => interactive(machine, &files)?,
         (Some(path), _) => {
@@ -50,7 +51,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         }
         (None, true) => headless(&machine, &files)?,
     };
-    conclude(outcome, &files)
+    conclude(outcome, &kernel, &files)
 }
 
 /// Files of one run. Kept after a failure.
@@ -183,16 +184,17 @@ fn read_from(file: &Path, position: &mut u64) -> Result<Vec<u8>> {
 }
 
 /// Says how it ended.
-fn conclude(outcome: Outcome, files: &Files) -> Result<()> {
+fn conclude(outcome: Outcome, kernel: &Path, files: &Files) -> Result<()> {
     if outcome == Outcome::PowerOff {
         // Nothing in it that is worth keeping; leftovers would do no harm.
         let _ = std::fs::remove_dir_all(&files.folder);
         return Ok(());
     }
     let serial = std::fs::read(&files.serial).unwrap_or_default();
-    let tail = text::tail(&text::plain(&serial), TAIL_LINES);
-    if !tail.is_empty() {
-        eprintln!("--- the serial line ends ---\n{tail}\n---");
+    let serial = text::plain(&serial);
+    if !serial.is_empty() {
+        eprintln!("--- the serial line ends ---\n{}\n---", text::tail(&serial, TAIL_LINES));
+        eprint!("{}", backtrace::named(kernel, &serial));
     }
     let messages = std::fs::read_to_string(&files.messages).unwrap_or_default();
     bail!("{outcome} {} (logs: {})", messages.trim(), files.folder.display())

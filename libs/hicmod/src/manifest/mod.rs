@@ -100,6 +100,10 @@ pub struct Manifest {
     /// Heap, 4 KiB pages; fixed for the life of an instance.
     #[serde(default)]
     pub heap_pages: u32,
+    /// Frames that the module may charge to its account beside its instance and its state, for what it makes at run time
+    /// (buffers, connections), 4 KiB each.
+    #[serde(default)]
+    pub account_pages: u32,
     /// Slots of the capability space.
     pub cspace_slots: u32,
     /// Memory that survives a restart and passes to a successor.

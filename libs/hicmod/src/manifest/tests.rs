@@ -43,6 +43,7 @@ fn module(text: &str, order: u8, needs: &[&str]) -> Manifest {
         period_us: 0,
         cpu: CpuPolicy::Conserving,
         stack_pages: 4,
+        account_pages: 0,
         heap_pages: 0,
         cspace_slots: 64,
         state_regions: List::new(),

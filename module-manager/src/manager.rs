@@ -1,0 +1,75 @@
+//! The manager's state: the journal, the modules of the boot archive, and what it may hand out.
+
+use alloc::vec::Vec;
+use core::fmt;
+use hic_abi::{Error, Handle};
+use hic_hicmod::{ArchiveError, Module, ModuleError, manifest::OrderError};
+use hic_rt::StartPage;
+use hic_rt::loader::LoadError;
+use module_manager::journal::{Journal, Record};
+
+/// Why a module could not be started, or the manager itself.
+#[derive(Debug)]
+pub enum StartError {
+    /// The boot archive.
+    Archive(ArchiveError),
+    /// A module in it.
+    Module(ModuleError),
+    /// The set of modules has no start order.
+    Order(OrderError),
+    /// Making or starting the instance.
+    Load(LoadError),
+    /// The manifest names a device that this machine lacks or that is given away.
+    NoDevice,
+    /// The manifest names an interrupt line or authority that the manager does not hold.
+    NoAuthority(&'static str),
+    /// The manifest asks for more than a journal record holds.
+    TooMuch(&'static str),
+    /// There is no module of this name in the boot archive.
+    NoModule,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive(error) => write!(f, "boot archive: {error}"),
+            Self::Module(error) => write!(f, "module: {error}"),
+            Self::Order(error) => write!(f, "start order: {error}"),
+            Self::Load(error) => write!(f, "{error}"),
+            Self::NoDevice => f.write_str("no such device is free on this machine"),
+            Self::NoAuthority(what) => write!(f, "the module manager holds no {what} to grant"),
+            Self::TooMuch(what) => write!(f, "more {what} than a journal record holds"),
+            Self::NoModule => f.write_str("the boot archive holds no module of this name"),
+        }
+    }
+}
+
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+/// Names the step that the kernel refused.
+pub fn at(step: &'static str) -> impl Fn(Error) -> StartError {
+    move |error| StartError::Load(LoadError::Kernel { step, error })
+}
+
+/// The manager.
+pub struct Manager {
+    pub page: &'static StartPage,
+    pub journal: &'static mut Journal,
+    pub modules: Vec<Module<'static>>,
+    /// The account that all services' accounts come out of.
+    pub account: Handle,
+    /// The monitor's endpoint, to lead fault ports to.
+    pub monitor: Handle,
+}
+
+impl Manager {
+    /// The module that a record was made from.
+    pub fn module_of(&self, record: &Record) -> Result<usize, StartError> {
+        let name = hic_abi::name_str(&record.info.name);
+        self.modules.iter().position(|m| m.manifest.name == name).ok_or(StartError::NoModule)
+    }
+}
