@@ -52,7 +52,8 @@ impl Audit {
         }
         self.in_window += 1;
         if self.gap > 0 {
-            let gap = Record { event: Event::Gap as u32, a: self.gap, nanos: record.nanos, ..Record::zeroed() };
+            let gap =
+                Record { event: Event::Gap as u32, a: self.gap, nanos: record.nanos, ..Record::zeroed() };
             self.gap = 0;
             self.push(gap);
         }

@@ -57,7 +57,11 @@ pub enum BootError {
 ///
 /// # Errors
 /// A [`BootError`]: nothing can run, and the caller says so on the serial port.
-pub fn start<M: Machine>(machine: M, info: &BootInfo<'_>, arena: &'static mut [u8]) -> Result<Kernel<M>, BootError> {
+pub fn start<M: Machine>(
+    machine: M,
+    info: &BootInfo<'_>,
+    arena: &'static mut [u8],
+) -> Result<Kernel<M>, BootError> {
     let mut kernel = Kernel::new(machine, arena, info.memory);
     kernel.total_frames = info.total_frames;
     kernel.kernel_frames = info.kernel_frames;
@@ -160,7 +164,12 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn grant_everything(&mut self, grants: &mut Grants, root: u32, info: &BootInfo<'_>) -> Result<(), BootError> {
+    fn grant_everything(
+        &mut self,
+        grants: &mut Grants,
+        root: u32,
+        info: &BootInfo<'_>,
+    ) -> Result<(), BootError> {
         let fixed = Id { index: 0, generation: 1 };
         let root_id = self.accounts.id(root).ok_or(BootError::Memory)?;
         let account = ObjectRef { kind: ObjectType::Account, id: root_id };

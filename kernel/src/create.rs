@@ -199,7 +199,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `ThreadStart`.
-    pub(crate) fn sys_thread_start(&mut self, account: Handle, sandbox: Handle, slot: Handle, spec: u64) -> Result<u64, Error> {
+    pub(crate) fn sys_thread_start(
+        &mut self,
+        account: Handle,
+        sandbox: Handle,
+        slot: Handle,
+        spec: u64,
+    ) -> Result<u64, Error> {
         let account = self.object(account, ObjectType::Account, Rights::CHARGE)?;
         let sandbox = self.space_for_start(sandbox)?;
         let owner = self.caller();

@@ -36,7 +36,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `IrqBind`.
-    pub(crate) fn sys_irq_bind(&mut self, irq: Handle, notification: Handle, bits: u64) -> Result<u64, Error> {
+    pub(crate) fn sys_irq_bind(
+        &mut self,
+        irq: Handle,
+        notification: Handle,
+        bits: u64,
+    ) -> Result<u64, Error> {
         let irq = self.object(irq, ObjectType::Irq, Rights::MANAGE)?;
         let notification = self.object(notification, ObjectType::Notification, Rights::SEND)?;
         self.bind_irq(irq, notification, bits);
@@ -100,7 +105,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `IoRead` and `IoWrite`.
-    pub(crate) fn sys_io(&mut self, handle: Handle, port: u64, width: u64, value: Option<u64>) -> Result<u64, Error> {
+    pub(crate) fn sys_io(
+        &mut self,
+        handle: Handle,
+        port: u64,
+        width: u64,
+        value: Option<u64>,
+    ) -> Result<u64, Error> {
         let rights = if value.is_some() { Rights::WRITE } else { Rights::READ };
         let range = self.object(handle, ObjectType::IoPorts, rights)?;
         let range = &self.io_ranges[range];
@@ -155,7 +166,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `DeviceVector`.
-    pub(crate) fn sys_device_vector(&mut self, handle: Handle, entry: u64, slot: Handle, account: Handle) -> Result<u64, Error> {
+    pub(crate) fn sys_device_vector(
+        &mut self,
+        handle: Handle,
+        entry: u64,
+        slot: Handle,
+        account: Handle,
+    ) -> Result<u64, Error> {
         let device = self.object(handle, ObjectType::Device, Rights::MANAGE)?;
         let account = self.object(account, ObjectType::Account, Rights::CHARGE)?;
         let owner = self.caller();
@@ -182,20 +199,28 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `DeviceBar`.
-    pub(crate) fn sys_device_bar(&mut self, handle: Handle, bar: u64, slot: Handle, account: Handle) -> Result<u64, Error> {
+    pub(crate) fn sys_device_bar(
+        &mut self,
+        handle: Handle,
+        bar: u64,
+        slot: Handle,
+        account: Handle,
+    ) -> Result<u64, Error> {
         let device = self.object(handle, ObjectType::Device, Rights::MANAGE)?;
         let account = self.object(account, ObjectType::Account, Rights::CHARGE)?;
         let owner = self.caller();
         let place = self.empty_slot(owner, slot)?;
         let info = &self.devices[device].info;
-        let (Some(&base), Some(&size)) = (info.bar_base.get(bar as usize), info.bar_size.get(bar as usize)) else {
+        let (Some(&base), Some(&size)) = (info.bar_base.get(bar as usize), info.bar_size.get(bar as usize))
+        else {
             return Err(Error::InvalidArgument);
         };
         if base == 0 || !base.is_multiple_of(PAGE_SIZE) || size == 0 {
             return Err(Error::NotSupported);
         }
         let (hidden_bar, start, end) = self.devices[device].hidden;
-        let hidden = if u64::from(hidden_bar) == bar { start / PAGE_SIZE..end.div_ceil(PAGE_SIZE) } else { 0..0 };
+        let hidden =
+            if u64::from(hidden_bar) == bar { start / PAGE_SIZE..end.div_ceil(PAGE_SIZE) } else { 0..0 };
         let header = self.charge_object(account)?;
         let window = Region {
             header,
@@ -237,7 +262,12 @@ impl<M: Machine> Kernel<M> {
     fn add_device(&mut self, function: u16, id: u32) {
         let class = self.machine.pci_read(function, 8) >> 8;
         let header_type = self.machine.pci_read(function, 0xc) >> 16 & 0x7f;
-        let mut info = DeviceInfo { address: u64::from(function), id: u64::from(id), class: u64::from(class), ..DeviceInfo::zeroed() };
+        let mut info = DeviceInfo {
+            address: u64::from(function),
+            id: u64::from(id),
+            class: u64::from(class),
+            ..DeviceInfo::zeroed()
+        };
         if header_type == 0 {
             self.size_bars(function, &mut info);
         }

@@ -217,7 +217,14 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn transfer_caps(&mut self, sender: u32, source: u64, receiver: u32, target: u64, count: usize) -> Result<(), Refusal> {
+    fn transfer_caps(
+        &mut self,
+        sender: u32,
+        source: u64,
+        receiver: u32,
+        target: u64,
+        count: usize,
+    ) -> Result<(), Refusal> {
         let mut sends = [SendCap { slot: 0, mode: 0, rights: 0, reserved: 0 }; MAX_CAPS];
         let mut places = [(0u32, 0u32); MAX_CAPS];
         for n in 0..count.min(MAX_CAPS) {
@@ -296,7 +303,9 @@ impl<M: Machine> Kernel<M> {
     /// Whoever waits for an answer of this thread will not get one.
     pub(crate) fn abandon_caller(&mut self, thread: u32) {
         let Some(caller) = self.threads[thread].serving.take() else { return };
-        if self.threads.is_live(caller) && self.threads[caller.index].state == (State::Awaiting { server: thread }) {
+        if self.threads.is_live(caller)
+            && self.threads[caller.index].state == (State::Awaiting { server: thread })
+        {
             self.timers.remove(caller.index);
             self.finish(caller.index, Error::ServerDied);
         }

@@ -261,7 +261,16 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: [u8; 32]) {
         let actor = self.sched.current().map_or(0, |t| self.sandboxes[self.threads[t].sandbox].serial);
         let nanos = self.machine.now();
-        self.audit.append(Record { nanos, actor, subject, event: event as u32, a, b, text, ..Record::zeroed() });
+        self.audit.append(Record {
+            nanos,
+            actor,
+            subject,
+            event: event as u32,
+            a,
+            b,
+            text,
+            ..Record::zeroed()
+        });
     }
 
     /// A line for the log, with the time and the name of who says it.

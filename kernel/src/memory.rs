@@ -1,9 +1,9 @@
 //! Accounts, frames and regions: who pays for memory, and where it is mapped.
 
 use crate::kernel::Kernel;
+use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::objects::{Backing, Header, Mapping, Region};
-use crate::list::{Links, List};
 use crate::paging::{PageKind, Paging};
 use hic_abi::object::SealSpec;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
@@ -65,7 +65,8 @@ impl<M: Machine> Kernel<M> {
         }
         let header = self.charge_object(account)?;
         let base = self.take_frames(account, pages).inspect_err(|_| self.uncharge_object(header))?;
-        let region = Region { header, base, pages, seal: None, backing: Backing::Frames, mappings: List::new() };
+        let region =
+            Region { header, base, pages, seal: None, backing: Backing::Frames, mappings: List::new() };
         match self.regions.insert(region) {
             Ok(id) => Ok((id.index, base)),
             Err(_) => {
@@ -100,8 +101,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::Mapped);
         }
         let writable = rights.contains(Rights::WRITE);
-        let mapping =
-            Mapping { region, sandbox, writable, of_region: Links::FREE, in_sandbox: Links::FREE };
+        let mapping = Mapping { region, sandbox, writable, of_region: Links::FREE, in_sandbox: Links::FREE };
         let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
         for page in 0..pages {

@@ -196,6 +196,10 @@ impl<M: Machine> Kernel<M> {
             if let Some(other) = self.sched.handoff.take() {
                 self.enqueue(other, true);
             }
+            if self.sched.levels != 0 && self.sched.armed > self.sched.turn_ends {
+                let now = self.machine.now();
+                self.arm(now, true);
+            }
             return Next::Run(&raw mut self.threads[current].context);
         }
         let now = self.machine.now();

@@ -106,7 +106,8 @@ impl<M: Machine> Kernel<M> {
         self.cap(source, from_slot)?;
         let from = self.slot(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;
-        let clash = before.iter().any(|s| matches!(s, Step::Move { from: f, to: t, .. } if *f == from || *t == to));
+        let clash =
+            before.iter().any(|s| matches!(s, Step::Move { from: f, to: t, .. } if *f == from || *t == to));
         if clash {
             return Err(Error::WrongState);
         }

@@ -141,7 +141,13 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    fn sys_cap_move(&mut self, to_space: Handle, to_slot: Handle, from_space: Handle, from_slot: Handle) -> Result<u64, Error> {
+    fn sys_cap_move(
+        &mut self,
+        to_space: Handle,
+        to_slot: Handle,
+        from_space: Handle,
+        from_slot: Handle,
+    ) -> Result<u64, Error> {
         let (owner, source) = (self.space(to_space)?, self.space(from_space)?);
         self.cap(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;

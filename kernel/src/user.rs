@@ -12,7 +12,13 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// [`Error::BadAddress`].
-    pub(crate) fn user_range(&mut self, sandbox: u32, address: u64, bytes: u64, write: bool) -> Result<u64, Error> {
+    pub(crate) fn user_range(
+        &mut self,
+        sandbox: u32,
+        address: u64,
+        bytes: u64,
+        write: bool,
+    ) -> Result<u64, Error> {
         let end = address.checked_add(bytes).ok_or(Error::BadAddress)?;
         if address < USER_BASE || end > 2 * USER_BASE - 1 {
             return Err(Error::BadAddress);

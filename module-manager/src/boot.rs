@@ -3,7 +3,7 @@
 use crate::manager::{Manager, StartError, at};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use hic_abi::{Plain, Rights, SELF, name_bytes, name_str};
+use hic_abi::{Plain, Rights, SELF, name_bytes};
 use hic_control::{grants, manager::ServiceInfo};
 use hic_hicmod::{Archive, Module, manifest};
 use hic_rt::{StartPage, cap, log, start, sys};
@@ -77,7 +77,11 @@ impl Manager {
     fn list_kept(&mut self, name: &str) {
         let at = self.journal.count as usize;
         let Some(record) = self.journal.records.get_mut(at) else { return };
-        record.info = ServiceInfo { name: name_bytes(name), version: version_of(env!("CARGO_PKG_VERSION")), ..ServiceInfo::zeroed() };
+        record.info = ServiceInfo {
+            name: name_bytes(name),
+            version: version_of(env!("CARGO_PKG_VERSION")),
+            ..ServiceInfo::zeroed()
+        };
         if name == "module-manager" {
             let own = start::require(self.page, "endpoint:module-manager").slot;
             record.provide(name_bytes(name), own);
@@ -103,7 +107,8 @@ impl Manager {
         }
         let mut unfinished = 0;
         for index in 0..self.journal.count as usize {
-            unfinished += u64::from(matches!(self.journal.records[index].phase, Phase::CREATING | Phase::RESTARTING));
+            unfinished +=
+                u64::from(matches!(self.journal.records[index].phase, Phase::CREATING | Phase::RESTARTING));
             match self.journal.records[index].phase {
                 Phase::CREATING => self.create_again(index),
                 Phase::RESTARTING => self.restart_and_report(index),

@@ -167,3 +167,41 @@ impl Journal {
         provided.filter(|e| hic_abi::name_str(&e.name) == service).map(|e| e.slot).next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+
+    fn journal() -> Box<Journal> {
+        // SAFETY: a journal is made of integers and arrays of them; all-zero is an empty one.
+        unsafe { Box::<Journal>::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn a_service_is_found_by_the_name_it_provides() {
+        let mut journal = journal();
+        journal.records[0].info.name = hic_abi::name_bytes("netstack");
+        assert!(journal.records[0].provide(hic_abi::name_bytes("tcp"), 7));
+        assert_eq!((journal.find("netstack"), journal.endpoint("tcp")), (None, None));
+        journal.count = 1;
+        assert_eq!((journal.find("netstack"), journal.endpoint("tcp")), (Some(0), Some(7)));
+    }
+
+    #[test]
+    fn a_full_list_refuses_and_keeps_what_it_has() {
+        let mut journal = journal();
+        let record = &mut journal.records[0];
+        for slot in 0..MAX_HELD as u32 {
+            assert!(record.hold(slot));
+        }
+        assert!(!record.hold(99));
+        assert_eq!(record.held_slots().len(), MAX_HELD);
+        assert!(!record.held_slots().contains(&99));
+    }
+
+    #[test]
+    fn the_journal_fits_in_the_region_that_the_keeper_makes() {
+        assert!(size_of::<Journal>() <= 64 * 4096);
+    }
+}

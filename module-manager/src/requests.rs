@@ -29,7 +29,8 @@ impl Manager {
     }
 
     fn named(&self, message: &Message, buffer: &Buffer) -> Result<usize, Refusal> {
-        let name = core::str::from_utf8(buffer.data(message.info.inline_len())).map_err(|_| Refusal::Malformed)?;
+        let name =
+            core::str::from_utf8(buffer.data(message.info.inline_len())).map_err(|_| Refusal::Malformed)?;
         self.journal.find(name).ok_or(Refusal::NotFound)
     }
 

@@ -60,7 +60,12 @@ impl Manager {
         Ok(())
     }
 
-    fn new_account(&mut self, index: usize, manifest: &Manifest, image: &Image<'_>) -> Result<Handle, StartError> {
+    fn new_account(
+        &mut self,
+        index: usize,
+        manifest: &Manifest,
+        image: &Image<'_>,
+    ) -> Result<Handle, StartError> {
         let slot = new_slot()?;
         let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
         let frames = image.memory_pages() as u64
@@ -75,7 +80,12 @@ impl Manager {
         Ok(slot)
     }
 
-    fn new_instance(&self, account: Handle, manifest: &Manifest, image: &Image<'_>) -> Result<Instance, StartError> {
+    fn new_instance(
+        &self,
+        account: Handle,
+        manifest: &Manifest,
+        image: &Image<'_>,
+    ) -> Result<Instance, StartError> {
         let spec = SandboxSpec {
             slots: u64::from(manifest.cspace_slots).next_power_of_two().max(64),
             priority: manifest.priority.into(),

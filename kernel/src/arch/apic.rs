@@ -152,7 +152,7 @@ pub fn acknowledge(vector: u8) {
 /// An interrupt while the kernel idles: it is noted, and handled when [`super::entry::idle`] has returned.
 pub extern "C" fn interrupt_in_idle(vector: u64) {
     acknowledge(vector as u8);
-    let word = (vector / 64 & 3) as usize;
+    let word = (vector / 64 % 4) as usize;
     // SAFETY: the words are accessed whole, and `take_pending` runs with interrupts off.
     unsafe {
         let at = PENDING.get().cast::<u64>().add(word);

@@ -1,11 +1,8 @@
 //! Which physical memory is free after boot, and making it zero.
 
 use super::{paging, start_info::StartInfo};
+use core::{arch::asm, ops::Range};
 use core0::config::MAX_FRAMES;
-use core::{
-    arch::asm,
-    ops::Range,
-};
 
 const PAGE: u64 = 4096;
 /// Below this firmware, its data and real-mode tables live.

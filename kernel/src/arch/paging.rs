@@ -84,7 +84,7 @@ fn map_direct(tables: &mut Tables, gib_pages: bool, physical_bits: u32) {
     let gib = if gib_pages { width_gib } else { width_gib.min(SMALL_DIRECT_GIB) };
     if gib_pages {
         for (at, entry) in tables.direct.0.iter_mut().take(gib).enumerate() {
-            *entry = at as u64 * GIB | rights;
+            *entry = (at as u64 * GIB) | rights;
         }
     } else {
         for (at, directory) in tables.direct_directories.iter_mut().take(gib).enumerate() {

@@ -1,8 +1,9 @@
 //! The end of a kernel that found itself broken.
 //!
-//! It prints the reason, the registers where there are any, and every address on the stack that follows a call in the kernel's text:
-//! release code has no frame pointers, so the list may name a few functions too many, and never one too few. `xtask` puts names to the lines that
-//! begin with `backtrace:`. Nothing here takes a lock, allocates or returns.
+//! It prints the reason, the registers where there are any, and the addresses on the stack that follow a call in the
+//! kernel's text: release code has no frame pointers, so the list may name calls that returned long ago, but leaves out
+//! none of those under way. `xtask` puts names to the lines that begin with `backtrace:`. Nothing here takes a lock,
+//! allocates or returns.
 
 use super::{CoreCell, acpi, paging, segments, serial::Serial};
 use core::{fmt::Write, panic::PanicInfo};
@@ -36,8 +37,7 @@ pub extern "C" fn exception_in_kernel(frame: &Frame) -> ! {
     let name = NAMES.get(f.vector as usize).copied().unwrap_or("unknown exception");
     let _ = writeln!(Serial, "\nkernel panic: {name} (vector {}, error {:#x})", f.vector, f.error);
     let cr2 = x86_64::registers::control::Cr2::read_raw();
-    let _ =
-        writeln!(Serial, "rip {:#x}:{:#018x} rflags {:#x} cr2 {cr2:#018x}", f.cs, f.rip, f.rflags);
+    let _ = writeln!(Serial, "rip {:#x}:{:#018x} rflags {:#x} cr2 {cr2:#018x}", f.cs, f.rip, f.rflags);
     for line in [
         [("rax", f.rax), ("rbx", f.rbx), ("rcx", f.rcx), ("rdx", f.rdx)],
         [("rsi", f.rsi), ("rdi", f.rdi), ("rbp", f.rbp), ("rsp", f.rsp)],

@@ -1,7 +1,7 @@
 //! What the boot loader left: `hvm_start_info` of the PVH protocol (Xen, `arch-x86/hvm/start_info.h`).
 //!
-//! All of it is copied out before memory is zeroed, since the loader may have put it anywhere. The command line is not used. Nothing here trusts a count or an address
-//! beyond the direct map.
+//! All of it but the archive is copied out before memory is zeroed, since the loader may have put it anywhere. The
+//! command line is not used. Nothing here trusts a count or an address beyond the direct map.
 
 use super::paging::{direct_end, pointer, read};
 use core::ops::Range;

@@ -181,7 +181,17 @@ pub unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strlen(text: *const u8) -> usize {
-    naked_asm!("mov rax, rdi", "2:", "cmp byte ptr [rax], 0", "je 3f", "inc rax", "jmp 2b", "3:", "sub rax, rdi", "ret")
+    naked_asm!(
+        "mov rax, rdi",
+        "2:",
+        "cmp byte ptr [rax], 0",
+        "je 3f",
+        "inc rax",
+        "jmp 2b",
+        "3:",
+        "sub rax, rdi",
+        "ret"
+    )
 }
 
 /// Trap: every freestanding binary aborts on panic, so nothing ever unwinds.

@@ -181,7 +181,8 @@ fn received(out: MessageRegisters) -> Received {
 /// [`Error::Timeout`], [`Error::WouldBlock`] for a poll; others are faults of the program.
 pub fn receive(endpoint: Handle, buffer: &mut Buffer, deadline: Nanos) -> Result<Received, Error> {
     let empty = Message::new(0, [0; 4]);
-    sys::message(Syscall::Receive, registers(endpoint.into(), empty, deadline), buffer.pointer()).map(received)
+    sys::message(Syscall::Receive, registers(endpoint.into(), empty, deadline), buffer.pointer())
+        .map(received)
 }
 
 /// Answers the call received last.
@@ -197,6 +198,12 @@ pub fn reply(message: Message, buffer: &mut Buffer) -> Result<(), Error> {
 /// # Errors
 /// As [`receive`] and [`reply`].
 #[inline]
-pub fn reply_receive(endpoint: Handle, message: Message, buffer: &mut Buffer, deadline: Nanos) -> Result<Received, Error> {
-    sys::message(Syscall::ReplyReceive, registers(endpoint.into(), message, deadline), buffer.pointer()).map(received)
+pub fn reply_receive(
+    endpoint: Handle,
+    message: Message,
+    buffer: &mut Buffer,
+    deadline: Nanos,
+) -> Result<Received, Error> {
+    sys::message(Syscall::ReplyReceive, registers(endpoint.into(), message, deadline), buffer.pointer())
+        .map(received)
 }

@@ -170,7 +170,8 @@ impl Instance {
     fn fill(&self, image: &Image<'_>, layout: &InstanceLayout) -> Result<(), LoadError> {
         sys::region_map(SELF, self.region, Rights::READ | Rights::WRITE).map_err(at("map for loading"))?;
         // SAFETY: the region was just made and mapped here alone; it is `layout.bytes()` long, the image fits within.
-        let memory = unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, image.memory_bytes()) };
+        let memory =
+            unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, image.memory_bytes()) };
         image.place(memory, self.address).map_err(LoadError::Image)?;
         sys::region_unmap(SELF, self.region).map_err(at("unmap"))?;
         let map = image.layout();
@@ -197,7 +198,12 @@ impl Instance {
     ///
     /// # Errors
     /// [`LoadError::Kernel`], [`LoadError::Image`].
-    pub fn start(&self, image: &Image<'_>, identity: &Identity<'_>, grants: &[Grant]) -> Result<(), LoadError> {
+    pub fn start(
+        &self,
+        image: &Image<'_>,
+        identity: &Identity<'_>,
+        grants: &[Grant],
+    ) -> Result<(), LoadError> {
         let layout = self.layout(image);
         let clock = match identity.clock {
             Some(clock) => sys::clock_map(clock, self.sandbox).map_err(at("clock"))?,
@@ -217,7 +223,8 @@ impl Instance {
         let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE;
         sys::region_map(self.sandbox, self.region, rights).map_err(at("map"))?;
         let start = self.address + layout.start_page();
-        let thread = ThreadSpec { entry: self.address + u64::from(image.entry()), stack: start - 8, argument: start };
+        let thread =
+            ThreadSpec { entry: self.address + u64::from(image.entry()), stack: start - 8, argument: start };
         sys::thread_start(self.account, self.sandbox, 0, &thread).map_err(at("thread"))
     }
 

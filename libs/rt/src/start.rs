@@ -7,9 +7,12 @@ use hic_abi::{Handle, name_str};
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        /// Entry point: the kernel starts the first thread here with the start page in `rdi`.
+        /// Entry point: the kernel starts the first thread here.
+        ///
+        /// # Safety
+        /// `page` is the address of this sandbox's start page, as its loader passes it in `rdi`; nobody else calls this.
         #[unsafe(no_mangle)]
-        pub extern "C" fn _start(page: *const $crate::StartPage) -> ! {
+        pub unsafe extern "C" fn _start(page: *const $crate::StartPage) -> ! {
             let main: fn(&'static $crate::StartPage) -> u64 = $main;
             // SAFETY: whoever started this sandbox put its start page there and leaves it alone from now on.
             let page = unsafe { &*page };

@@ -154,7 +154,13 @@ pub fn create_notification(account: Handle, slot: Handle) -> Result<(), Error> {
 }
 
 /// Makes a capability on a part of an I/O port range.
-pub fn create_io_ports(account: Handle, slot: Handle, whole: Handle, base: u16, count: u32) -> Result<(), Error> {
+pub fn create_io_ports(
+    account: Handle,
+    slot: Handle,
+    whole: Handle,
+    base: u16,
+    count: u32,
+) -> Result<(), Error> {
     let part = u64::from(base) | u64::from(count) << 16;
     create(account, ObjectType::IoPorts, slot, whole.into(), part).map(|_| ())
 }
@@ -267,7 +273,8 @@ pub fn device_info(device: Handle) -> Result<DeviceInfo, Error> {
 
 /// Reads configuration space.
 pub fn device_read(device: Handle, offset: u16, width: u8) -> Result<u32, Error> {
-    call(Syscall::DeviceRead, [device.into(), offset.into(), width.into(), 0, 0]).map(|(value, _)| value as u32)
+    call(Syscall::DeviceRead, [device.into(), offset.into(), width.into(), 0, 0])
+        .map(|(value, _)| value as u32)
 }
 
 /// Lets the device master the bus, or stops it.
@@ -292,7 +299,8 @@ pub fn entropy(source: Handle, out: &mut [u8]) -> Result<(), Error> {
 
 /// Drains audit records; how many.
 pub fn audit_drain(audit: Handle, out: &mut [hic_abi::audit::Record]) -> Result<usize, Error> {
-    call(Syscall::AuditDrain, [audit.into(), out.as_mut_ptr() as u64, out.len() as u64, 0, 0]).map(|(n, _)| n as usize)
+    call(Syscall::AuditDrain, [audit.into(), out.as_mut_ptr() as u64, out.len() as u64, 0, 0])
+        .map(|(n, _)| n as usize)
 }
 
 /// Adds a line to the system's log; longer lines are refused.

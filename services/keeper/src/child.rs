@@ -87,17 +87,17 @@ impl Child {
         (address, length): (u64, u64),
     ) -> Result<(), LoadError> {
         let to = self.instance.grant(slot, rights)?;
-        self.grants.add(Grant {
-            name: name_bytes(name),
-            slot: to,
-            object_type: kind as u32,
-            address,
-            length,
-        })
+        self.grants.add(Grant { name: name_bytes(name), slot: to, object_type: kind as u32, address, length })
     }
 
     /// Gives it a port to an endpoint.
-    pub fn grant_port(&mut self, name: &str, root: Handle, endpoint: Handle, badge: u64) -> Result<(), LoadError> {
+    pub fn grant_port(
+        &mut self,
+        name: &str,
+        root: Handle,
+        endpoint: Handle,
+        badge: u64,
+    ) -> Result<(), LoadError> {
         let port = new_slot()?;
         sys::create_port(root, port, endpoint, badge).map_err(at("port"))?;
         self.grant(name, port, ObjectType::Port, Rights::SEND | Rights::COPY, (0, 0))

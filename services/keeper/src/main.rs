@@ -71,10 +71,8 @@ fn set_up(page: &'static StartPage) -> Result<Keeper, LoadError> {
     sys::region_map(SELF, archive.slot, Rights::READ).map_err(at("map the boot archive"))?;
     // SAFETY: the region holds the boot archive, `length` bytes long, mapped read-only; nobody can write it any more.
     let bytes = unsafe { core::slice::from_raw_parts(archive.address as *const u8, archive.length as usize) };
-    let archive_files = Archive::parse(bytes).map_err(|_| LoadError::Kernel {
-        step: "boot archive",
-        error: hic_abi::Error::InvalidArgument,
-    })?;
+    let archive_files = Archive::parse(bytes)
+        .map_err(|_| LoadError::Kernel { step: "boot archive", error: hic_abi::Error::InvalidArgument })?;
     let endpoint = new_endpoint(root)?;
     let manager_endpoint = new_endpoint(root)?;
     let monitor_endpoint = new_endpoint(root)?;

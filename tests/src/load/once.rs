@@ -43,7 +43,9 @@ pub fn server_closes_first(address: SocketAddr) -> Result<String> {
 /// A GET of `path` by HTTP/1.0; returns the status line and the body.
 pub fn http_get(address: SocketAddr, path: &str) -> Result<(String, String)> {
     let mut stream = connect(address)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: hic\r\nConnection: close\r\n\r\n")?;
+    // One write, so one segment.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: hic\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("write")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("read")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its header")?;

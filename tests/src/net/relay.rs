@@ -46,21 +46,24 @@ impl Relay {
             open_tap(tap)
         });
         let tap = tap.join().map_err(|_| anyhow::anyhow!("opening the tap panicked"))??;
-        let (tap_out, socket_in, stop_out) = (tap.try_clone()?, socket.try_clone()?, Arc::clone(&stop));
+        let (tap_out, stop_out) = (tap.try_clone()?, Arc::clone(&stop));
+        // A socket of its own, since this one waits when QEMU is behind: what is lost is to be lost by the dice alone.
+        let to_qemu = UnixDatagram::unbound()?;
+        to_qemu.set_write_timeout(Some(NOTICE))?;
         std::thread::spawn(move || {
             let (mut tap_in, wire) = (&tap, BadWire::new(how, 1));
             carry(
                 tap.as_fd(),
                 |frame| tap_in.read(frame),
-                |frame| drop(socket.send_to(frame, &qemu)),
+                |frame| drop(to_qemu.send_to(frame, &qemu)),
                 wire,
                 &stop,
             );
         });
         std::thread::spawn(move || {
             let (mut tap_out, wire) = (&tap_out, BadWire::new(how, 2));
-            let receive = |frame: &mut [u8]| socket_in.recv(frame);
-            carry(socket_in.as_fd(), receive, |frame| drop(tap_out.write(frame)), wire, &stop_out);
+            let receive = |frame: &mut [u8]| socket.recv(frame);
+            carry(socket.as_fd(), receive, |frame| drop(tap_out.write(frame)), wire, &stop_out);
         });
         Ok(relay)
     }
