@@ -105,6 +105,9 @@ pub struct BenchOptions {
     /// The profile of qemu/modules.toml that measures.
     #[arg(long, value_name = "NAME", default_value = "bench")]
     pub profile: String,
+    /// Leave out the comparison with a Linux guest, whose parts are fetched from Debian.
+    #[arg(long)]
+    pub no_linux: bool,
 }
 
 /// Options of `image`.

@@ -22,6 +22,7 @@
 //! - [`message`]: commands, replies, error codes, and the command sequence rule ([`message::sequence`]).
 //! - [`region`]: layout of the data region, [`region::AppSide`], [`region::StackSide`], and the wake-up protocol.
 //! - [`datagram`]: how `udp@1` frames datagrams in the same two rings.
+//! - [`admin`]: what the console asks the stack about itself.
 //!
 //! A client in short (the system calls are the reader's):
 //! ```ignore
@@ -39,6 +40,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admin;
 pub mod datagram;
 pub mod message;
 pub mod region;

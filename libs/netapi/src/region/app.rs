@@ -159,6 +159,23 @@ impl AppSide {
         self.shared.word64(shared::RX_CONSUMED).store(self.rx_consumed, Ordering::Release);
     }
 
+    /// Writes up to `max` readable bytes back, copied once, from ring to ring; returns how many. Then ask
+    /// [`Self::must_kick`].
+    pub fn echo(&mut self, max: usize) -> usize {
+        let len = self.readable().min(self.writable()).min(max);
+        let mut done = 0;
+        for (piece, piece_len) in self.shared.pieces(Ring::Rx, self.rx_consumed, len) {
+            // SAFETY: the piece is mapped, and the stack writes only beyond `rx_written`, so these bytes stay as they are
+            // until `consume_rx` below; `copy_in` writes to the other ring.
+            let bytes = unsafe { core::slice::from_raw_parts(piece.as_ptr(), piece_len) };
+            self.shared.copy_in(Ring::Tx, self.tx_written.wrapping_add(done as u64), bytes);
+            done += piece_len;
+        }
+        self.commit_tx(len);
+        self.consume_rx(len);
+        len
+    }
+
     /// Says that nothing more will be written; the stack sends FIN after the rest. Then ask [`Self::must_kick`].
     pub fn close_tx(&mut self) {
         self.shared.word32(shared::APP_FLAGS).fetch_or(shared::APP_TX_CLOSED, Ordering::Release);

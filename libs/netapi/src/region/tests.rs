@@ -259,3 +259,22 @@ proptest! {
         prop_assert!(seen <= sent);
     }
 }
+
+#[test]
+fn an_echo_from_ring_to_ring_keeps_every_byte_over_the_rings_end() {
+    let (_memory, mut stack, mut app) = Memory::pair(RegionKind::Tcp);
+    let mut at = 0u64;
+    for round in 0..50u64 {
+        let data: Vec<u8> = (0..1000 + round).map(|n| (at + n) as u8).collect();
+        assert!(stack.write_rx(at, &data));
+        stack.publish_rx(at + data.len() as u64);
+        assert_eq!(app.echo(300), 300);
+        assert_eq!(app.echo(usize::MAX), data.len() - 300);
+        stack.refresh().unwrap();
+        let mut back = vec![0; data.len()];
+        assert!(stack.copy_tx(at, &mut back));
+        assert_eq!(back, data);
+        at += data.len() as u64;
+        stack.publish_acked(at);
+    }
+}

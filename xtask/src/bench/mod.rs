@@ -1,7 +1,12 @@
 //! `cargo xtask bench`: boots the profile that measures and reads its figures from the serial line.
 //!
+//! Then bulk TCP echo is compared with a Linux guest on the same QEMU.
+//!
 //! Under `-icount shift=0` and without network or disk, so that a figure is a number of guest instructions and the same
 //! on every machine. The guest prints `bench NAME VALUE UNIT` for each, then `bench done`.
+
+mod bulk;
+mod linux;
 
 use std::path::Path;
 use std::time::Duration;
@@ -62,7 +67,10 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     machine.archive = Some(builder.archive(&options.profile)?);
     machine.icount = true;
     let folder = builder.workspace.target_directory.join("bench");
-    let figures = measure(machine, &folder)?;
+    let mut figures = measure(machine, &folder)?;
+    if !options.no_linux {
+        figures.extend(compare(&mut builder, &kernel, &folder)?);
+    }
     let report = Report { kernel_sha256: sha256(&kernel)?, figures };
     let file = folder.join("report.json");
     std::fs::write(&file, serde_json::to_vec(&report)?)
@@ -72,6 +80,23 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     let missing = missing(&report.figures);
     ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
     Ok(())
+}
+
+/// Bulk echo as a ratio to a Linux guest, with both rates beside it for whoever wants to know the host.
+fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
+    let linux = linux::prepare(builder.workspace.target_directory.as_ref())?;
+    let mut machine = Machine::new(kernel);
+    machine.archive = Some(builder.archive(crate::profiles::DEFAULT)?);
+    let rates = bulk::measure(machine, &linux, folder)?;
+    let figure = |name: &str, unit: &str, value: f64| {
+        let value = serde_json::Number::from_f64((value * 10.0).round() / 10.0).context("a rate is not a number")?;
+        anyhow::Ok(Figure { name: name.to_owned(), unit: unit.to_owned(), value })
+    };
+    Ok(vec![
+        figure("bulk_echo_to_linux", "% of a Linux guest, same QEMU", rates.per_cent())?,
+        figure("bulk_echo_hic", "Mbit/s, this host, this run", rates.hic)?,
+        figure("bulk_echo_linux", "Mbit/s, this host, this run", rates.linux)?,
+    ])
 }
 
 fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {

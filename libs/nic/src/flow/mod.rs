@@ -1,0 +1,15 @@
+//! Which stack owns which flow.
+//!
+//! [`FlowKey`] names a flow, [`FlowTable`] holds who owns it, in plain records in the driver's state region, so that the next
+//! start of the driver, or its successor, finds it.
+
+mod key;
+mod record;
+mod table;
+
+pub use key::{FlowKey, PROTO_TCP, PROTO_UDP};
+pub use record::{Flow, FlowRecord, FlowState, RECORD_BYTES};
+pub use table::{FlowTable, InsertError, Repair};
+
+#[cfg(test)]
+mod tests;
