@@ -150,7 +150,7 @@ impl<M: Machine> Kernel<M> {
         let own = ObjectRef { kind: ObjectType::Region, id: region_id };
         self.first_grant(&mut grants, "region:own", own, Rights::all(), address, layout.bytes())?;
         let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE;
-        self.map_region(sandbox.index, region, rights).map_err(|_| BootError::Memory)?;
+        self.map_region(sandbox.index, region, rights, sandbox.index).map_err(|_| BootError::Memory)?;
         let page = &mut grants.page;
         page.magic = START_MAGIC;
         page.name = name_bytes(KEEPER);
@@ -184,12 +184,13 @@ impl<M: Machine> Kernel<M> {
         self.first_grant(grants, "archive", archive, readable, USER_BASE + info.archive.start, bytes)?;
         let clock = ObjectRef { kind: ObjectType::Clock, id: self.clock_region(root, &info.clock)? };
         self.first_grant(grants, "clock", clock, readable, 0, 0)?;
-        let header = Header { account: root, capabilities: 0 };
+        let header = self.charge_object(root).map_err(|_| BootError::Memory)?;
         let whole = IoRange { header, base: 0, count: 0x1_0000 };
         let id = self.io_ranges.insert(whole).map_err(|_| BootError::Memory)?;
         let range = ObjectRef { kind: ObjectType::IoPorts, id };
         self.first_grant(grants, "io-ports", range, Rights::all(), 0, 0x1_0000)?;
         for line in ISA_LINES {
+            let header = self.charge_object(root).map_err(|_| BootError::Memory)?;
             let irq = self.new_irq(header, IrqSource::Isa(line)).map_err(|_| BootError::Memory)?;
             self.first_grant(grants, "irq", irq, Rights::all(), u64::from(line), 0)?;
         }

@@ -125,6 +125,24 @@ impl CapTable {
         }
     }
 
+    /// The slot that this one derives from.
+    #[must_use]
+    pub fn parent(&self, slot: u32) -> Option<u32> {
+        let parent = self.slots.get(slot as usize)?.parent;
+        (parent != NONE).then_some(parent)
+    }
+
+    /// A descendant of `root` without descendants of its own, looked for from `near` on (the parent of the one taken before), so that a long
+    /// chain costs one step a link.
+    #[must_use]
+    pub fn next_leaf(&self, root: u32, near: u32) -> Option<u32> {
+        self.get(root)?;
+        if self.get(near).is_none() {
+            return self.leaf_below(root);
+        }
+        self.leaf_below(near).or((near != root).then_some(near))
+    }
+
     /// A descendant of this slot that has no descendants of its own.
     #[must_use]
     pub fn leaf_below(&self, slot: u32) -> Option<u32> {

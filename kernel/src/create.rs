@@ -123,6 +123,8 @@ impl<M: Machine> Kernel<M> {
             budget,
             cpu: 0,
             frozen: false,
+            condemned: false,
+            turn_left: 0,
             fault_port: None,
             fault: [0; 4],
             ready: List::new(),

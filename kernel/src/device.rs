@@ -8,7 +8,7 @@ use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Backing, Device, Header, Irq, IrqSource, ObjectRef, Region};
 use hic_abi::object::DeviceInfo;
-use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights};
+use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
 
 /// First processor vector for devices; below are exceptions and ISA remnants.
 const FIRST_VECTOR: u8 = 0x30;
@@ -140,7 +140,7 @@ impl<M: Machine> Kernel<M> {
     /// `DeviceRead`.
     pub(crate) fn sys_device_read(&mut self, handle: Handle, offset: u64, width: u64) -> Result<u64, Error> {
         let device = self.object(handle, ObjectType::Device, Rights::READ)?;
-        if !matches!(width, 1 | 2 | 4) || !offset.is_multiple_of(width) || offset + width > 256 {
+        if !matches!(width, 1 | 2 | 4) || !offset.is_multiple_of(width) || offset >= 256 {
             return Err(Error::InvalidArgument);
         }
         let word = self.machine.pci_read(self.devices[device].function, (offset & !3) as u16);
@@ -215,7 +215,8 @@ impl<M: Machine> Kernel<M> {
         else {
             return Err(Error::InvalidArgument);
         };
-        if base == 0 || !base.is_multiple_of(PAGE_SIZE) || size == 0 {
+        let reachable = base.checked_add(size).is_some_and(|end| end <= USER_BASE);
+        if base == 0 || !base.is_multiple_of(PAGE_SIZE) || size == 0 || !reachable {
             return Err(Error::NotSupported);
         }
         let (hidden_bar, start, end) = self.devices[device].hidden;

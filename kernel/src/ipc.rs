@@ -63,8 +63,8 @@ impl<M: Machine> Kernel<M> {
         if !buffer.is_multiple_of(8) {
             return Err(Error::BadAddress);
         }
-        if buffer == 0 {
-            return if info.inline_len() + info.caps() == 0 { Ok(()) } else { Err(Error::BadAddress) };
+        if info.inline_len() + info.caps() == 0 {
+            return Ok(());
         }
         let sandbox = self.threads[thread].sandbox;
         self.user_range(sandbox, buffer, size_of::<IpcBuffer>() as u64, true).map(|_| ())
@@ -207,8 +207,15 @@ impl<M: Machine> Kernel<M> {
         let bytes = size_of::<IpcBuffer>() as u64;
         let (source, target) = (self.threads[from].context.frame.r13, self.threads[to].context.frame.r13);
         let (sender, receiver) = (self.threads[from].sandbox, self.threads[to].sandbox);
+        if target == 0 {
+            // A server of register words alone must not be stuck behind such a message.
+            return Err(Refusal::Sender(Error::NoReceiveSlot));
+        }
         let source = self.user_range(sender, source, bytes, true).map_err(Refusal::Sender)?;
         let target = self.user_range(receiver, target, bytes, true).map_err(Refusal::Receiver)?;
+        if source.abs_diff(target) < bytes {
+            return Err(Refusal::Sender(Error::NoReceiveSlot));
+        }
         self.transfer_caps(sender, source, receiver, target, info.caps())?;
         let length = info.inline_len();
         if length > 0 {

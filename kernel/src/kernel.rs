@@ -5,7 +5,7 @@ use crate::caps::{Cap, CapTable};
 use crate::config as bound;
 use crate::frames::Frames;
 use crate::list::List;
-use crate::log::Log;
+use crate::log::{Log, Text};
 use crate::machine::Machine;
 use crate::objects::{
     Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, Port, RUNNABLE,
@@ -14,8 +14,12 @@ use crate::objects::{
 use crate::pool::{Arena, Id, Pool};
 use crate::sched::Scheduler;
 use crate::timers::Timers;
+use core::fmt::Write;
 use hic_abi::audit::{Event, Record};
 use hic_abi::{Error, Handle, ObjectType, Plain, Rights, SELF};
+
+/// Serial number of the first sandbox, the keeper.
+pub const FIRST_SERIAL: u64 = 1;
 
 /// Bytes of tables for a machine whose usable memory spans this many frames.
 #[must_use]
@@ -109,7 +113,7 @@ impl<M: Machine> Kernel<M> {
             condemned: List::new(),
             total_frames: 0,
             kernel_frames: 0,
-            next_serial: 1,
+            next_serial: FIRST_SERIAL,
             counters: Counters::default(),
         }
     }
@@ -276,17 +280,14 @@ impl<M: Machine> Kernel<M> {
     /// A line for the log, with the time and the name of who says it.
     pub(crate) fn log_line(&mut self, who: &str, text: &[u8]) {
         let now = self.machine.now();
-        let mut line = Line { bytes: [0; bound::LOG_LINE + 80], length: 0 };
-        let _ = core::fmt::Write::write_fmt(
-            &mut line,
-            format_args!("[{:5}.{:06}] {who}: ", now / 1_000_000_000, now / 1000 % 1_000_000),
-        );
+        let mut line = Text::<{ bound::LOG_LINE + 80 }>::new();
+        let _ = write!(line, "[{:5}.{:06}] {who}: ", now / 1_000_000_000, now / 1000 % 1_000_000);
         line.push(text);
         line.push(b"\n");
-        self.log.append(&line.bytes[..line.length]);
+        self.log.append(line.as_bytes());
         match self.log.watch {
             Some((watcher, bits)) if self.notifications.is_live(watcher) => self.signal_id(watcher, bits),
-            _ => self.machine.print(&line.bytes[..line.length]),
+            _ => self.machine.print(line.as_bytes()),
         }
     }
 
@@ -295,27 +296,5 @@ impl<M: Machine> Kernel<M> {
         if self.notifications.is_live(id) {
             self.signal(id.index, bits);
         }
-    }
-}
-
-/// A line being put together; what does not fit is cut off.
-struct Line {
-    bytes: [u8; bound::LOG_LINE + 80],
-    length: usize,
-}
-
-impl Line {
-    fn push(&mut self, text: &[u8]) {
-        let room = self.bytes.len() - self.length;
-        let text = &text[..text.len().min(room)];
-        self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
-        self.length += text.len();
-    }
-}
-
-impl core::fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.push(text.as_bytes());
-        Ok(())
     }
 }

@@ -3,10 +3,13 @@
 //! Death is not destruction. A sandbox that faults is frozen with everything it holds, until whoever manages it resets or destroys it.
 //! Destruction gives back exactly what was charged.
 
+use crate::kernel::FIRST_SERIAL;
 use crate::kernel::Kernel;
-use crate::machine::Machine;
+use crate::log::Text;
+use crate::machine::{Machine, PowerAction};
 use crate::objects::{Backing, ObjectRef, Queue, State};
 use crate::pool::Id;
+use core::fmt::Write;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::{Error, Handle, ObjectType, Rights};
@@ -38,6 +41,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Queues the fault on the fault port, carried by the sandbox's first thread.
     fn report_fault(&mut self, sandbox: u32) {
+        if self.sandboxes[sandbox].serial == FIRST_SERIAL {
+            self.end_of_keeper(sandbox);
+        }
         let Some(port) = self.sandboxes[sandbox].fault_port else { return };
         let Some(thread) = self.sandboxes[sandbox].threads.first() else { return };
         if !self.ports.is_live(port) {
@@ -49,6 +55,18 @@ impl<M: Machine> Kernel<M> {
         if self.endpoints.is_live(endpoint) {
             self.serve_pending(endpoint.index);
         }
+    }
+
+    /// Nobody keeps the first sandbox: without it, nothing that dies comes back, so the system ends and says why.
+    fn end_of_keeper(&mut self, sandbox: u32) {
+        let [cause, detail, address, rip] = self.sandboxes[sandbox].fault;
+        let mut text = Text::<96>::new();
+        let _ = write!(
+            text,
+            "the first sandbox froze: cause {cause} detail {detail:#x} address {address:#x} at {rip:#x}"
+        );
+        self.log_line("core-0", text.as_bytes());
+        self.machine.power(PowerAction::Failed);
     }
 
     /// `SandboxReset`: threads and mappings go; capabilities, account and name stay.
@@ -94,10 +112,10 @@ impl<M: Machine> Kernel<M> {
         match object.kind {
             ObjectType::Sandbox => self.condemn(index),
             ObjectType::Thread => {
-                if !self.sandboxes[self.threads[index].sandbox].frozen {
-                    return; // A running thread belongs to its sandbox and needs no capability to live.
+                // One that runs belongs to its sandbox and needs no capability to live.
+                if self.is_frozen_thread(index) {
+                    self.destroy_thread(index);
                 }
-                self.destroy_thread(index);
             }
             ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => self.destroy_region(index),
             ObjectType::Endpoint => self.destroy_endpoint(index),
@@ -118,6 +136,10 @@ impl<M: Machine> Kernel<M> {
             | ObjectType::Entropy
             | ObjectType::Power => {}
         }
+    }
+
+    fn is_frozen_thread(&self, index: u32) -> bool {
+        self.sandboxes[self.threads[index].sandbox].frozen
     }
 
     fn destroy_region(&mut self, index: u32) {
@@ -179,20 +201,28 @@ impl<M: Machine> Kernel<M> {
         if account.frames_used != 0 || account.objects_used != 0 {
             return Err(Error::WrongState);
         }
-        let (frames, name) = (account.frames_limit, account.name);
-        if let Some(account) = self.accounts.remove(index) {
-            if let Some(parent) = self.accounts.at_mut(account.header.account) {
-                parent.frames_limit += account.frames_limit;
-                parent.objects_limit += account.objects_limit;
-            }
-            self.uncharge_object(account.header);
-        }
-        self.record(Event::AccountDestroyed, 0, frames, 0, name);
+        let header = account.header;
+        self.end_account(index);
+        self.uncharge_object(header);
         Ok(())
     }
 
-    /// Destroys a sandbox. One sandbox may hold the last capability of another, and so on: they queue here instead of nesting.
+    /// Removes an account and gives its limits back; the parent, which still pays for the account itself.
+    pub(crate) fn end_account(&mut self, index: u32) -> Option<u32> {
+        let account = self.accounts.remove(index)?;
+        if let Some(parent) = self.accounts.at_mut(account.header.account) {
+            parent.frames_limit += account.frames_limit;
+            parent.objects_limit += account.objects_limit;
+        }
+        self.record(Event::AccountDestroyed, 0, account.frames_limit, 0, account.name);
+        Some(account.header.account)
+    }
+
+    /// Destroys a sandbox. One sandbox may hold the last capability of another, or of itself: they queue here once instead of nesting.
     fn condemn(&mut self, index: u32) {
+        if core::mem::replace(&mut self.sandboxes[index].condemned, true) {
+            return;
+        }
         self.freeze(index, [Fault::Frozen as u64, 0, 0, 0]);
         let busy = !self.condemned.is_empty();
         self.condemned.push_back(&mut self.sandboxes, index);
@@ -227,10 +257,12 @@ impl<M: Machine> Kernel<M> {
         if !cap.rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
         }
-        if cap.object.kind == ObjectType::Account {
-            self.destroy_account(cap.object.id.index)?;
-        } else {
-            self.destroy(cap.object);
+        match cap.object.kind {
+            ObjectType::Account => self.destroy_account(cap.object.id.index)?,
+            ObjectType::Thread if !self.is_frozen_thread(cap.object.id.index) => {
+                return Err(Error::WrongState);
+            }
+            _ => self.destroy(cap.object),
         }
         if self.sandboxes.at(sandbox).is_some()
             && let Ok(place) = self.slot(sandbox, slot)

@@ -22,10 +22,17 @@ impl<M: Machine> Kernel<M> {
         Ok(Header { account, capabilities: 0 })
     }
 
-    /// Takes back the charge of one object.
+    /// Takes back the charge of one object. An account that nobody names ends with its last charge, and so may its parent; the frames of an
+    /// object go back before this is called.
     pub(crate) fn uncharge_object(&mut self, header: Header) {
-        if let Some(account) = self.accounts.at_mut(header.account) {
+        let mut at = header.account;
+        while let Some(account) = self.accounts.at_mut(at) {
             account.objects_used -= 1;
+            if account.header.capabilities != 0 || account.frames_used != 0 || account.objects_used != 0 {
+                return;
+            }
+            let Some(parent) = self.end_account(at) else { return };
+            at = parent;
         }
     }
 
@@ -95,13 +102,18 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    /// Maps a region in a sandbox at its one address; the page tables are charged to the sandbox's account.
-    pub(crate) fn map_region(&mut self, sandbox: u32, region: u32, rights: Rights) -> Result<u64, Error> {
+    /// Maps a region in a sandbox at its one address, by a capability of `holder`; the page tables are charged to the sandbox's account.
+    pub(crate) fn map_region(
+        &mut self,
+        sandbox: u32,
+        region: u32,
+        rights: Rights,
+        holder: u32,
+    ) -> Result<u64, Error> {
         if self.find_mapping(sandbox, region).is_some() {
             return Err(Error::Mapped);
         }
-        let writable = rights.contains(Rights::WRITE);
-        let mapping = Mapping { region, sandbox, writable, of_region: Links::FREE, in_sandbox: Links::FREE };
+        let mapping = Mapping { region, sandbox, holder, of_region: Links::FREE, in_sandbox: Links::FREE };
         let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
         for page in 0..pages {
@@ -144,18 +156,46 @@ impl<M: Machine> Kernel<M> {
         None
     }
 
-    /// Unmaps a region where its last capability in that sandbox is gone: no access without a capability.
-    pub(crate) fn unmap_unheld(&mut self, sandbox: u32, region: u32) {
-        let Some(mapping) = self.find_mapping(sandbox, region) else { return };
+    /// A sandbox lost a capability on a region. A mapping lasts while the sandbox that it is in, or the one by whose capability it was
+    /// made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does.
+    pub(crate) fn unmap_unheld(&mut self, loser: u32, region: u32) {
+        let mut at = self.next_concerned(self.regions[region].mappings.first(), loser, region);
+        if at.is_none() || self.holds(loser, region) {
+            return;
+        }
+        while let Some(mapping) = at {
+            let following = self.regions[region].mappings.after(&self.mappings, mapping);
+            let Mapping { sandbox, holder, .. } = self.mappings[mapping];
+            let other = if sandbox == loser { holder } else { sandbox };
+            if other != loser && self.holds(other, region) {
+                self.mappings[mapping].holder = other;
+            } else {
+                self.unmap(mapping);
+            }
+            at = self.next_concerned(following, loser, region);
+        }
+    }
+
+    /// The first mapping from `at` on that is in this sandbox or was made by its capability.
+    fn next_concerned(&self, mut at: Option<u32>, sandbox: u32, region: u32) -> Option<u32> {
+        while let Some(mapping) = at {
+            let m = &self.mappings[mapping];
+            if m.sandbox == sandbox || m.holder == sandbox {
+                break;
+            }
+            at = self.regions[region].mappings.after(&self.mappings, mapping);
+        }
+        at
+    }
+
+    /// Whether a sandbox has a capability on a region.
+    fn holds(&self, sandbox: u32, region: u32) -> bool {
         let (first, slots) = (self.sandboxes[sandbox].space, self.sandboxes[sandbox].slots);
-        let held = (first..first + slots).any(|place| {
+        (first..first + slots).any(|place| {
             self.caps.get(place).is_some_and(|c| {
                 is_memory(c.object.kind) && c.object.id.index == region && self.is_live(c.object)
             })
-        });
-        if !held {
-            self.unmap(mapping);
-        }
+        })
     }
 
     /// The page tables of a sandbox, with what they need to grow.

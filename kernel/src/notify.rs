@@ -61,7 +61,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::Busy);
         }
         if deadline <= now {
-            return Err(Error::WouldBlock);
+            return Err(if deadline == 0 { Error::WouldBlock } else { Error::Timeout });
         }
         n.waiter = Some(thread);
         self.block(State::Waiting { notification: index }, deadline);
@@ -72,21 +72,23 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn sys_bind(&mut self, handle: Handle) -> Result<u64, Error> {
         let thread = self.sched.running();
         let identity = self.threads.id(thread);
+        let wanted = match handle {
+            0 => None,
+            _ => Some(self.object(handle, ObjectType::Notification, Rights::RECEIVE)?),
+        };
+        let holder = wanted.and_then(|index| self.notifications[index].bound);
+        if holder.is_some_and(|t| Some(t) != identity && self.threads.is_live(t)) {
+            return Err(Error::Busy);
+        }
         if let Some(old) = self.threads[thread].bound.take()
             && self.notifications.is_live(old)
         {
             self.notifications[old.index].bound = None;
         }
-        if handle == 0 {
-            return Ok(0);
+        if let Some(index) = wanted {
+            self.notifications[index].bound = identity;
+            self.threads[thread].bound = self.notifications.id(index);
         }
-        let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
-        let taken = self.notifications[index].bound.is_some_and(|t| self.threads.is_live(t));
-        if taken {
-            return Err(Error::Busy);
-        }
-        self.notifications[index].bound = identity;
-        self.threads[thread].bound = self.notifications.id(index);
         Ok(0)
     }
 }

@@ -128,6 +128,20 @@ pub struct Budget {
     pub hard: bool,
 }
 
+impl Budget {
+    /// Whether nothing is left of a budget that is kept.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.amount != 0 && self.left == 0
+    }
+
+    /// When the next period begins.
+    #[must_use]
+    pub const fn renewal(&self) -> u64 {
+        self.since + self.period
+    }
+}
+
 /// The scheduler queue that a sandbox with ready threads is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
@@ -164,6 +178,10 @@ pub struct Sandbox {
     pub cpu: u64,
     /// Frozen: nothing runs, all is kept.
     pub frozen: bool,
+    /// On the list of those being taken apart.
+    pub condemned: bool,
+    /// What a preempted thread still has of its turn, nanoseconds; 0 = a whole turn.
+    pub turn_left: u64,
     /// Where its faults go.
     pub fault_port: Option<Id>,
     /// The fault message, kept from the moment it froze.
@@ -218,8 +236,8 @@ pub struct Mapping {
     pub region: u32,
     /// The sandbox.
     pub sandbox: u32,
-    /// Whether its writable pages are writable here.
-    pub writable: bool,
+    /// The sandbox by whose capability it was made: itself, or whoever manages it.
+    pub holder: u32,
     /// Links on the region's list.
     pub of_region: Links,
     /// Links on the sandbox's list.

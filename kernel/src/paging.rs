@@ -85,6 +85,7 @@ impl<M: Machine> Paging<'_, M> {
             if value & PRESENT == 0 {
                 let Some(frame) = self.new_table() else {
                     self.prune(&path, 4 - level as usize);
+                    self.forget(address);
                     return Err(Error::NoMemory);
                 };
                 self.machine.write_u64(entry, frame | PRESENT | WRITABLE | USER);
@@ -112,11 +113,16 @@ impl<M: Machine> Paging<'_, M> {
             return;
         }
         self.machine.write_u64(entry, 0);
+        self.count(&path, 3, false);
+        self.prune(&path, 3);
+        self.forget(address);
+    }
+
+    /// Drops what the processor has cached of the way to this address, tables just freed among it (SDM vol. 3A, 4.10.4.1).
+    fn forget(&mut self, address: u64) {
         if self.active {
             self.machine.flush(address);
         }
-        self.count(&path, 3, false);
-        self.prune(&path, 3);
     }
 
     /// Whether ring 3 may read, or write, the page of this address now.

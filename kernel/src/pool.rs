@@ -46,6 +46,8 @@ impl<T> Pool<T> {
     }
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        #[cfg(test)]
+        accesses::count();
         if index >= self.touched {
             return None;
         }
@@ -55,6 +57,8 @@ impl<T> Pool<T> {
     }
 
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        #[cfg(test)]
+        accesses::count();
         if index >= self.touched {
             return None;
         }
@@ -193,6 +197,25 @@ impl Arena {
         }
         // SAFETY: every element was just written, and `MaybeUninit<T>` has the layout of `T`.
         unsafe { core::slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), count) }
+    }
+}
+
+/// How often objects were looked at, so that a test can say that an operation costs the same whatever waits on it.
+#[cfg(test)]
+pub(crate) mod accesses {
+    use std::cell::Cell;
+
+    std::thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
+
+    pub(super) fn count() {
+        COUNT.with(|c| c.set(c.get() + 1));
+    }
+
+    /// Accesses on this thread while `work` runs.
+    pub(crate) fn during(work: impl FnOnce()) -> u64 {
+        let before = COUNT.with(Cell::get);
+        work();
+        COUNT.with(Cell::get) - before
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Scheduler {
     since: u64,
     turn_ends: u64,
     armed: u64,
+    /// When the first of the spent budgets is renewed, or earlier.
+    next_renewal: u64,
     resched: Resched,
     idle_since: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl Scheduler {
             since: 0,
             turn_ends: 0,
             armed: u64::MAX,
+            next_renewal: u64::MAX,
             resched: Resched::No,
             idle_since: None,
         }
@@ -104,12 +107,15 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn make_ready(&mut self, thread: u32) {
         self.threads[thread].state = State::Ready;
         self.enqueue(thread, false);
-        let priority = self.sandboxes[self.threads[thread].sandbox].priority;
+        let woken = &self.sandboxes[self.threads[thread].sandbox];
         if let Some(current) = self.sched.current
-            && self.sandboxes[self.threads[current].sandbox].priority < priority
             && self.sched.resched == Resched::No
+            && woken.queue == Queue::Priority
         {
-            self.sched.resched = Resched::Preempted;
+            let running = &self.sandboxes[self.threads[current].sandbox];
+            if running.priority < woken.priority || running.budget.is_spent() {
+                self.sched.resched = Resched::Preempted;
+            }
         }
     }
 
@@ -157,12 +163,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn join_queue(&mut self, index: u32, front: bool) {
-        let sandbox = &mut self.sandboxes[index];
-        if sandbox.budget.amount != 0 && sandbox.budget.left == 0 {
+        if self.sandboxes[index].budget.is_spent() && !self.renew_budget(index, self.machine.now()) {
+            let sandbox = &mut self.sandboxes[index];
             sandbox.queue = Queue::Spent;
+            self.sched.next_renewal = self.sched.next_renewal.min(sandbox.budget.renewal());
             self.sched.spent.push_back(&mut self.sandboxes, index);
             return;
         }
+        let sandbox = &mut self.sandboxes[index];
         sandbox.queue = Queue::Priority;
         let level = usize::from(sandbox.priority);
         self.sched.levels |= 1 << level;
@@ -196,7 +204,8 @@ impl<M: Machine> Kernel<M> {
             if let Some(other) = self.sched.handoff.take() {
                 self.enqueue(other, true);
             }
-            if self.sched.levels != 0 && self.sched.armed > self.sched.turn_ends {
+            let others = if self.sched.levels != 0 { self.sched.turn_ends } else { u64::MAX };
+            if self.sched.armed > others.min(self.next_replenish()) {
                 let now = self.machine.now();
                 self.arm(now, true);
             }
@@ -205,7 +214,7 @@ impl<M: Machine> Kernel<M> {
         let now = self.machine.now();
         self.charge_time(now);
         self.replenish(now);
-        self.requeue_current();
+        self.requeue_current(now);
         let chosen = self.choose();
         match chosen {
             Some(thread) => self.switch_to(thread, now),
@@ -226,11 +235,15 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn requeue_current(&mut self) {
+    /// Puts the running thread back. A preempted one keeps the rest of its turn and no more, or frequent interrupts would let it starve
+    /// its equals.
+    fn requeue_current(&mut self, now: u64) {
         let resched = core::mem::replace(&mut self.sched.resched, Resched::No);
         let Some(current) = self.sched.current.take() else { return };
         let sandbox = self.threads[current].sandbox;
-        let preempted = resched == Resched::Preempted;
+        let turn_left = self.sched.turn_ends.saturating_sub(now);
+        let preempted = resched == Resched::Preempted && turn_left >= MIN_TIMER;
+        self.sandboxes[sandbox].turn_left = if preempted { turn_left } else { 0 };
         if !preempted && self.sandboxes[sandbox].queue == Queue::Priority {
             self.leave_queue(sandbox);
             self.enqueue_thread_only(current);
@@ -249,8 +262,7 @@ impl<M: Machine> Kernel<M> {
         if let Some(thread) = self.sched.handoff.take() {
             let sandbox = &self.sandboxes[self.threads[thread].sandbox];
             let top = self.sched.levels.checked_ilog2();
-            let has_budget = sandbox.budget.amount == 0 || sandbox.budget.left > 0;
-            if has_budget && top.is_none_or(|level| level <= u32::from(sandbox.priority)) {
+            if !sandbox.budget.is_spent() && top.is_none_or(|level| level <= u32::from(sandbox.priority)) {
                 return Some(thread);
             }
             self.enqueue(thread, true);
@@ -288,7 +300,11 @@ impl<M: Machine> Kernel<M> {
             self.machine.activate(self.sched.root);
         }
         self.sched.since = now;
-        self.sched.turn_ends = now + TIME_SLICE;
+        let turn = match core::mem::take(&mut self.sandboxes[sandbox].turn_left) {
+            0 => TIME_SLICE,
+            rest => rest,
+        };
+        self.sched.turn_ends = now + turn;
         self.arm(now, true);
         Next::Run(&raw mut self.threads[thread].context)
     }
@@ -312,14 +328,20 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Starts new periods.
+    /// Starts new periods. The walk over the spent ones happens only when the first of them is due.
     fn replenish(&mut self, now: u64) {
-        let mut at = self.sched.spent.first();
-        while let Some(index) = at {
-            at = self.sched.spent.after(&self.sandboxes, index);
-            if self.renew_budget(index, now) {
-                self.leave_queue(index);
-                self.join_queue(index, false);
+        if now >= self.sched.next_renewal {
+            self.sched.next_renewal = u64::MAX;
+            let mut at = self.sched.spent.first();
+            while let Some(index) = at {
+                at = self.sched.spent.after(&self.sandboxes, index);
+                if self.renew_budget(index, now) {
+                    self.leave_queue(index);
+                    self.join_queue(index, false);
+                } else {
+                    let renewal = self.sandboxes[index].budget.renewal();
+                    self.sched.next_renewal = self.sched.next_renewal.min(renewal);
+                }
             }
         }
         if let Some(active) = self.sched.active
@@ -340,22 +362,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn next_replenish(&self) -> u64 {
-        let mut first = u64::MAX;
-        let mut at = self.sched.spent.first();
-        while let Some(index) = at {
-            let budget = &self.sandboxes[index].budget;
-            first = first.min(budget.since + budget.period);
-            at = self.sched.spent.after(&self.sandboxes, index);
-        }
-        first
+        if self.sched.spent.is_empty() { u64::MAX } else { self.sched.next_renewal }
     }
 
     /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
     fn arm(&mut self, now: u64, running: bool) {
-        let mut at = self.timers.first().unwrap_or(u64::MAX);
-        if !self.sched.spent.is_empty() {
-            at = at.min(self.next_replenish());
-        }
+        let mut at = self.timers.first().unwrap_or(u64::MAX).min(self.next_replenish());
         if running && self.sched.levels != 0 {
             at = at.min(self.sched.turn_ends);
         }
@@ -363,7 +375,8 @@ impl<M: Machine> Kernel<M> {
             && let Some(active) = self.sched.active
             && self.sandboxes[active].budget.amount != 0
         {
-            at = at.min(now + self.sandboxes[active].budget.left.max(MIN_TIMER));
+            let budget = &self.sandboxes[active].budget;
+            at = at.min(if budget.is_spent() { budget.renewal() } else { now + budget.left });
         }
         if at < self.sched.armed || self.sched.armed <= now {
             self.sched.armed = at;
@@ -396,5 +409,32 @@ impl<M: Machine> Kernel<M> {
             self.sched.root = 0;
             self.machine.activate(0);
         }
+    }
+}
+
+#[cfg(test)]
+impl<M: Machine> Kernel<M> {
+    /// A test says who runs: this ready thread; the running one goes back to its queue.
+    pub(crate) fn run_instead(&mut self, thread: u32) {
+        if self.sched.current == Some(thread) {
+            return;
+        }
+        assert_eq!(self.threads[thread].state, State::Ready, "only a ready thread can make a system call");
+        self.idle_ended();
+        let now = self.machine.now();
+        self.charge_time(now);
+        if let Some(other) = self.sched.handoff.take() {
+            self.enqueue(other, true);
+        }
+        if let Some(current) = self.sched.current.take() {
+            self.enqueue(current, true);
+        }
+        self.unready(thread);
+        self.switch_to(thread, now);
+    }
+
+    /// The thread that the running one handed the processor to.
+    pub(crate) fn handed_to(&self) -> Option<u32> {
+        self.sched.handoff
     }
 }

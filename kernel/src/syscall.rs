@@ -170,8 +170,9 @@ impl<M: Machine> Kernel<M> {
         let sandbox = self.space(space)?;
         let cap = self.cap(sandbox, slot)?;
         let place = self.slot(sandbox, slot)?;
-        let mut deleted = 0;
-        while let Some(leaf) = self.caps.leaf_below(place) {
+        let (mut deleted, mut near) = (0, place);
+        while let Some(leaf) = self.caps.next_leaf(place, near) {
+            near = self.caps.parent(leaf).unwrap_or(place);
             self.discard(leaf);
             deleted += 1;
         }
@@ -189,6 +190,10 @@ impl<M: Machine> Kernel<M> {
         let port = self.object(port, ObjectType::Port, Rights::MANAGE)?;
         let n = self.object(notification, ObjectType::Notification, Rights::SEND)?;
         self.ports[port].watch = self.notifications.id(n).map(|id| (id, bits));
+        if self.ports[port].senders == 0 {
+            // The last sender may have gone before the watch was set; nobody else would ever tell.
+            self.signal(n, bits);
+        }
         Ok(0)
     }
 
@@ -217,7 +222,7 @@ impl<M: Machine> Kernel<M> {
         if !held.contains(rights | Rights::READ) {
             return Err(Error::MissingRights);
         }
-        let address = self.map_region(sandbox, region, rights)?;
+        let address = self.map_region(sandbox, region, rights, self.caller())?;
         self.answer(address)
     }
 
@@ -297,13 +302,13 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    /// The clock page is the kernel's own frame; it is mapped read-only and never unmapped before its sandbox ends.
+    /// The clock page is the kernel's own frame; it is mapped read-only.
     fn sys_clock_map(&mut self, clock: Handle, space: Handle) -> Result<u64, Error> {
         let sandbox = self.space(space)?;
-        let (region, _) = self.memory_object(clock)?;
+        let region = self.object(clock, ObjectType::Clock, Rights::READ)?;
         let address = match self.find_mapping(sandbox, region) {
             Some(_) => hic_abi::USER_BASE + self.regions[region].base,
-            None => self.map_region(sandbox, region, Rights::READ)?,
+            None => self.map_region(sandbox, region, Rights::READ, self.caller())?,
         };
         self.answer(address)
     }

@@ -35,6 +35,13 @@ pub fn lines(text: &str) -> Vec<&str> {
     text.split('\n').map(shown).collect()
 }
 
+/// What a line of the kernel's log says: without `[seconds.micros] sandbox: ` before it. Other lines as they are.
+#[must_use]
+pub fn logged(line: &str) -> &str {
+    let after_time = line.strip_prefix('[').and_then(|line| line.split_once("] "));
+    after_time.and_then(|(_, line)| line.split_once(": ")).map_or(line, |(_, said)| said)
+}
+
 /// Whether `text` shows a prompt at the start of a line.
 #[must_use]
 pub fn shows_prompt(text: &str) -> bool {
@@ -61,6 +68,17 @@ pub fn tail(text: &str, count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_is_read_without_time_and_name() {
+        assert_eq!(
+            logged("[    0.058248] bench: bench null_syscall 87 instructions"),
+            "bench null_syscall 87 instructions"
+        );
+        assert_eq!(logged("[   16.631666] keeper: selftest: PASS"), "selftest: PASS");
+        assert_eq!(logged("selftest: PASS"), "selftest: PASS");
+        assert_eq!(logged("[log] bench"), "[log] bench");
+    }
 
     #[test]
     fn escapes_are_taken_out_and_text_stays() {

@@ -123,7 +123,8 @@ impl Builder {
         let at = |error| anyhow!("{}: {error}", manifest_path.display());
         let manifest = hicmod_tool::parse_manifest(&text).map_err(at)?;
         let bytes = hicmod_tool::pack(&elf, &text).map_err(at)?;
-        let file = format!("{}-{}.hicmod", manifest.name, manifest.version);
+        // By package, not by module: the guests that boot in the keeper's place are all called keeper.
+        let file = format!("{package}-{}.hicmod", manifest.version);
         let module =
             Module { name: manifest.name.to_string(), path: self.folder().join("modules").join(file) };
         write(&module.path, &bytes)?;

@@ -4,6 +4,10 @@
 //! Calls go down the fixed order of services: console → monitor → module manager.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod fault;
 pub mod grants;
 pub mod keeper;
 pub mod manager;

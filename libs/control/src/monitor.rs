@@ -6,8 +6,9 @@ use hic_abi::Plain;
 pub const STATUS: u32 = 1;
 /// Word 0 = index of an audit record, 0 = the oldest kept; answers a [`hic_abi::audit::Record`] inline, word 0 = records kept.
 pub const AUDIT_READ: u32 = 2;
-/// Recomputes the chain over all records kept; word 0 = records checked, word 1 = sequence number of the first bad one (with
-/// [`crate::Refusal::BrokenChain`]).
+/// Recomputes the chain over all records kept, in steps. Word 0 = 0 begins, word 0 = the records checked so far goes on; answers word 0 =
+/// records checked so far, word 1 = sequence number of the first bad one (with [`crate::Refusal::BrokenChain`]), word 2 = 1 while there
+/// is more. [`crate::Refusal::WrongState`]: the monitor knows of no such verification (it was restarted): begin again.
 pub const AUDIT_VERIFY: u32 = 3;
 /// Word 0 = index; answers a [`FaultInfo`] inline, newest first.
 pub const FAULTS: u32 = 4;

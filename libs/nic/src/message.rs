@@ -104,7 +104,9 @@ impl Request {
         let [a, b, c, last] = message.words;
         let flow = || FlowKey::from_words([a, b, c]).ok_or(Refusal::BadArgument);
         let request = match message.label {
-            ATTACH => Self::Attach { version: u32::try_from(a).map_err(|_| Refusal::BadArgument)?, signal: b },
+            ATTACH => {
+                Self::Attach { version: u32::try_from(a).map_err(|_| Refusal::BadArgument)?, signal: b }
+            }
             INSERT_FLOW => Self::InsertFlow(flow()?),
             REMOVE_FLOW => Self::RemoveFlow(flow()?),
             HOLD => Self::Hold { flow: flow()?, deadline: last },

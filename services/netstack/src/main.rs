@@ -1,3 +1,33 @@
-//! netstack
+//! The network stack as a service: a shell around `hic_net::Stack`.
+//!
+//! Main does: clean up after the start before, join the driver, then for ever: take a batch of frames, serve the sockets
+//! whose applications rang, let time pass, ring the driver once, answer calls, sleep.
+//!
+//! What it must never do: make anything visible before its record is published (the engine's order, kept by `shell`), trust
+//! an application's memory or message, or wait for anybody above it in the order of services. It calls down only: the
+//! driver.
+#![no_std]
+#![no_main]
 
-fn main() {}
+extern crate alloc;
+
+mod commands;
+mod link;
+mod recover;
+mod service;
+mod setup;
+mod shell;
+
+use hic_rt::{StartPage, log};
+
+hic_rt::entry!(main);
+
+fn main(page: &'static StartPage) -> u64 {
+    match setup::netstack(page) {
+        Ok(mut netstack) => netstack.run(),
+        Err(error) => {
+            log!("cannot start: {error}");
+            1
+        }
+    }
+}

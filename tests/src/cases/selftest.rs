@@ -20,7 +20,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let vm = context.boot(context.machine()?, None, &[])?;
     let verdict = vm.serial().wait(0, LIMIT, verdict);
     for line in text::lines(&vm.serial_text()) {
-        if let Some(note) = line.strip_prefix("selftest: note ") {
+        if let Some(note) = text::logged(line).strip_prefix("selftest: note ") {
             context.note(note.to_owned());
         }
     }

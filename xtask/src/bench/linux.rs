@@ -66,7 +66,9 @@ fn fetch(folder: &Path, root: &Path) -> Result<()> {
     let names = output(Command::new("apt-cache").args(["depends", KERNEL]))?;
     let image = names
         .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: ").filter(|name| name.starts_with("linux-image-")))
+        .find_map(|line| {
+            line.trim().strip_prefix("Depends: ").filter(|name| name.starts_with("linux-image-"))
+        })
         .context("apt knows no kernel for virtual machines; type `sudo apt-get update` and try again")?;
     println!("fetching {image} and {BUSYBOX} for the Linux guest");
     output(Command::new("apt-get").args(["download", image, BUSYBOX]).current_dir(folder))?;
@@ -106,7 +108,9 @@ fn file_system(root: &Path, echo: &Path) -> Result<Vec<u8>> {
         files.push((format!("{number}.ko"), bytes));
         script += &format!("/busybox insmod /{number}.ko\n");
     }
-    script += &format!("/busybox ip addr add {ADDRESS} dev eth0\n/busybox ip link set eth0 up\nexec /echo_server\n");
+    script += &format!(
+        "/busybox ip addr add {ADDRESS} dev eth0\n/busybox ip link set eth0 up\nexec /echo_server\n"
+    );
     files.push(("init".to_owned(), script.into_bytes()));
     let mut archive = Vec::new();
     for (name, bytes) in files {

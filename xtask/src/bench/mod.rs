@@ -89,7 +89,8 @@ fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Fi
     machine.archive = Some(builder.archive(crate::profiles::DEFAULT)?);
     let rates = bulk::measure(machine, &linux, folder)?;
     let figure = |name: &str, unit: &str, value: f64| {
-        let value = serde_json::Number::from_f64((value * 10.0).round() / 10.0).context("a rate is not a number")?;
+        let value =
+            serde_json::Number::from_f64((value * 10.0).round() / 10.0).context("a rate is not a number")?;
         anyhow::Ok(Figure { name: name.to_owned(), unit: unit.to_owned(), value })
     };
     Ok(vec![
@@ -104,7 +105,7 @@ fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
     let vm = Vm::boot(options, None)?;
     let mut told = 0;
     let finished = vm.serial().wait(0, LIMIT, |seen| {
-        let mut lines = text::lines(seen);
+        let mut lines: Vec<&str> = text::lines(seen).into_iter().map(text::logged).collect();
         // The last line may still be under way.
         lines.pop();
         for line in lines.iter().skip(told).filter(|line| line.starts_with("bench ")) {

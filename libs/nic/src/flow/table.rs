@@ -4,8 +4,8 @@
 //! change becomes visible with one store of a word, so a driver that dies in between leaves a table that can be read;
 //! [`FlowTable::attach`] checks that it is one all the same, since its memory outlived whoever wrote it.
 
-use super::record::{Flow, FlowRecord, FlowState, Slot};
 use super::FlowKey;
+use super::record::{Flow, FlowRecord, FlowState, Slot};
 use core::fmt;
 use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
@@ -126,7 +126,9 @@ impl<'a> FlowTable<'a> {
     #[must_use]
     pub fn route(&self, key: &FlowKey) -> Option<Flow> {
         self.get(key).or_else(|| match *key {
-            FlowKey::Exact { protocol, local, .. } => self.get(&FlowKey::Port { protocol, port: local.port() }),
+            FlowKey::Exact { protocol, local, .. } => {
+                self.get(&FlowKey::Port { protocol, port: local.port() })
+            }
             FlowKey::Port { .. } => None,
         })
     }

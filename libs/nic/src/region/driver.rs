@@ -104,8 +104,8 @@ pub struct DriverSide<'a> {
 }
 
 impl<'a> DriverSide<'a> {
-    /// Takes a region over with its record: a fresh one (record all zero) or one of an earlier start, whose card was reset. All
-    /// buffers that the stack does not hold are free, and frames that were not done are given out again.
+    /// Takes a region over with its record: a fresh one (record all zero) or one of an earlier start, whose card was reset
+    /// ([`Self::card_was_reset`]).
     ///
     /// A record that no driver can have left starts from zero; then `false` is returned beside, and the stack must attach anew.
     ///
@@ -126,16 +126,23 @@ impl<'a> DriverSide<'a> {
         if !sane {
             *record = hic_abi::Plain::zeroed();
         }
-        record.tx_taken = record.tx_done;
-        let mut side =
-            Self { shared, record, free: [0; RX_SLOTS], free_count: 0, done: [false; TX_SLOTS] };
+        let mut side = Self { shared, record, free: [0; RX_SLOTS], free_count: 0, done: [false; TX_SLOTS] };
         if side.record.rx_produced == 0 && side.record.tx_done == 0 {
             side.shared.store(shared::RX_CONSUMED, 0);
             side.shared.store(shared::TX_POSTED, 0);
         }
         side.republish();
-        side.collect_free();
+        side.card_was_reset();
         Ok((side, sane))
+    }
+
+    /// The card has no buffer and no frame any more: all buffers that the stack does not hold are free, and frames that were not
+    /// done are given out again.
+    pub fn card_was_reset(&mut self) {
+        self.record.tx_taken = self.record.tx_done;
+        self.done = [false; TX_SLOTS];
+        self.free_count = 0;
+        self.collect_free();
     }
 
     /// Writes all that this side owns into the region, with nobody asleep.
@@ -291,7 +298,8 @@ impl<'a> DriverSide<'a> {
             Offload::Segment { start, offset, header_len, mss } => (start, offset, header_len, mss),
         };
         let sum_fits = usize::from(start) + usize::from(offset) + 2 <= len;
-        let split_fits = usize::from(header_len) < len && usize::from(header_len) + usize::from(mss) <= MAX_RX_FRAME;
+        let split_fits =
+            usize::from(header_len) < len && usize::from(header_len) + usize::from(mss) <= MAX_RX_FRAME;
         (sum_fits && split_fits && mss > 0).then_some(Submission { index, at, len, offload })
     }
 
@@ -315,6 +323,13 @@ impl<'a> DriverSide<'a> {
         if self.record.tx_done != before {
             self.shared.store(shared::TX_DONE, self.record.tx_done);
         }
+    }
+
+    /// [`Self::complete`] for whoever remembers only the slot (`index` modulo [`TX_SLOTS`]) of a frame under way.
+    pub fn complete_slot(&mut self, slot: u8) {
+        let done = self.record.tx_done;
+        let ahead = u64::from(slot).wrapping_sub(done) % TX_SLOTS as u64;
+        self.complete(done.wrapping_add(ahead));
     }
 
     /// Frames taken and not done.

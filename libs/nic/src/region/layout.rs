@@ -28,14 +28,8 @@ pub(super) const TX_AREA: usize = RX_BUFFERS + RX_SLOTS * BUFFER_BYTES;
 pub const REGION_BYTES: usize = TX_AREA + TX_UNITS * BUFFER_BYTES;
 
 /// The header: magic, version, then the sizes.
-pub(super) const HEADER: [u32; 6] = [
-    u32::from_le_bytes(*b"Hnic"),
-    1,
-    RX_SLOTS as u32,
-    TX_SLOTS as u32,
-    BUFFER_BYTES as u32,
-    TX_UNITS as u32,
-];
+pub(super) const HEADER: [u32; 6] =
+    [u32::from_le_bytes(*b"Hnic"), 1, RX_SLOTS as u32, TX_SLOTS as u32, BUFFER_BYTES as u32, TX_UNITS as u32];
 
 /// Why memory is no packet region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

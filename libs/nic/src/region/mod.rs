@@ -29,7 +29,8 @@ mod stack;
 
 pub use driver::{DriverRecord, DriverSide, Submission, Violation};
 pub use layout::{
-    AWAKE, BUFFER_BYTES, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, REGION_BYTES, RX_SLOTS, TX_SLOTS, TX_UNITS,
+    AWAKE, BUFFER_BYTES, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, REGION_BYTES, RX_SLOTS,
+    TX_SLOTS, TX_UNITS,
 };
 pub use stack::{RxFrame, RxHalf, TxHalf, attach};
 

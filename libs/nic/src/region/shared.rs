@@ -63,7 +63,8 @@ impl Shared {
     /// `base..base + len` must be mapped readable and writable for as long as the value or a copy of it lives, and be memory
     /// that this program holds no Rust reference to.
     pub(super) unsafe fn new(base: *mut u8, len: usize) -> Result<Self, LayoutError> {
-        let base = NonNull::new(base).filter(|b| b.as_ptr().addr() % 64 == 0).ok_or(LayoutError::Misaligned)?;
+        let base =
+            NonNull::new(base).filter(|b| b.as_ptr().addr() % 64 == 0).ok_or(LayoutError::Misaligned)?;
         if len < REGION_BYTES { Err(LayoutError::TooShort { have: len }) } else { Ok(Self { base }) }
     }
 

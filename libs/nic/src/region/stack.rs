@@ -4,7 +4,9 @@
 //! that died half way must not crash the stack.
 
 use super::Offload;
-use super::layout::{AWAKE, BUFFER_BYTES, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, RX_SLOTS, TX_SLOTS, TX_UNITS};
+use super::layout::{
+    AWAKE, BUFFER_BYTES, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, RX_SLOTS, TX_SLOTS, TX_UNITS,
+};
 use super::shared::{self, RxDescriptor, Shared, TxDescriptor};
 
 /// Opens a packet region and continues at the indices that are in it: frames that an earlier start had not consumed come
@@ -23,7 +25,7 @@ pub unsafe fn attach(base: *mut u8, len: usize) -> Result<(RxHalf, TxHalf), Layo
     shared.store(shared::RX_WAKE_AT, AWAKE);
     shared.store(shared::TX_WAKE_AT, AWAKE);
     let consumed = shared.load(shared::RX_CONSUMED);
-    Ok((RxHalf { shared, consumed, bad_descriptors: 0 }, TxHalf::resume(shared)))
+    Ok((RxHalf { shared, consumed }, TxHalf::resume(shared)))
 }
 
 /// A received frame, in place.
@@ -40,7 +42,6 @@ pub struct RxFrame<'a> {
 pub struct RxHalf {
     shared: Shared,
     consumed: u64,
-    bad_descriptors: u64,
 }
 
 impl RxHalf {
@@ -62,7 +63,8 @@ impl RxHalf {
         let place = self.shared.rx_buffer(buffer).filter(|_| len <= MAX_RX_FRAME);
         // SAFETY: the buffer has `MAX_RX_FRAME` mapped octets after the card's header. The driver gives a buffer to the card
         // again only after `consume`, which needs `&mut self`, so nobody writes them meanwhile.
-        let bytes = place.map(|at| unsafe { core::slice::from_raw_parts(at.add(FRAME_OFFSET).as_ptr(), len) });
+        let bytes =
+            place.map(|at| unsafe { core::slice::from_raw_parts(at.add(FRAME_OFFSET).as_ptr(), len) });
         Some(RxFrame { bytes: bytes.unwrap_or_default(), checksum_valid })
     }
 

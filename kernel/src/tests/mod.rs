@@ -1,0 +1,23 @@
+//! The object model on simulated memory: what a sandbox could observe, and what must hold in between.
+//!
+//! [`sim`] is the machine, [`world`] puts a manager and its children on it and lets any thread make any system call, [`invariants`] checks
+//! the books. The other files are named after what they test. Nothing here knows how the kernel does a thing, but for the invariants.
+
+mod accounts;
+mod calls;
+mod capabilities;
+mod deaths;
+mod devices;
+mod invariants;
+mod mapping;
+mod messages;
+mod notifications;
+mod random;
+mod records;
+mod regions;
+mod scheduling;
+mod sim;
+mod switching;
+mod timeouts;
+mod transactions;
+mod world;

@@ -1,0 +1,182 @@
+//! A machine of plain memory: the clock moves when a test says so, and what the kernel does to the outside is written down.
+
+use crate::machine::{Machine, PowerAction};
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+/// Where usable memory begins; below it there is none, as on a PC.
+pub const MEMORY_START: u64 = 0x10_0000;
+/// The one PCI function besides which there is nothing: device 3, function 0.
+pub const DEVICE_FUNCTION: u16 = 3 << 3;
+/// Its only BAR.
+pub const BAR_BASE: u64 = 0xfeb0_0000;
+/// Bytes of that BAR: four pages.
+pub const BAR_BYTES: u64 = 0x4000;
+/// Page of the BAR in which its MSI-X table lies.
+pub const MSIX_PAGE: u64 = 2;
+/// Its MSI-X vectors.
+pub const VECTORS: u64 = 4;
+
+/// The machine.
+pub struct SimMachine {
+    memory: Vec<u8>,
+    /// Nanoseconds since boot.
+    pub clock: u64,
+    /// When the timer fires; `u64::MAX` = never.
+    pub timer: u64,
+    /// The top-level table in use; 0 = the kernel's own.
+    pub root: u64,
+    /// How the system was ended.
+    pub power: Option<PowerAction>,
+    /// What was printed.
+    pub printed: Vec<u8>,
+    /// I/O port accesses: port, width, value written.
+    pub io: Vec<(u16, u8, Option<u32>)>,
+    /// ISA lines and the vectors that they lead to.
+    pub routed: Vec<(u8, u8)>,
+    /// Device registers written.
+    pub mmio: BTreeMap<u64, u32>,
+    /// Whether there is a random number generator.
+    pub has_entropy: bool,
+    config: [u32; 64],
+}
+
+impl SimMachine {
+    /// A machine with this many frames.
+    pub fn new(frames: u64) -> Self {
+        let mut config = [0; 64];
+        config[0] = 0x1041_1af4;
+        config[1] = 0x10 << 16; // A capability list.
+        config[2] = 0x02_0000 << 8;
+        config[4] = BAR_BASE as u32;
+        config[0x34 / 4] = 0x40;
+        config[0x10] = 0x11 | ((VECTORS as u32 - 1) << 16);
+        config[0x11] = (MSIX_PAGE * 0x1000) as u32;
+        config[0x12] = (MSIX_PAGE * 0x1000 + 0x800) as u32;
+        Self {
+            memory: std::vec![0; (frames * 4096) as usize],
+            clock: 1_000_000,
+            timer: u64::MAX,
+            root: 0,
+            power: None,
+            printed: Vec::new(),
+            io: Vec::new(),
+            routed: Vec::new(),
+            mmio: BTreeMap::new(),
+            has_entropy: true,
+            config,
+        }
+    }
+
+    /// Physical memory; what lies outside is no memory, and the test ends.
+    pub fn bytes(&self, at: u64, count: u64) -> &[u8] {
+        let from = at.checked_sub(MEMORY_START).expect("an address in memory") as usize;
+        &self.memory[from..from + count as usize]
+    }
+
+    /// The same, to change it.
+    pub fn bytes_mut(&mut self, at: u64, count: u64) -> &mut [u8] {
+        let from = at.checked_sub(MEMORY_START).expect("an address in memory") as usize;
+        &mut self.memory[from..from + count as usize]
+    }
+}
+
+impl Machine for SimMachine {
+    fn now(&self) -> u64 {
+        self.clock
+    }
+
+    fn set_timer(&mut self, at: u64) {
+        self.timer = at;
+    }
+
+    fn read(&self, from: u64, to: &mut [u8]) {
+        to.copy_from_slice(self.bytes(from, to.len() as u64));
+    }
+
+    fn write(&mut self, to: u64, from: &[u8]) {
+        self.bytes_mut(to, from.len() as u64).copy_from_slice(from);
+    }
+
+    fn copy(&mut self, from: u64, to: u64, bytes: u64) {
+        assert!(from.abs_diff(to) >= bytes, "the ranges overlap");
+        let copied = self.bytes(from, bytes).to_vec();
+        self.write(to, &copied);
+    }
+
+    fn memory_mut(&mut self, at: u64, bytes: u64) -> &mut [u8] {
+        self.bytes_mut(at, bytes)
+    }
+
+    fn zero(&mut self, at: u64, bytes: u64) {
+        self.bytes_mut(at, bytes).fill(0);
+    }
+
+    fn read_u64(&self, at: u64) -> u64 {
+        let mut word = [0; 8];
+        self.read(at, &mut word);
+        u64::from_le_bytes(word)
+    }
+
+    fn write_u64(&mut self, at: u64, value: u64) {
+        self.write(at, &value.to_le_bytes());
+    }
+
+    fn init_root(&mut self, root: u64) {
+        assert!(self.bytes(root, 4096).iter().all(|&b| b == 0), "a new table is zero");
+        self.write_u64(root + 511 * 8, 0xdead_0000);
+    }
+
+    fn activate(&mut self, root: u64) {
+        self.root = root;
+    }
+
+    fn flush(&mut self, _address: u64) {}
+
+    fn io_read(&mut self, port: u16, width: u8) -> u32 {
+        self.io.push((port, width, None));
+        0x5a
+    }
+
+    fn io_write(&mut self, port: u16, width: u8, value: u32) {
+        self.io.push((port, width, Some(value)));
+    }
+
+    fn mmio_read(&mut self, at: u64) -> u32 {
+        self.mmio.get(&at).copied().unwrap_or(0)
+    }
+
+    fn mmio_write(&mut self, at: u64, value: u32) {
+        self.mmio.insert(at, value);
+    }
+
+    fn pci_read(&mut self, function: u16, offset: u16) -> u32 {
+        if function == DEVICE_FUNCTION { self.config[usize::from(offset) / 4] } else { u32::MAX }
+    }
+
+    fn pci_write(&mut self, function: u16, offset: u16, value: u32) {
+        assert_eq!(function, DEVICE_FUNCTION, "no other function is there to be written");
+        self.config[usize::from(offset) / 4] = match offset {
+            0x10 => value & !(BAR_BYTES as u32 - 1),
+            0x14..=0x27 => 0,
+            _ => value,
+        };
+    }
+
+    fn route_isa(&mut self, line: u8, vector: u8) {
+        self.routed.push((line, vector));
+    }
+
+    fn entropy(&mut self, out: &mut [u8]) -> bool {
+        out.fill(0xa5);
+        self.has_entropy
+    }
+
+    fn print(&mut self, text: &[u8]) {
+        self.printed.extend_from_slice(text);
+    }
+
+    fn power(&mut self, action: PowerAction) {
+        self.power = Some(action);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a command opened: its port, its data region, its doorbell. Dropping one gives all of it back.
+
+use crate::client::Client;
+use crate::error::SocketError;
+use core::net::SocketAddrV4;
+use hic_abi::{Handle, Rights, SELF};
+use hic_netapi::message::{tcp, udp};
+use hic_netapi::region::AppSide;
+use hic_rt::region::Mapped;
+use hic_rt::{cap, sys};
+
+/// The three capabilities of a socket with a data region, and the rings in it.
+struct Rings {
+    port: Handle,
+    region: Mapped,
+    doorbell: Handle,
+    doorbell_bits: u64,
+    side: AppSide,
+}
+
+impl Rings {
+    /// Maps the region. On an error all three capabilities are dropped, which closes the socket.
+    fn open([port, region, doorbell]: [Handle; 3], doorbell_bits: u64) -> Result<Self, SocketError> {
+        let opened = Mapped::map(region, Rights::READ | Rights::WRITE)
+            .map_err(|error| SocketError::Kernel { step: "map a data region", error })
+            .and_then(|mapped| {
+                // SAFETY: the region was mapped just now, stays mapped until `Drop`, and this is its only `AppSide`.
+                let side = unsafe { AppSide::attach(mapped.pointer(), mapped.bytes as usize) };
+                side.map(|side| (mapped, side)).map_err(SocketError::Region)
+            });
+        match opened {
+            Ok((region, side)) => Ok(Self { port, region, doorbell, doorbell_bits, side }),
+            Err(error) => {
+                [port, region, doorbell].into_iter().for_each(cap::drop_slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells the stack what changed since the last time, if it sleeps.
+    fn flush(&mut self) {
+        if self.side.must_kick() {
+            let _ = sys::signal(self.doorbell, self.doorbell_bits);
+        }
+    }
+}
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        // Unmapped by name first: the kernel need not search for other capabilities on the region then.
+        let _ = sys::region_unmap(SELF, self.region.slot);
+        cap::drop_slot(self.region.slot);
+        cap::drop_slot(self.port);
+        // The stack looks for ports without holders when the doorbell rings.
+        let _ = sys::signal(self.doorbell, self.doorbell_bits);
+        cap::drop_slot(self.doorbell);
+    }
+}
+
+/// A TCP listener.
+pub struct TcpListener {
+    port: Handle,
+    sequence: u64,
+}
+
+impl TcpListener {
+    pub(crate) fn new(port: Handle) -> Self {
+        Self { port, sequence: 0 }
+    }
+
+    /// Takes the oldest connection that waits; `signal` is signalled for it from now on.
+    ///
+    /// # Errors
+    /// [`SocketError::is_would_block`] when none waits: the listener's bits will be signalled.
+    /// [`SocketError::StackRestarted`]: listen again.
+    pub fn accept(&mut self, client: &mut Client, signal: u64) -> Result<TcpStream, SocketError> {
+        let command = tcp::ListenerCommand::Accept { seq: self.sequence + 1, signal };
+        let result = client.accept(self.port, &command.encode());
+        // Without an answer the number is still open: the next attempt repeats it.
+        if !matches!(result, Err(SocketError::Kernel { step: "call", .. } | SocketError::NoSlot)) {
+            self.sequence += 1;
+        }
+        result
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        cap::drop_slot(self.port);
+    }
+}
+
+/// A TCP connection. Dropping it closes it in order: what was written is still sent.
+pub struct TcpStream {
+    rings: Rings,
+    local: SocketAddrV4,
+    remote: SocketAddrV4,
+}
+
+impl TcpStream {
+    pub(crate) fn open(slots: [Handle; 3], opened: &tcp::Opened) -> Result<Self, SocketError> {
+        let rings = Rings::open(slots, opened.doorbell_bits)?;
+        Ok(Self { rings, local: opened.local, remote: opened.remote })
+    }
+
+    /// Its rings.
+    pub fn side(&mut self) -> &mut AppSide {
+        &mut self.rings.side
+    }
+
+    /// Our end.
+    #[must_use]
+    pub fn local(&self) -> SocketAddrV4 {
+        self.local
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddrV4 {
+        self.remote
+    }
+
+    /// Rings the doorbell for what was written, read or closed, if the stack sleeps. Call it after each batch.
+    pub fn flush(&mut self) {
+        self.rings.flush();
+    }
+
+    /// Resets the connection: the other end learns that something went wrong.
+    pub fn abort(self) {
+        let command = tcp::ConnectionCommand::Abort { seq: 1 }.encode();
+        let message = hic_rt::ipc::Message::new(command.label, command.words);
+        // The connection goes either way; a stack that does not answer has dropped it already.
+        let _ = hic_rt::ipc::call_retry(self.rings.port, message, hic_rt::clock::now() + 1_000_000_000);
+    }
+}
+
+/// A UDP socket. Dropping it closes it.
+pub struct UdpSocket {
+    rings: Rings,
+    local_port: u16,
+}
+
+impl UdpSocket {
+    pub(crate) fn open(slots: [Handle; 3], bound: &udp::Bound) -> Result<Self, SocketError> {
+        Ok(Self { rings: Rings::open(slots, bound.doorbell_bits)?, local_port: bound.local_port })
+    }
+
+    /// Its rings: [`AppSide::recv_from`] and [`AppSide::send_to`].
+    pub fn side(&mut self) -> &mut AppSide {
+        &mut self.rings.side
+    }
+
+    /// The local port.
+    #[must_use]
+    pub fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
+    /// As [`TcpStream::flush`].
+    pub fn flush(&mut self) {
+        self.rings.flush();
+    }
+}

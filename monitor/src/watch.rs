@@ -1,0 +1,133 @@
+//! Faults and liveness: carries out what [`monitor::liveness`] says.
+
+use crate::manager::Manager;
+use alloc::vec::Vec;
+use hic_abi::{Error, Handle, Nanos, name_str};
+use hic_control::fault::Words;
+use hic_control::manager::{ServiceInfo, ServiceState};
+use hic_control::monitor::FaultInfo;
+use hic_rt::{clock, log};
+use monitor::liveness::{Liveness, Seen, Step};
+use monitor::store::Store;
+
+/// Not watched: the keeper provides nothing that could be asked, and the monitor cannot ask itself.
+const UNWATCHED: [&str; 2] = ["keeper", "monitor"];
+
+/// The services as last listed, and the watch over them.
+pub struct Watch {
+    manager: Manager,
+    liveness: Liveness,
+    services: Vec<ServiceInfo>,
+    seen: Vec<Seen>,
+    ports: Vec<Option<Handle>>,
+}
+
+impl Watch {
+    /// A watch that begins at once: what froze while the monitor was gone is started again.
+    pub fn new(manager: Manager) -> Self {
+        let (services, seen, ports) = (Vec::new(), Vec::new(), Vec::new());
+        Self { manager, liveness: Liveness::new(clock::now()), services, seen, ports }
+    }
+
+    /// Services watched, and how many of them run and answer.
+    pub fn health(&self) -> (u64, u64) {
+        let healthy = |(index, seen): &(usize, &Seen)| {
+            seen.state == ServiceState::Running && !self.liveness.is_late(*index)
+        };
+        (self.seen.len() as u64, self.seen.iter().enumerate().filter(healthy).count() as u64)
+    }
+
+    /// Does one step that is due; when the next one is.
+    pub fn act(&mut self, store: &mut Store<'_>) -> Nanos {
+        let now = clock::now();
+        match self.liveness.next(now, &self.seen) {
+            Step::Wait(until) => return until,
+            Step::List => self.list(),
+            Step::Ask(index) => self.ask(index, store),
+            Step::Revive(index) => self.revive(index, store),
+        }
+        now
+    }
+
+    fn list(&mut self) {
+        match self.manager.list() {
+            Ok(services) => {
+                self.services = services;
+                self.find_ports();
+                self.liveness.listed();
+            }
+            Err(failure) => {
+                log!("cannot list the services: {failure}");
+                self.liveness.not_listed(clock::now());
+            }
+        }
+    }
+
+    fn find_ports(&mut self) {
+        self.seen.clear();
+        self.ports.clear();
+        for (index, service) in self.services.iter().enumerate() {
+            let watched = service.endpoints > 0 && !UNWATCHED.contains(&name_str(&service.name));
+            let port = if watched { self.manager.health_port(index) } else { None };
+            let state = match service.state {
+                n if n == ServiceState::Running as u64 => ServiceState::Running,
+                n if n == ServiceState::Frozen as u64 => ServiceState::Frozen,
+                _ => ServiceState::Stopped,
+            };
+            self.ports.push(port);
+            self.seen.push(Seen { state, askable: port.is_some() });
+        }
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.services.get(index).map_or("a service not listed yet", |s| name_str(&s.name))
+    }
+
+    fn ask(&mut self, index: usize, store: &mut Store<'_>) {
+        let Some(Some(port)) = self.ports.get(index) else { return };
+        let error = match self.manager.ping(*port) {
+            Ok(()) => return self.liveness.answered(index),
+            Err(error) => error,
+        };
+        if error != Error::Timeout {
+            log!("{} answers the liveness question wrongly: {error}", self.name(index));
+        }
+        store.history_mut().missed += 1;
+        if !self.liveness.missed(index) {
+            return;
+        }
+        log!("{} does not answer: killed", self.name(index));
+        let Some(service) = self.services.get(index).copied() else { return };
+        if let Err(failure) = self.manager.kill(&service) {
+            log!("{} cannot be killed: {failure}", self.name(index));
+        }
+    }
+
+    /// A fault came: says so, remembers it, has the service started again.
+    pub fn fault(&mut self, badge: u64, words: [u64; 4], store: &mut Store<'_>) {
+        let Some(service) = badge.checked_sub(1) else {
+            return log!("a fault without a service: {}", Words(words));
+        };
+        let index = service as usize;
+        if index >= self.services.len()
+            && let Ok(services) = self.manager.list()
+        {
+            self.services = services;
+        }
+        log!("{} {}", self.name(index), Words(words));
+        store.history_mut().note_fault(FaultInfo { nanos: clock::now(), service, words });
+        if !Words(words).is_restart() {
+            self.revive(index, store);
+        }
+        self.liveness.answered(index);
+    }
+
+    fn revive(&mut self, index: usize, store: &mut Store<'_>) {
+        match self.manager.revive(index) {
+            Ok(true) => store.history_mut().restarts += 1,
+            Ok(false) => log!("{} was not started again", self.name(index)),
+            Err(failure) => log!("{} cannot be started again: {failure}", self.name(index)),
+        }
+        self.liveness.answered(index);
+    }
+}

@@ -1,0 +1,98 @@
+//! Where answers come from: the kernel (by the right to inspect), the module manager, the monitor, the network stack.
+
+mod kernel;
+mod log;
+mod monitor;
+mod net;
+mod services;
+
+use alloc::format;
+use console::error::CommandError;
+use hic_abi::{Error, Handle, Nanos, Plain};
+use hic_control::{Refusal, grants};
+use hic_rt::ipc::{self, Buffer, Message};
+use hic_rt::{StartPage, clock, start};
+
+/// How long a service may take to answer; a restart of that service fits in.
+const PATIENCE: Nanos = 3_000_000_000;
+
+/// What the console may ask.
+pub struct Sources {
+    page: &'static StartPage,
+    audit: Handle,
+    buffer: Buffer,
+    /// Byte number up to which `log -f` has shown the log.
+    log_seen: u64,
+}
+
+/// Whether a request may be asked again when its server died under it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// It changes nothing.
+    Always,
+    /// It would act twice.
+    Never,
+}
+
+impl Sources {
+    /// The sources that the grants lead to.
+    pub fn new(page: &'static StartPage) -> Self {
+        let audit = start::require(page, grants::AUDIT).slot;
+        Self { page, audit, buffer: Buffer::new(), log_seen: 0 }
+    }
+
+    /// The power grant.
+    pub fn power(&self) -> Result<Handle, CommandError> {
+        self.grant(grants::POWER)
+    }
+
+    fn grant(&self, name: &str) -> Result<Handle, CommandError> {
+        start::find(self.page, name).map(|g| g.slot).ok_or_else(|| {
+            CommandError::new(
+                "not-available",
+                format!("the console was not given `{name}` when it was started"),
+            )
+        })
+    }
+
+    /// Asks a service; the inline bytes are in the buffer already.
+    fn ask(&mut self, whom: &str, message: Message, repeat: Repeat) -> Result<Message, CommandError> {
+        let port = self.grant(&format!("{}{whom}", grants::PORT))?;
+        let deadline = clock::now() + PATIENCE;
+        loop {
+            match ipc::call(port, message, &mut self.buffer, deadline) {
+                Err(Error::ServerDied) if repeat == Repeat::Always => {}
+                Err(error) => return Err(CommandError::call(whom, error)),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Asks for the record at an index, as all lists answer; `None` beyond the last, by the label `end`. With the answer's word 0.
+    fn record<T: Plain>(
+        &mut self,
+        whom: &str,
+        (label, index): (u32, u64),
+        end: u32,
+    ) -> Result<Option<(T, u64)>, CommandError> {
+        let answer = self.ask(whom, Message::new(label, [index, 0, 0, 0]), Repeat::Always)?;
+        if answer.label() == end {
+            return Ok(None);
+        }
+        if let Some(refusal) = Refusal::from_label(answer.label()) {
+            return Err(CommandError::refused(whom, "the question", refusal));
+        }
+        if answer.info.inline_len() != size_of::<T>() {
+            return Err(CommandError::refused(whom, "the question", Refusal::Malformed));
+        }
+        let mut record = T::zeroed();
+        record.as_bytes_mut().copy_from_slice(self.buffer.data(size_of::<T>()));
+        Ok(Some((record, answer.words[0])))
+    }
+
+    /// A record that is always there.
+    fn the_record<T: Plain>(&mut self, whom: &str, label: u32) -> Result<T, CommandError> {
+        let missing = || CommandError::refused(whom, "the question", Refusal::Malformed);
+        self.record(whom, (label, 0), u32::MAX)?.map(|(record, _)| record).ok_or_else(missing)
+    }
+}

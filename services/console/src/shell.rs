@@ -1,0 +1,92 @@
+//! One line: understood, carried out, answered.
+
+use crate::gather::Sources;
+use crate::terminal::{Terminal, Woken};
+use alloc::string::String;
+use console::command::{Command, Request, parse};
+use console::error::CommandError;
+use console::report::system::{Done, Help};
+use console::report::{Report, render};
+
+/// An answer in the form that was asked for, or why there is none.
+type Answer = Result<String, CommandError>;
+
+/// Power-off and reset, as [`hic_abi::syscall::Syscall::Power`] numbers them.
+const POWER_OFF: u64 = 0;
+const RESET: u64 = 1;
+
+/// The shell.
+pub struct Shell {
+    sources: Sources,
+    version: &'static str,
+}
+
+impl Shell {
+    /// A shell that asks these sources.
+    pub fn new(sources: Sources, version: &'static str) -> Self {
+        Self { sources, version }
+    }
+
+    /// Carries out a line and prints the answer.
+    pub fn run(&mut self, line: &str, terminal: &mut Terminal) {
+        let Some(Request { json, command }) = parse(line) else { return };
+        let answer = command.and_then(|command| match command {
+            Command::LogFollow => self.follow_log(terminal),
+            Command::Shutdown => self.end(POWER_OFF, "power off", json, terminal),
+            Command::Reboot => self.end(RESET, "reset", json, terminal),
+            command => self.answer(&command, json),
+        });
+        match answer {
+            Ok(text) => terminal.print(&text),
+            Err(error) => terminal.print(&error.render(json)),
+        }
+    }
+
+    fn answer(&mut self, command: &Command, json: bool) -> Answer {
+        let sources = &mut self.sources;
+        match command {
+            Command::Help => form(Ok(Help::default()), json),
+            Command::Status => form(sources.status(self.version), json),
+            Command::Services => form(sources.services(), json),
+            Command::Ports => form(sources.ports(), json),
+            Command::Caps(sandbox) => form(sources.caps(sandbox), json),
+            Command::Connections => form(sources.connections(), json),
+            Command::Net => form(sources.net(), json),
+            Command::Memory => form(sources.memory(), json),
+            Command::Restart(service) => form(sources.restart(service), json),
+            Command::Kill(service) => form(sources.kill(service), json),
+            Command::Log => form(sources.log(), json),
+            Command::Audit => form(sources.audit(), json),
+            Command::AuditVerify => form(sources.verify(), json),
+            Command::Uptime => form(Ok(sources.uptime()), json),
+            // Carried out by `run`, since they need the terminal.
+            Command::LogFollow | Command::Shutdown | Command::Reboot => Ok(String::new()),
+        }
+    }
+
+    /// Prints log lines as they come, until a key is pressed.
+    fn follow_log(&mut self, terminal: &mut Terminal) -> Answer {
+        loop {
+            let lines = self.sources.new_log_text()?;
+            terminal.print(&lines);
+            if terminal.key_or_log() == Woken::Key {
+                return Ok(String::new());
+            }
+        }
+    }
+
+    /// Ends the system; comes back only when that is refused.
+    fn end(&mut self, action: u64, done: &'static str, json: bool, terminal: &mut Terminal) -> Answer {
+        let power = self.sources.power()?;
+        terminal.print(&render(&Done { done, service: None }, json));
+        terminal.flush();
+        match hic_rt::sys::power(power, action) {
+            Ok(()) => Ok(String::new()),
+            Err(error) => Err(CommandError::call("the kernel", error)),
+        }
+    }
+}
+
+fn form<R: Report>(report: Result<R, CommandError>, json: bool) -> Answer {
+    report.map(|report| render(&report, json))
+}

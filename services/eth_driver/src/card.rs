@@ -1,0 +1,310 @@
+//! The card: its registers (virtio 1.2, 4.1.4 and 5.1) and its two queues.
+
+use crate::setup::{Dma, HEADER_STRIDE, QUEUE_SIZE, physical};
+use core::fmt;
+use core::ptr::NonNull;
+use eth_driver::feature::CardFeatures;
+use eth_driver::header;
+use hic_nic::region::{BUFFER_BYTES, Submission};
+use hic_nic::virtqueue::{Full, Notify, Part, Queue, QueueRecord, ResumeError, Setup, queue_bytes};
+
+const RX: u16 = 0;
+const TX: u16 = 1;
+/// Interrupt vector of no queue (4.1.5.1.3).
+const NO_VECTOR: u16 = 0xffff;
+/// Reads of the status register until a reset must be done.
+const RESET_READS: usize = 100_000;
+/// Bytes of the common configuration that are used.
+const COMMON_BYTES: u32 = 56;
+/// Station address and link status.
+const DEVICE_BYTES: u32 = 8;
+
+const ACKNOWLEDGE: u8 = 1;
+const DRIVER: u8 = 2;
+const DRIVER_OK: u8 = 4;
+const FEATURES_OK: u8 = 8;
+
+// Offsets in the common configuration (4.1.4.3).
+const DEVICE_FEATURE_SELECT: usize = 0;
+const DEVICE_FEATURE: usize = 4;
+const DRIVER_FEATURE_SELECT: usize = 8;
+const DRIVER_FEATURE: usize = 12;
+const CONFIG_VECTOR: usize = 16;
+const STATUS: usize = 20;
+const QUEUE_SELECT: usize = 22;
+const QUEUE_SIZE_AT: usize = 24;
+const QUEUE_VECTOR: usize = 26;
+const QUEUE_ENABLE: usize = 28;
+const QUEUE_NOTIFY: usize = 30;
+const QUEUE_ADDRESSES: usize = 32;
+
+/// What the card does not do.
+#[derive(Clone, Copy, Debug)]
+pub enum CardError {
+    /// Its register blocks are too short.
+    Registers,
+    /// It does not finish its reset.
+    Reset,
+    /// It lacks a feature that the driver needs, or does not keep to those negotiated.
+    Features {
+        /// What it offers.
+        offered: u64,
+    },
+    /// A queue is shorter than the driver's, or has no interrupt or notification register.
+    Queue {
+        /// Its number.
+        queue: u16,
+        /// Its longest size.
+        size: u16,
+    },
+    /// The queue's record.
+    Record(ResumeError),
+}
+
+impl fmt::Display for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registers => f.write_str("the card's register blocks are too short"),
+            Self::Reset => f.write_str("the card does not finish its reset"),
+            Self::Features { offered } => write!(f, "the card's features do not suffice: {offered:#x}"),
+            Self::Queue { queue, size } => {
+                write!(f, "queue {queue} cannot be used, it has {size} descriptors")
+            }
+            Self::Record(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// A register that can be read and written as a whole.
+trait Register: Copy {}
+impl Register for u8 {}
+impl Register for u16 {}
+impl Register for u32 {}
+
+/// A mapped block of registers.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl Block {
+    fn place<T: Register>(&self, offset: usize) -> *mut T {
+        assert!(offset + size_of::<T>() <= self.len, "register {offset} outside its block");
+        self.base.as_ptr().wrapping_add(offset).cast()
+    }
+
+    fn read<T: Register>(&self, offset: usize) -> T {
+        // SAFETY: inside the mapped block, aligned as the specification places it; any bits are an integer.
+        unsafe { self.place::<T>(offset).read_volatile() }
+    }
+
+    fn write<T: Register>(&self, offset: usize, value: T) {
+        // SAFETY: as in `read`; what a register does is the card's business, and its DMA goes only where the queues say.
+        unsafe { self.place::<T>(offset).write_volatile(value) }
+    }
+}
+
+/// The card's mapped registers, long enough for what is used of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Registers {
+    common: Block,
+    notify: Block,
+    notify_multiplier: u32,
+    device: Block,
+}
+
+impl Registers {
+    /// From mapped blocks: address and bytes each.
+    pub fn new(
+        common: (NonNull<u8>, u32),
+        notify: (NonNull<u8>, u32),
+        notify_multiplier: u32,
+        device: (NonNull<u8>, u32),
+    ) -> Result<Self, CardError> {
+        if common.1 < COMMON_BYTES || device.1 < DEVICE_BYTES {
+            return Err(CardError::Registers);
+        }
+        let block = |(base, len): (NonNull<u8>, u32)| Block { base, len: len as usize };
+        Ok(Self { common: block(common), notify: block(notify), notify_multiplier, device: block(device) })
+    }
+
+    fn reset(&self) -> Result<(), CardError> {
+        self.common.write(STATUS, 0u8);
+        let done = (0..RESET_READS).any(|_| self.common.read::<u8>(STATUS) == 0);
+        if done { Ok(()) } else { Err(CardError::Reset) }
+    }
+
+    /// Status bits and features (3.1.1); what was taken.
+    fn negotiate(&self) -> Result<CardFeatures, CardError> {
+        self.common.write(STATUS, ACKNOWLEDGE);
+        self.common.write(STATUS, ACKNOWLEDGE | DRIVER);
+        let word = |half: u32| {
+            self.common.write(DEVICE_FEATURE_SELECT, half);
+            u64::from(self.common.read::<u32>(DEVICE_FEATURE))
+        };
+        let offered = word(0) | word(1) << 32;
+        let taken = CardFeatures::negotiate(offered).ok_or(CardError::Features { offered })?;
+        for (half, bits) in [(0u32, taken.bits() as u32), (1, (taken.bits() >> 32) as u32)] {
+            self.common.write(DRIVER_FEATURE_SELECT, half);
+            self.common.write(DRIVER_FEATURE, bits);
+        }
+        self.common.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+        let kept = self.common.read::<u8>(STATUS) & FEATURES_OK != 0;
+        if kept { Ok(taken) } else { Err(CardError::Features { offered }) }
+    }
+
+    /// Tells the card where a queue is; where to tell it of requests.
+    fn enable_queue(&self, number: u16, queue: &Queue<'_>) -> Result<Doorbell, CardError> {
+        self.common.write(QUEUE_SELECT, number);
+        let size = self.common.read::<u16>(QUEUE_SIZE_AT);
+        let refused = CardError::Queue { queue: number, size };
+        if size < QUEUE_SIZE {
+            return Err(refused);
+        }
+        self.common.write(QUEUE_SIZE_AT, QUEUE_SIZE);
+        self.common.write(QUEUE_VECTOR, number);
+        if self.common.read::<u16>(QUEUE_VECTOR) == NO_VECTOR {
+            return Err(refused);
+        }
+        let places = queue.addresses();
+        for (n, address) in [places.descriptors, places.available, places.used].into_iter().enumerate() {
+            self.common.write(QUEUE_ADDRESSES + 8 * n, address as u32);
+            self.common.write(QUEUE_ADDRESSES + 8 * n + 4, (address >> 32) as u32);
+        }
+        let offset = u32::from(self.common.read::<u16>(QUEUE_NOTIFY)).checked_mul(self.notify_multiplier);
+        let offset =
+            offset.map(|offset| offset as usize).filter(|at| at + 2 <= self.notify.len).ok_or(refused)?;
+        self.common.write(QUEUE_ENABLE, 1u16);
+        Ok(Doorbell { block: self.notify, offset, queue: number })
+    }
+
+    fn mac(&self) -> [u8; 6] {
+        core::array::from_fn(|n| self.device.read(n))
+    }
+}
+
+/// Where the card is told of new requests of a queue.
+#[derive(Clone, Copy, Debug)]
+struct Doorbell {
+    block: Block,
+    offset: usize,
+    queue: u16,
+}
+
+impl Notify for Doorbell {
+    fn notify(&mut self) {
+        self.block.write(self.offset, self.queue);
+    }
+}
+
+/// A queue that is in use.
+pub struct Live {
+    queue: Queue<'static>,
+    doorbell: Doorbell,
+}
+
+impl Live {
+    /// The queue.
+    pub fn queue(&mut self) -> &mut Queue<'static> {
+        &mut self.queue
+    }
+
+    /// Tells the card of new requests if it wants to know.
+    pub fn kick(&mut self) {
+        self.queue.kick(&mut self.doorbell);
+    }
+}
+
+/// What runs between two resets.
+pub struct Running {
+    /// Received frames; the token is stack << 16 | buffer.
+    pub rx: Live,
+    /// Frames to send; the token is stack << 8 | slot of the tx ring.
+    pub tx: Live,
+    /// What was negotiated.
+    pub features: CardFeatures,
+    /// The station address.
+    pub mac: [u8; 6],
+    headers: Dma,
+}
+
+/// The card.
+pub struct Card {
+    registers: Registers,
+    dma: Dma,
+}
+
+impl Card {
+    /// A card with mapped registers and memory for its queues: receive queue, transmit queue, headers.
+    pub fn new(registers: Registers, dma: Dma) -> Self {
+        Self { registers, dma }
+    }
+
+    fn part(&self, offset: usize) -> Dma {
+        // SAFETY: `setup::dma` checked that the memory holds both queues and the headers.
+        Dma { base: unsafe { self.dma.base.add(offset) }, physical: self.dma.physical + offset as u64 }
+    }
+
+    /// Stops the card: it touches no memory any more.
+    pub fn reset(&self) -> Result<(), CardError> {
+        self.registers.reset()
+    }
+
+    /// Starts it after a reset, with empty queues.
+    ///
+    /// # Safety
+    /// The card was reset, and nothing of an earlier start of it is in use: `records` are its queues' records alone.
+    pub unsafe fn start(&self, records: *mut [QueueRecord; 2]) -> Result<Running, CardError> {
+        let features = self.registers.negotiate()?;
+        self.registers.common.write(CONFIG_VECTOR, NO_VECTOR);
+        // SAFETY: the caller's contract: nobody else uses the records.
+        let [rx, tx]: &'static mut [QueueRecord; 2] = unsafe { &mut *records };
+        let rx = self.live(RX, 1, features, rx)?;
+        let tx = self.live(TX, 2, features, tx)?;
+        self.registers.common.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+        let headers = self.part(2 * queue_bytes(QUEUE_SIZE));
+        Ok(Running { rx, tx, features, mac: self.registers.mac(), headers })
+    }
+
+    fn live(
+        &self,
+        number: u16,
+        chain: u16,
+        features: CardFeatures,
+        record: &'static mut QueueRecord,
+    ) -> Result<Live, CardError> {
+        let Dma { base, physical } = self.part(usize::from(number) * queue_bytes(QUEUE_SIZE));
+        let event_index = features.contains(CardFeatures::EVENT_INDEX);
+        let setup = Setup { memory: base, physical, size: QUEUE_SIZE, chain, event_index };
+        // SAFETY: the part holds a queue, is mapped for ever, and no other queue is on it (contract of `start`).
+        let queue = unsafe { Queue::create(setup, record) }.map_err(CardError::Record)?;
+        let doorbell = self.registers.enable_queue(number, &queue)?;
+        Ok(Live { queue, doorbell })
+    }
+}
+
+impl Running {
+    /// Gives the card a buffer to receive into.
+    pub fn post_rx(&mut self, token: u32, buffer: NonNull<u8>) -> Result<(), Full> {
+        let address = physical(buffer.as_ptr().addr() as u64);
+        self.rx.queue.push(token, &[Part { address, len: BUFFER_BYTES as u32, writable: true }])
+    }
+
+    /// Gives the card a frame to send. Its header lies where no stack can change it.
+    pub fn post_tx(&mut self, token: u32, frame: &Submission) -> Result<(), Full> {
+        // Each place of the queue has its header, so the one of the next place is free.
+        let place = self.tx.queue.next_place().ok_or(Full)? * HEADER_STRIDE;
+        let header = header::encode(frame.offload);
+        // SAFETY: `place` is below the number of requests of the queue, for each of which there is a header; the card does not
+        // read it, since the request that would use it is free.
+        unsafe {
+            self.headers.base.add(place).as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len())
+        };
+        let head =
+            Part { address: self.headers.physical + place as u64, len: header.len() as u32, writable: false };
+        let address = physical(frame.at.as_ptr().addr() as u64);
+        let body = Part { address, len: frame.len as u32, writable: false };
+        self.tx.queue.push(token, &[head, body])
+    }
+}

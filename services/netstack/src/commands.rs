@@ -1,0 +1,304 @@
+//! Calls: for whom, what is asked, and the answer with its capabilities.
+//!
+//! Order within a command: effect, record (with the answer), answer. An answer that its caller does not take gives the
+//! capabilities in it back, and with them the socket.
+
+use crate::shell::{Notification, Shell};
+use alloc::rc::Rc;
+use hic_abi::{Handle, MessageInfo, Plain, Rights};
+use hic_net::record::Origin;
+use hic_net::{Id, Micros, Socket, Stack};
+use hic_netapi::admin;
+use hic_netapi::message::sequence::Verdict;
+use hic_netapi::message::{CAP_DOORBELL, CAP_PORT, CAP_REGION, Message, NetError, tcp, udp};
+use hic_netapi::{Layout, RegionKind};
+use hic_rt::{cap, ipc, log};
+use netstack::{place, view};
+
+/// Labels of admin requests have this above the operation.
+const ADMIN: u32 = 3;
+/// The same for udp@1.
+const UDP: u32 = 2;
+
+/// One call.
+pub struct Call {
+    /// Badge of the port.
+    pub badge: u64,
+    /// Serial number of the calling sandbox.
+    pub caller: u64,
+    /// The message.
+    pub message: ipc::Message,
+    /// The capability that came with it.
+    pub capability: Option<Rc<Notification>>,
+}
+
+/// An answer, and the socket whose capabilities go with it.
+struct Answer {
+    message: Message,
+    grants: Option<Socket>,
+}
+
+impl Answer {
+    fn plain(message: Message) -> Self {
+        Self { message, grants: None }
+    }
+}
+
+type Outcome = Result<Answer, NetError>;
+
+/// What a command works on.
+pub struct Context<'a> {
+    /// The engine.
+    pub stack: &'a mut Stack,
+    /// Its surroundings.
+    pub shell: &'a mut Shell,
+    /// This thread's message buffer.
+    pub buffer: &'a mut ipc::Buffer,
+    /// The main notification: what applications ring.
+    pub doorbell: Handle,
+    /// The time.
+    pub now: Micros,
+}
+
+impl Context<'_> {
+    /// Acts on a call and answers it.
+    pub fn answer(&mut self, call: Call) {
+        if call.message.label() == hic_control::PING {
+            return self.reply(Message { label: hic_control::OK, words: [0; 4] }, 0);
+        }
+        if call.message.label() >> 16 == ADMIN {
+            return self.admin(&call.message);
+        }
+        let outcome = match place::target(call.badge) {
+            place::Target::Service => self.service(&call),
+            place::Target::Socket(Socket::Listener(id)) => self.listener(id, &call),
+            place::Target::Socket(Socket::Connection(id)) => self.connection(id, &call),
+            place::Target::Socket(Socket::Udp(id)) => self.udp_socket(id, &call),
+        };
+        match outcome {
+            Ok(Answer { message, grants: None }) => self.reply(message, 0),
+            Ok(Answer { message, grants: Some(socket) }) => self.reply_with(message, socket),
+            Err(error) => self.reply(Message::error(error, 0), 0),
+        }
+    }
+
+    fn reply(&mut self, message: Message, inline: usize) {
+        let info = MessageInfo::new(message.label).with_inline(inline);
+        // A caller that gave up needs no answer.
+        let _ = ipc::reply(ipc::Message { info, words: message.words }, self.buffer);
+    }
+
+    /// Answers with the capabilities of a socket: port, data region if it has one, doorbell.
+    fn reply_with(&mut self, message: Message, socket: Socket) {
+        let port = match self.shell.make_port(socket) {
+            Ok(port) => port,
+            Err(error) => {
+                log!("no port for a socket: {error}");
+                self.discard(socket);
+                return self.reply(Message::error(NetError::NoMemory, 0), 0);
+            }
+        };
+        self.buffer.send_move(CAP_PORT, port);
+        let mut caps = CAP_PORT + 1;
+        if let Some((region, _)) = self.shell.region_of(socket) {
+            self.buffer.send_copy(CAP_REGION, region, Rights::READ | Rights::WRITE);
+            self.buffer.send_copy(CAP_DOORBELL, self.doorbell, Rights::SEND);
+            caps = CAP_DOORBELL + 1;
+        }
+        let info = MessageInfo::new(message.label).with_caps(caps);
+        match ipc::reply(ipc::Message { info, words: message.words }, self.buffer) {
+            Ok(()) => cap::release(port),
+            // Nobody has the port: dropping it here makes the socket one without holder.
+            Err(_) => cap::drop_slot(port),
+        }
+    }
+
+    /// Ends a socket that nobody holds.
+    pub fn discard(&mut self, socket: Socket) {
+        match socket {
+            Socket::Connection(id) => self.stack.release(self.now, id, self.shell),
+            Socket::Listener(id) => self.stack.close_listener(self.now, id, self.shell),
+            Socket::Udp(id) => self.stack.udp_close(self.now, id, self.shell),
+        }
+    }
+
+    /// Commands that open something. A repeat finds what the first attempt opened.
+    fn service(&mut self, call: &Call) -> Outcome {
+        let message = Message { label: call.message.label(), words: call.message.words };
+        if message.label >> 16 == UDP {
+            let udp::ServiceCommand::Bind { seq, local_port, buffer_size, signal } =
+                udp::ServiceCommand::decode(&message)?;
+            let notification = call.capability.clone().ok_or(NetError::BadArgument)?;
+            let layout = layout(RegionKind::Udp, buffer_size)?;
+            let socket = match self.opened_before(call, seq) {
+                Some(socket) => socket,
+                None => {
+                    Socket::Udp(self.stack.udp_bind(local_port, layout, origin(call, seq), self.shell)?.0)
+                }
+            };
+            self.shell.set_application(socket, notification, signal);
+            return self.bound(socket);
+        }
+        let notification = call.capability.clone().ok_or(NetError::BadArgument);
+        match tcp::ServiceCommand::decode(&message)? {
+            tcp::ServiceCommand::Listen { seq, local_port, backlog, buffer_size, signal } => {
+                let (notification, layout) = (notification?, layout(RegionKind::Tcp, buffer_size)?);
+                let socket = match self.opened_before(call, seq) {
+                    Some(socket) => socket,
+                    None => {
+                        let origin = origin(call, seq);
+                        Socket::Listener(self.stack.listen(local_port, backlog, layout, origin, self.shell)?)
+                    }
+                };
+                self.shell.set_application(socket, notification, signal);
+                Ok(Answer { message: tcp::Listening { local_port }.encode(), grants: Some(socket) })
+            }
+            tcp::ServiceCommand::Connect { seq, remote, local_port, buffer_size, signal } => {
+                let (notification, layout) = (notification?, layout(RegionKind::Tcp, buffer_size)?);
+                let (origin, before) = (origin(call, seq), self.opened_before(call, seq));
+                let socket = match before {
+                    Some(socket) => socket,
+                    None => Socket::Connection(
+                        self.stack.connect(self.now, remote, local_port, layout, origin, self.shell)?,
+                    ),
+                };
+                self.shell.set_application(socket, notification, signal);
+                self.opened(socket)
+            }
+        }
+    }
+
+    fn opened_before(&self, call: &Call, seq: u64) -> Option<Socket> {
+        self.stack.opened_by(origin(call, seq))
+    }
+
+    fn bound(&mut self, socket: Socket) -> Outcome {
+        let number = place::of(socket).ok_or(NetError::Closed)?;
+        let Socket::Udp(id) = socket else { return Err(NetError::BadSequence) };
+        let (_, record) = self.stack.udp_sockets().find(|(other, _)| *other == id).ok_or(NetError::Closed)?;
+        let (_, region_len) = self.shell.region_of(socket).ok_or(NetError::Closed)?;
+        let doorbell_bits = place::doorbell_bit(number);
+        let message = udp::Bound { local_port: record.port, region_len, doorbell_bits }.encode();
+        Ok(Answer { message, grants: Some(socket) })
+    }
+
+    fn opened(&mut self, socket: Socket) -> Outcome {
+        let number = place::of(socket).ok_or(NetError::Closed)?;
+        let Socket::Connection(id) = socket else { return Err(NetError::BadSequence) };
+        let info = self.stack.connection(id).ok_or(NetError::Closed)?;
+        let (_, region_len) = self.shell.region_of(socket).ok_or(NetError::Closed)?;
+        let doorbell_bits = place::doorbell_bit(number);
+        let opened = tcp::Opened { local: info.local, remote: info.remote, region_len, doorbell_bits };
+        Ok(Answer { message: opened.encode(), grants: Some(socket) })
+    }
+
+    /// Judges a numbered command on a socket's port: `Ok(None)` if it is new, else its answer.
+    fn judge(&self, socket: Socket, seq: u64) -> Result<Option<Message>, NetError> {
+        match self.stack.commands(socket).ok_or(NetError::Closed)?.judge(seq) {
+            Verdict::Execute => Ok(None),
+            Verdict::Repeat(message) => Ok(Some(message)),
+            Verdict::Refuse { expected } => Ok(Some(Message::error(NetError::BadSequence, expected))),
+        }
+    }
+
+    fn listener(&mut self, id: Id, call: &Call) -> Outcome {
+        let socket = Socket::Listener(id);
+        let message = Message { label: call.message.label(), words: call.message.words };
+        match tcp::ListenerCommand::decode(&message)? {
+            tcp::ListenerCommand::Accept { seq, signal } => self.accept(id, seq, signal),
+            tcp::ListenerCommand::Close { seq } => {
+                if let Some(answer) = self.judge(socket, seq)? {
+                    return Ok(Answer::plain(answer));
+                }
+                self.stack.close_listener(self.now, id, self.shell);
+                Ok(Answer::plain(Message::ok([0; 4])))
+            }
+        }
+    }
+
+    fn accept(&mut self, id: Id, seq: u64, signal: u64) -> Outcome {
+        let listener = Socket::Listener(id);
+        let origin = Origin { badge: place::badge(listener), seq };
+        if let Some(kept) = self.judge(listener, seq)? {
+            // The same connection again, with new capabilities, if the first answer did not arrive and it still exists.
+            return match kept.into_result() {
+                Ok(_) => self.opened(self.stack.opened_by(origin).ok_or(NetError::Closed)?),
+                Err(_) => Ok(Answer::plain(kept)),
+            };
+        }
+        let notification = self.shell.notification(listener).ok_or(NetError::Closed)?;
+        let outcome = self.stack.accept(id, origin, self.shell).and_then(|connection| {
+            let socket = Socket::Connection(connection);
+            self.shell.set_application(socket, notification, signal);
+            self.opened(socket)
+        });
+        let message = match &outcome {
+            Ok(answer) => answer.message,
+            Err(error) => Message::error(*error, 0),
+        };
+        self.stack.answered(listener, seq, message, self.shell);
+        outcome
+    }
+
+    fn connection(&mut self, id: Id, call: &Call) -> Outcome {
+        let socket = Socket::Connection(id);
+        let message = Message { label: call.message.label(), words: call.message.words };
+        let command = tcp::ConnectionCommand::decode(&message)?;
+        let Some(seq) = command.seq() else {
+            let info = self.stack.connection(id).ok_or(NetError::Closed)?;
+            let state = view::state_code(info.state);
+            let info = tcp::Info { local: info.local, remote: info.remote, state, error: info.error };
+            return Ok(Answer::plain(info.encode()));
+        };
+        if let Some(answer) = self.judge(socket, seq)? {
+            return Ok(Answer::plain(answer));
+        }
+        match command {
+            tcp::ConnectionCommand::Shutdown { .. } => self.stack.shutdown(self.now, id, self.shell),
+            tcp::ConnectionCommand::Close { .. } => self.stack.close(self.now, id, self.shell),
+            tcp::ConnectionCommand::Abort { .. } => self.stack.abort(self.now, id, self.shell),
+            tcp::ConnectionCommand::Info => {}
+        }
+        let message = Message::ok([0; 4]);
+        self.stack.answered(socket, seq, message, self.shell);
+        Ok(Answer::plain(message))
+    }
+
+    fn udp_socket(&mut self, id: Id, call: &Call) -> Outcome {
+        let socket = Socket::Udp(id);
+        let message = Message { label: call.message.label(), words: call.message.words };
+        let udp::SocketCommand::Close { seq } = udp::SocketCommand::decode(&message)?;
+        if let Some(answer) = self.judge(socket, seq)? {
+            return Ok(Answer::plain(answer));
+        }
+        self.stack.udp_close(self.now, id, self.shell);
+        Ok(Answer::plain(Message::ok([0; 4])))
+    }
+
+    fn admin(&mut self, message: &ipc::Message) {
+        let [index, ..] = message.words;
+        let len = match message.label() {
+            admin::ADMIN_NET => Some(self.buffer.put(view::net_info(self.stack, self.now, true).as_bytes())),
+            admin::ADMIN_CONNECTION => {
+                view::socket(self.stack, index).map(|record| self.buffer.put(record.as_bytes()))
+            }
+            admin::ADMIN_COUNTER => {
+                view::counter(self.stack, index).map(|record| self.buffer.put(record.as_bytes()))
+            }
+            _ => return self.reply(Message::error(NetError::UnknownOperation, 0), 0),
+        };
+        match len {
+            Some(len) => self.reply(Message::ok([0; 4]), len),
+            None => self.reply(Message { label: admin::NO_RECORD, words: [0; 4] }, 0),
+        }
+    }
+}
+
+fn layout(kind: RegionKind, size: u32) -> Result<Layout, NetError> {
+    Layout::new(kind, size, size).map_err(|_| NetError::BadArgument)
+}
+
+/// Who sent a command: the caller's sandbox, the port it came through, its number.
+fn origin(call: &Call, seq: u64) -> Origin {
+    Origin { badge: call.caller << 32 | call.badge & 0xffff_ffff, seq }
+}

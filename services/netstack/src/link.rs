@@ -1,0 +1,127 @@
+//! The way to the driver: attach, packet region, doorbell, flows. It outlives the driver: when its doorbell is dead, it
+//! attaches again.
+
+use core::cell::RefCell;
+use hic_abi::{Error, Handle, MessageInfo, Nanos, Rights, SELF};
+use hic_nic::flow::FlowKey;
+use hic_nic::message::CAP_NOTIFICATION;
+use hic_nic::{Attached, Refusal, Request, RxHalf, TxHalf, VERSION, region};
+use hic_rt::ipc::{self, Buffer, Message};
+use hic_rt::{cap, clock, log, region::Mapped, sys};
+use netstack::place::DRIVER_BIT;
+
+/// How long one attempt to attach may take; meanwhile nobody else is served.
+const ATTACH_PATIENCE: Nanos = 200_000_000;
+/// How long a claim on a flow may take before the connection is refused.
+const FLOW_PATIENCE: Nanos = 200_000_000;
+
+/// The sending half and the port. The receiving half is apart, so that a frame can be answered while it is looked at.
+pub struct Wire {
+    /// Frames to send.
+    pub tx: RefCell<TxHalf>,
+    /// What the driver said about the link.
+    pub attached: Attached,
+    port: Handle,
+    region: Handle,
+    doorbell: Handle,
+}
+
+/// Joins the driver; its signals go to `notification` with [`DRIVER_BIT`].
+///
+/// # Errors
+/// The kernel's, when there is no driver at the port now; a refusal of the driver is logged and counts as
+/// [`Error::NotSupported`].
+pub fn attach(port: Handle, notification: Handle) -> Result<(Wire, RxHalf), Error> {
+    let (attached, region, doorbell) = ask(port, notification)?;
+    match open(region) {
+        Ok((rx, tx)) => Ok((Wire { tx: RefCell::new(tx), attached, port, region, doorbell }, rx)),
+        Err(error) => {
+            cap::drop_slot(region);
+            cap::drop_slot(doorbell);
+            Err(error)
+        }
+    }
+}
+
+fn open(slot: Handle) -> Result<(RxHalf, TxHalf), Error> {
+    let mapped = Mapped::map(slot, Rights::READ | Rights::WRITE)?;
+    // SAFETY: the region is mapped now and stays mapped as long as the halves are used: `Wire::reattach` replaces them
+    // before it lets an old region go, and nobody else in this program has halves for it.
+    let halves = unsafe { region::attach(mapped.pointer(), mapped.bytes as usize) };
+    halves.map_err(|error| {
+        log!("{error}");
+        Error::NotSupported
+    })
+}
+
+/// The Attach call: what the driver says, packet region, doorbell.
+fn ask(port: Handle, notification: Handle) -> Result<(Attached, Handle, Handle), Error> {
+    let slots = [cap::allocate().ok_or(Error::SlotUnusable)?, cap::allocate().ok_or(Error::SlotUnusable)?];
+    let request = Request::Attach { version: VERSION, signal: DRIVER_BIT }.encode();
+    let mut buffer = Buffer::new();
+    buffer.offer(&slots);
+    buffer.send_copy(CAP_NOTIFICATION, notification, Rights::SEND);
+    let info = MessageInfo::new(request.label).with_caps(1);
+    let message = Message { info, words: request.words };
+    let answer = ipc::call(port, message, &mut buffer, clock::now() + ATTACH_PATIENCE);
+    let [region, doorbell] = slots;
+    let error = match answer {
+        Ok(answer) => match Refusal::from_label(answer.label()) {
+            None => return Ok((Attached::decode(&answer.words), region, doorbell)),
+            Some(refusal) => {
+                log!("attach: {refusal}");
+                Error::NotSupported
+            }
+        },
+        Err(error) => error,
+    };
+    slots.into_iter().for_each(cap::drop_slot);
+    Err(error)
+}
+
+impl Wire {
+    /// Rings the driver's doorbell.
+    ///
+    /// # Errors
+    /// The kernel's, when the driver that made the doorbell is gone: attach again.
+    pub fn ring(&self) -> Result<(), Error> {
+        sys::signal(self.doorbell, self.attached.doorbell_bits)
+    }
+
+    /// Joins the driver again after it was restarted. The receiving half is replaced as well when the region is another.
+    ///
+    /// # Errors
+    /// As [`attach`]; what was there before stays.
+    pub fn reattach(&mut self, notification: Handle, rx: &mut RxHalf) -> Result<(), Error> {
+        let (attached, region, doorbell) = ask(self.port, notification)?;
+        let same = matches!((sys::region_info(region), sys::region_info(self.region)), (Ok(new), Ok(old)) if new == old);
+        if same {
+            cap::drop_slot(region);
+        } else {
+            let (new_rx, new_tx) = open(region)?;
+            *rx = new_rx;
+            self.tx = RefCell::new(new_tx);
+            let _ = sys::region_unmap(SELF, self.region);
+            cap::drop_slot(core::mem::replace(&mut self.region, region));
+        }
+        cap::drop_slot(core::mem::replace(&mut self.doorbell, doorbell));
+        self.attached = attached;
+        Ok(())
+    }
+
+    /// Claims a flow; whether it is ours now.
+    pub fn insert_flow(&self, key: FlowKey) -> bool {
+        self.flow(&Request::InsertFlow(key)).is_ok_and(|label| label == 0)
+    }
+
+    /// Gives a flow back. The driver drops all flows of a stack that is gone, so a lost request costs one entry for a while.
+    pub fn remove_flow(&self, key: FlowKey) {
+        let _ = self.flow(&Request::RemoveFlow(key));
+    }
+
+    fn flow(&self, request: &Request) -> Result<u32, Error> {
+        let request = request.encode();
+        let message = Message::new(request.label, request.words);
+        ipc::call_retry(self.port, message, clock::now() + FLOW_PATIENCE).map(|answer| answer.label())
+    }
+}

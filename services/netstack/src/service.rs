@@ -1,0 +1,195 @@
+//! The loop: batches of frames, rings and timers, one signal to the driver for each, calls in between.
+
+use crate::commands::{Call, Context};
+use crate::link::Wire;
+use crate::shell::{Notification, Shell};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use hic_abi::{Error, FOREVER, Handle, Nanos};
+use hic_net::{Env, Micros, RxInfo, Socket, Stack};
+use hic_nic::RxHalf;
+use hic_rt::ipc::{self, Buffer, Received};
+use hic_rt::{cap, clock, log};
+use netstack::place::BUCKETS;
+
+/// Frames taken in before calls and timers have their turn.
+const RX_BATCH: usize = 128;
+/// Calls answered before frames and timers have their turn.
+const CALL_BATCH: usize = 16;
+/// How often all buckets are searched for sockets whose application died, and the driver's doorbell is tried.
+const SWEEP: Nanos = 250_000_000;
+/// Bits of the main notification that stand for buckets.
+const BUCKET_BITS: u64 = (1 << BUCKETS) - 1;
+
+/// The service.
+pub struct Netstack {
+    stack: Stack,
+    shell: Shell,
+    rx: RxHalf,
+    endpoint: Handle,
+    notification: Handle,
+    buffer: Buffer,
+    /// The slot in which the next capability arrives.
+    spare: Option<Handle>,
+    /// Buckets to look at.
+    dirty: u64,
+    next_sweep: Nanos,
+    /// Room for the sockets found in a bucket, kept to allocate it once.
+    found: Vec<Socket>,
+}
+
+impl Netstack {
+    /// A service over a stack that was started.
+    pub fn new(stack: Stack, shell: Shell, rx: RxHalf, endpoint: Handle, notification: Handle) -> Self {
+        let buffer = Buffer::new();
+        let found = Vec::new();
+        Self { stack, shell, rx, endpoint, notification, buffer, spare: None, dirty: 0, next_sweep: 0, found }
+    }
+
+    /// Serves; returns only when the kernel refuses to let it receive.
+    pub fn run(&mut self) -> u64 {
+        loop {
+            self.turn();
+            let deadline = self.deadline();
+            if let Err(error) = self.answer_calls(deadline) {
+                log!("cannot receive: {error}");
+                return 2;
+            }
+        }
+    }
+
+    /// One batch of everything but calls.
+    fn turn(&mut self) {
+        let now = Micros(clock::now_micros());
+        self.take_frames(now);
+        self.serve_buckets(now);
+        if self.stack.deadline().is_some_and(|at| at <= now) {
+            self.stack.on_timer(now, &mut self.shell);
+        }
+        if self.stack.wants_tx_room() && self.shell.tx_room() > 0 {
+            self.stack.on_tx_room(now, &mut self.shell);
+        }
+        if clock::now() >= self.next_sweep {
+            self.sweep(now);
+        }
+        if self.rx.must_kick() | self.shell.wire.tx.get_mut().must_kick() {
+            self.ring_driver();
+        }
+    }
+
+    fn take_frames(&mut self, now: Micros) {
+        for _ in 0..RX_BATCH {
+            let Some(frame) = self.rx.peek() else { return };
+            let info = RxInfo { checksum_valid: frame.checksum_valid };
+            self.stack.on_frame(now, frame.bytes, info, &mut self.shell);
+            // Only now: what a crash interrupts comes again.
+            self.rx.consume();
+        }
+    }
+
+    /// Serves the sockets whose applications rang, and ends those that nobody holds any more.
+    fn serve_buckets(&mut self, now: Micros) {
+        let bits = core::mem::take(&mut self.dirty) & BUCKET_BITS;
+        if bits == 0 {
+            return;
+        }
+        let mut found = core::mem::take(&mut self.found);
+        self.shell.kicked(bits, &mut found);
+        for socket in found.drain(..) {
+            match socket {
+                Socket::Connection(id) => self.stack.conn_kicked(now, id, &mut self.shell),
+                Socket::Udp(id) => self.stack.udp_kicked(now, id, &mut self.shell),
+                Socket::Listener(_) => {}
+            }
+        }
+        self.found = found;
+        self.bury(bits, now);
+    }
+
+    fn bury(&mut self, bits: u64, now: Micros) {
+        let mut found = core::mem::take(&mut self.found);
+        self.shell.bereaved(bits, &mut found);
+        for socket in found.drain(..) {
+            self.context(now).discard(socket);
+        }
+        self.found = found;
+    }
+
+    fn context(&mut self, now: Micros) -> Context<'_> {
+        let Self { stack, shell, buffer, notification, .. } = self;
+        Context { stack, shell, buffer, doorbell: *notification, now }
+    }
+
+    /// What nobody signals: an application that died, a driver that died.
+    fn sweep(&mut self, now: Micros) {
+        self.next_sweep = clock::now() + SWEEP;
+        self.bury(BUCKET_BITS, now);
+        self.ring_driver();
+    }
+
+    fn ring_driver(&mut self) {
+        let Self { shell, rx, notification, .. } = self;
+        if shell.wire.ring().is_ok() {
+            return;
+        }
+        match shell.wire.reattach(*notification, rx) {
+            Ok(()) => {
+                log!("joined eth_driver again");
+                let _ = shell.wire.ring();
+            }
+            // The next sweep tries again.
+            Err(error) => log!("eth_driver is away: {error}"),
+        }
+    }
+
+    /// Until when to sleep; 0 if there is work.
+    fn deadline(&mut self) -> Nanos {
+        let Self { stack, shell, rx, .. } = self;
+        let Wire { tx, .. } = &mut shell.wire;
+        if self.dirty != 0 || !rx.sleep() || (stack.wants_tx_room() && !tx.get_mut().sleep_for_room(1)) {
+            return 0;
+        }
+        let timer = stack.deadline().map_or(FOREVER, |at| at.0.saturating_mul(1000));
+        timer.min(self.next_sweep)
+    }
+
+    /// Waits until `deadline`, answers what comes (some calls at most), and takes the signalled bits.
+    fn answer_calls(&mut self, deadline: Nanos) -> Result<(), Error> {
+        let mut until = deadline;
+        for _ in 0..CALL_BATCH {
+            self.offer();
+            match ipc::receive(self.endpoint, &mut self.buffer, until) {
+                Ok(Received::Signal(bits)) => {
+                    self.dirty |= bits;
+                    return Ok(());
+                }
+                Ok(Received::Call { badge, caller, message }) => {
+                    let capability = self.take_capability(message.info.caps());
+                    let now = Micros(clock::now_micros());
+                    self.context(now).answer(Call { badge, caller, message, capability });
+                }
+                Ok(Received::Fault { .. }) => {}
+                Err(Error::Timeout | Error::WouldBlock) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            until = 0;
+        }
+        Ok(())
+    }
+
+    /// Offers a slot for the capability of the next call. Without one free, callers that send one are refused.
+    fn offer(&mut self) {
+        self.spare = self.spare.or_else(cap::allocate);
+        match self.spare {
+            Some(slot) => self.buffer.offer(&[slot]),
+            None => self.buffer.offer(&[]),
+        }
+    }
+
+    fn take_capability(&mut self, count: usize) -> Option<Rc<Notification>> {
+        if count == 0 {
+            return None;
+        }
+        self.spare.take().map(|slot| Rc::new(Notification(slot)))
+    }
+}
