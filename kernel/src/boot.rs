@@ -88,6 +88,7 @@ impl<M: Machine> Kernel<M> {
             header: Header { account: NONE, capabilities: 1 },
             name: name_bytes("root"),
             frames_used: 0,
+            page_tables: 0,
             frames_limit: self.frames.free_count(),
             objects_used: 0,
             objects_limit: u64::from(u32::MAX),

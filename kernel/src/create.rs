@@ -69,6 +69,7 @@ impl<M: Machine> Kernel<M> {
             header,
             name: spec.name,
             frames_used: 0,
+            page_tables: 0,
             frames_limit: spec.frames,
             objects_used: 0,
             objects_limit: spec.objects,

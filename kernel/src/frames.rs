@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_exactly_its_frames() {
-        let mut f = frames(&[0x10_0000..0x50_0000]);
+        let mut f = frames(core::slice::from_ref(&(0x10_0000..0x50_0000)));
         let before = f.free_count();
         let run = f.allocate(5).expect("room");
         assert_eq!(f.free_count(), before - 5);

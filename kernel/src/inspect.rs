@@ -44,6 +44,7 @@ impl<M: Machine> Kernel<M> {
         Ok(AccountInfo {
             generation: self.accounts.id(index).map_or(0, |id| u64::from(id.generation)),
             frames_used: a.frames_used,
+            page_tables: a.page_tables,
             frames_limit: a.frames_limit,
             objects_used: a.objects_used,
             objects_limit: a.objects_limit,

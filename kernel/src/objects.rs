@@ -48,6 +48,8 @@ pub struct Account {
     pub name: [u8; 32],
     /// Frames charged here.
     pub frames_used: u64,
+    /// Of these, frames of page tables.
+    pub page_tables: u64,
     /// Frames that may be charged here.
     pub frames_limit: u64,
     /// Objects charged here.

@@ -154,6 +154,7 @@ impl<M: Machine> Paging<'_, M> {
         }
         let frame = self.frames.allocate(1)?;
         self.account.frames_used += 1;
+        self.account.page_tables += 1;
         Some(frame)
     }
 
@@ -179,6 +180,7 @@ impl<M: Machine> Paging<'_, M> {
             self.machine.zero(value & ADDRESS, PAGE_SIZE);
             self.frames.free_run(value & ADDRESS, 1);
             self.account.frames_used -= 1;
+            self.account.page_tables -= 1;
             self.count(path, at, false);
         }
     }

@@ -106,10 +106,10 @@ fn unmapping_returns_the_page_tables() {
 #[test]
 fn a_mapping_that_the_account_cannot_pay_leaves_no_trace() {
     let mut w = World::new();
+    let (region, _) = w.region(700);
     for spare in 0..4 {
         let account = w.account(ACCOUNT, 2 + spare, 10);
         let cap = w.sandbox(account, &sandbox_spec("poor", 1, 64));
-        let (region, _) = w.region(700);
         let args = [cap.into(), region.into(), 3, 0, 0];
         assert_eq!(w.refused(w.manager, Syscall::RegionMap, args), Error::NoMemory, "{spare} to spare");
         assert_eq!(w.usage(account).0, 2);

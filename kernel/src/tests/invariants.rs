@@ -262,7 +262,7 @@ pub fn nothing_is_left(mut k: K) {
     assert!(k.condemned.is_empty());
     let clock = k.regions.id(0).map(|Id { index, .. }| k.regions[index].base).expect("the clock page");
     for frame in (MEMORY_START..MEMORY_START + FRAMES * PAGE_SIZE).step_by(PAGE_SIZE as usize) {
-        let zero = k.machine.bytes(frame, PAGE_SIZE).iter().all(|&b| b == 0);
+        let zero = k.machine.bytes(frame, PAGE_SIZE) == [0; PAGE_SIZE as usize];
         assert!(frame == clock || zero, "the free frame {frame:#x} is not zero");
     }
 }

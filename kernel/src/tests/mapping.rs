@@ -1,1 +1,145 @@
-//! x
+//! How long a mapping lasts: while the sandbox that it is in, or the one that made it, has a capability on the region.
+
+use super::invariants::check;
+use super::world::{ACCOUNT, Actor, CLOCK, World, sandbox_spec};
+use hic_abi::syscall::Syscall;
+use hic_abi::{Error, Handle, Rights, SELF};
+
+fn map(w: &mut World, who: Actor, space: Handle, region: Handle) {
+    w.ok(who, Syscall::RegionMap, [space.into(), region.into(), Rights::READ.bits().into(), 0, 0]);
+}
+
+fn map_by_manager(w: &mut World, space: Handle, region: Handle) {
+    let manager = w.manager;
+    map(w, manager, space, region);
+}
+
+fn sees(w: &mut World, who: Actor, address: u64) -> bool {
+    matches!(w.sys(who, Syscall::LogWrite, [0, address, 4, 0, 0]), Some(Ok(_)))
+}
+
+#[test]
+fn revoking_a_region_unmaps_it_in_every_holder() {
+    let mut w = World::new();
+    let (a, b, (region, address)) = (w.child(), w.child(), w.region(3));
+    for child in [a, b] {
+        w.give(region, child, 3, Rights::READ | Rights::COPY);
+        map(&mut w, child, SELF, 3);
+        assert!(sees(&mut w, child, address));
+    }
+    w.ok(w.manager, Syscall::CapRevoke, [0, region.into(), 0, 0, 0]);
+    assert!(!sees(&mut w, a, address) && !sees(&mut w, b, address));
+    check(&w.k);
+}
+
+#[test]
+fn a_sandbox_keeps_a_mapping_while_it_has_any_capability_on_the_region() {
+    let mut w = World::new();
+    let (a, (region, address)) = (w.child(), w.region(1));
+    w.give(region, a, 3, Rights::READ);
+    w.give(region, a, 4, Rights::READ);
+    map(&mut w, a, SELF, 3);
+    w.ok(a, Syscall::CapDelete, [0, 3, 0, 0, 0]);
+    assert!(sees(&mut w, a, address));
+    w.ok(a, Syscall::CapDelete, [0, 4, 0, 0, 0]);
+    assert!(!sees(&mut w, a, address));
+    check(&w.k);
+}
+
+#[test]
+fn moving_the_last_capability_away_takes_the_mapping_along() {
+    let mut w = World::new();
+    let (a, b, (region, address)) = (w.child(), w.child(), w.region(1));
+    w.give(region, a, 3, Rights::READ);
+    map(&mut w, a, SELF, 3);
+    w.ok(w.manager, Syscall::CapMove, [b.cap.into(), 3, a.cap.into(), 3, 0]);
+    assert!(!sees(&mut w, a, address));
+    check(&w.k);
+}
+
+#[test]
+fn a_managers_mapping_in_a_child_does_not_hang_on_what_the_child_holds() {
+    let mut w = World::new();
+    let (a, (region, address)) = (w.child(), w.region(1));
+    map_by_manager(&mut w, a.cap, region);
+    w.give(region, a, 3, Rights::READ);
+    w.ok(a, Syscall::CapDelete, [0, 3, 0, 0, 0]);
+    assert!(sees(&mut w, a, address));
+    w.ok(w.manager, Syscall::RegionUnmap, [a.cap.into(), region.into(), 0, 0, 0]);
+    assert!(!sees(&mut w, a, address));
+    check(&w.k);
+}
+
+#[test]
+fn a_mapping_made_in_a_child_ends_with_the_capability_by_which_it_was_made() {
+    let mut w = World::new();
+    let (a, b, (region, address)) = (w.child(), w.child(), w.region(1));
+    w.give(b.cap, a, 10, Rights::all());
+    w.give(region, a, 3, Rights::READ);
+    map(&mut w, a, 10, 3);
+    assert!(sees(&mut w, b, address));
+    w.ok(w.manager, Syscall::CapRevoke, [0, region.into(), 0, 0, 0]);
+    assert!(!sees(&mut w, b, address), "a revoked holder keeps no back door");
+    check(&w.k);
+}
+
+#[test]
+fn a_capability_moved_into_the_child_takes_over_the_mapping() {
+    let mut w = World::new();
+    let (a, (region, address)) = (w.child(), w.region(1));
+    map_by_manager(&mut w, a.cap, region);
+    w.ok(w.manager, Syscall::CapMove, [a.cap.into(), 3, 0, region.into(), 0]);
+    assert!(sees(&mut w, a, address));
+    w.ok(a, Syscall::CapDelete, [0, 3, 0, 0, 0]);
+    assert!(!sees(&mut w, a, address));
+    check(&w.k);
+}
+
+#[test]
+fn destroying_a_region_unmaps_it_everywhere_and_frees_it() {
+    let mut w = World::new();
+    let account = w.account(ACCOUNT, 8, 8);
+    let (a, b) = (w.child(), w.child());
+    let (region, address) = w.create_on(account, hic_abi::ObjectType::Region, 8 * 4096, 0);
+    map_by_manager(&mut w, a.cap, region);
+    map_by_manager(&mut w, b.cap, region);
+    w.ok(w.manager, Syscall::Destroy, [0, region.into(), 0, 0, 0]);
+    assert!(!sees(&mut w, a, address) && !sees(&mut w, b, address));
+    assert_eq!(w.usage(account), (0, 0));
+    check(&w.k);
+}
+
+#[test]
+fn resetting_a_sandbox_unmaps_all_its_memory() {
+    let mut w = World::new();
+    let mut a = w.child();
+    w.ok(w.manager, Syscall::SandboxFreeze, [a.cap.into(), 0, 0, 0, 0]);
+    w.ok(w.manager, Syscall::SandboxReset, [a.cap.into(), 0, 0, 0, 0]);
+    assert_eq!(super::invariants::pages(&w.k, a.sandbox), []);
+    w.start(ACCOUNT, &mut a);
+    check(&w.k);
+}
+
+#[test]
+fn the_clock_page_is_mapped_read_only_by_a_clock_capability_alone() {
+    let mut w = World::new();
+    let a = w.child();
+    let at = w.ok(w.manager, Syscall::ClockMap, [CLOCK.into(), a.cap.into(), 0, 0, 0]);
+    assert_eq!(w.ok(w.manager, Syscall::ClockMap, [CLOCK.into(), a.cap.into(), 0, 0, 0]), at);
+    let page = super::invariants::pages(&w.k, a.sandbox).into_iter().find(|p| p.0 == at - hic_abi::USER_BASE);
+    assert_eq!(page.map(|(_, write, execute)| (write, execute)), Some((false, false)));
+    let (region, _) = w.region(1);
+    w.give(region, a, 3, Rights::WRITE);
+    assert_eq!(w.refused(a, Syscall::ClockMap, [3, SELF.into(), 0, 0, 0]), Error::WrongType);
+    check(&w.k);
+}
+
+#[test]
+fn a_sandbox_without_threads_can_be_mapped_into_and_destroyed() {
+    let mut w = World::new();
+    let cap = w.sandbox(ACCOUNT, &sandbox_spec("empty", 1, 64));
+    let (region, _) = w.region(5);
+    map_by_manager(&mut w, cap, region);
+    w.ok(w.manager, Syscall::Destroy, [0, cap.into(), 0, 0, 0]);
+    check(&w.k);
+}

@@ -4,6 +4,7 @@
 //! the books. The other files are named after what they test. Nothing here knows how the kernel does a thing, but for the invariants.
 
 mod accounts;
+mod arguments;
 mod calls;
 mod capabilities;
 mod deaths;

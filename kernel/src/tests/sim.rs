@@ -158,6 +158,7 @@ impl Machine for SimMachine {
         assert_eq!(function, DEVICE_FUNCTION, "no other function is there to be written");
         self.config[usize::from(offset) / 4] = match offset {
             0x10 => value & !(BAR_BYTES as u32 - 1),
+            0x04 => value & 0xffff | 0x10 << 16, // The status half is read-only here.
             0x14..=0x27 => 0,
             _ => value,
         };

@@ -1,7 +1,7 @@
 //! A port is led from one server to another while its clients wait.
 
 use super::invariants::check;
-use super::world::{Actor, CALL, SERVE, Pair, World, pair, word};
+use super::world::{Actor, CALL, Pair, SERVE, World, pair, word};
 use crate::pool::accesses;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, Rights};

@@ -13,6 +13,7 @@ use hic_abi::{
     Error, FOREVER, Handle, IpcBuffer, MessageInfo, ObjectType, PAGE_SIZE, Plain, Rights, SELF, USER_BASE,
     name_bytes,
 };
+use std::boxed::Box;
 use std::vec::Vec;
 
 /// Frames of the simulated machine.
@@ -80,12 +81,33 @@ pub struct World {
     pub k: Kernel<SimMachine>,
     pub manager: Actor,
     next_slot: Handle,
+    /// Goes after the kernel that lives in it.
+    _tables: Tables,
+}
+
+/// The arena of a kernel, given back when its world ends: the random tests make hundreds.
+struct Tables(*mut [u8]);
+
+impl Tables {
+    fn new(bytes: usize) -> (&'static mut [u8], Self) {
+        let arena = Box::leak(std::vec![0u8; bytes].into_boxed_slice());
+        let tables = Self(&raw mut *arena);
+        (arena, tables)
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::leak` in `new` and given back once; the kernel over it is a field before this one or was moved out of
+        // the world and dropped, and nothing else keeps a reference to its tables.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
 }
 
 impl World {
     /// A machine with a manager that holds one of everything.
     pub fn new() -> Self {
-        let arena = std::vec![0u8; arena_need(FRAMES as usize)].leak();
+        let (arena, tables) = Tables::new(arena_need(FRAMES as usize));
         let usable = MEMORY_START..MEMORY_START + FRAMES * PAGE_SIZE;
         let mut k = Kernel::new(SimMachine::new(FRAMES), arena, &[usable]);
         k.total_frames = FRAMES;
@@ -93,6 +115,7 @@ impl World {
             header: Header { account: NONE, capabilities: 1 },
             name: name_bytes("root"),
             frames_used: 0,
+            page_tables: 0,
             frames_limit: FRAMES - 1,
             objects_used: 0,
             objects_limit: 1_000_000,
@@ -103,7 +126,7 @@ impl World {
         let sandbox = k.new_sandbox(root, &spec).expect("room").index;
         k.sandboxes[sandbox].header.capabilities = 1;
         let blank = Actor { thread: 0, sandbox, cap: SELF, region: 0, memory: 0 };
-        let mut world = Self { k, manager: blank, next_slot: FIRST_FREE };
+        let mut world = Self { k, manager: blank, next_slot: FIRST_FREE, _tables: tables };
         world.grant_everything(root);
         let entry = ThreadSpec { entry: USER_BASE, stack: USER_BASE, argument: 0 };
         world.manager.thread = world.k.new_thread(root, sandbox, &entry).expect("room").index;
@@ -152,6 +175,21 @@ impl World {
             let place = self.k.empty_slot(sandbox, slot).expect("empty");
             self.k.grant(sandbox, place, object, rights, None);
         }
+    }
+
+    /// The manager copies a capability within its own space.
+    pub fn keep(&mut self, slot: Handle, to_slot: Handle, rights: Rights) {
+        let args = [SELF.into(), to_slot.into(), SELF.into(), slot.into(), rights.bits().into()];
+        self.ok(self.manager, Syscall::CapCopy, args);
+    }
+
+    /// Wakes the manager out of whatever notification it waits on.
+    pub fn manager_woken(&mut self) -> Actor {
+        if let State::Waiting { notification } = self.k.threads[self.manager.thread].state {
+            self.k.signal(notification, 1);
+            self.k.choose_next();
+        }
+        self.manager
     }
 
     /// A slot of the manager that was never used.
@@ -353,7 +391,7 @@ impl World {
         (frame.r9, frame.r12) = (send.words[3], send.deadline);
         frame.r13 = if send.buffer { who.memory } else { 0 };
         let [a, b, c, _] = send.words;
-        self.raw(who, call as u64, [handle.into(), info.0, a, b, c])?;
+        let _ = self.raw(who, call as u64, [handle.into(), info.0, a, b, c])?;
         self.got(who)
     }
 

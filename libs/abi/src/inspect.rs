@@ -59,8 +59,10 @@ pub struct MemoryInfo {
 pub struct AccountInfo {
     /// Its generation; 0 = free index.
     pub generation: u64,
-    /// Frames charged to it directly.
+    /// Frames charged to it directly, page tables included.
     pub frames_used: u64,
+    /// Of these, frames of page tables: how many it takes depends on where regions lie, not only on how many there are.
+    pub page_tables: u64,
     /// Its frame limit, with what it gave to children taken off.
     pub frames_limit: u64,
     /// Kernel objects charged.

@@ -101,6 +101,8 @@ counters! {
     tcp_accepted,
     /// Connections opened by us.
     tcp_connected,
+    /// Connections in TIME-WAIT forgotten early because the table was full.
+    tcp_recycled,
     /// DHCP messages that are not for us or do not parse.
     dhcp_ignored,
     /// Leases obtained or renewed.

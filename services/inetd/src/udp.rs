@@ -6,8 +6,8 @@
 use crate::{Protocol, chargen, daytime};
 use hic_netclient::AppSide;
 
-/// Longest datagram that is echoed; longer ones come back cut. Fits every Ethernet frame.
-pub const MAX_ECHO: usize = 1472;
+/// Longest datagram that is echoed: half of the ring, so that one datagram cannot fill it. A longer one is dropped, never cut.
+pub const MAX_ECHO: usize = 16 * 1024;
 /// Characters of a chargen datagram: a random length below 512 in RFC 864, one whole number of lines here.
 const CHARGEN: usize = 6 * 74;
 /// Source ports below are those of services.
@@ -25,7 +25,10 @@ pub fn answer(protocol: Protocol, side: &mut AppSide, unix_seconds: u64) {
         }
         // A full ring drops the answer; the next datagram finds it emptier.
         let _ = match protocol {
-            Protocol::Echo => side.send_to(remote, buffer.get(..len.min(MAX_ECHO)).unwrap_or_default()),
+            Protocol::Echo => match buffer.get(..len) {
+                Some(datagram) => side.send_to(remote, datagram),
+                None => Ok(()),
+            },
             Protocol::Discard => Ok(()),
             Protocol::Daytime => side.send_to(remote, daytime::line(unix_seconds).as_bytes()),
             Protocol::Chargen => {
@@ -49,6 +52,15 @@ mod tests {
         pair.datagram(peer(5001), b"");
         answer(Protocol::Echo, &mut pair.app, 0);
         assert_eq!(pair.sent_datagrams(), [(peer(5000), b"one".to_vec()), (peer(5001), std::vec![])]);
+    }
+
+    #[test]
+    fn a_datagram_of_several_frames_is_echoed_whole() {
+        let mut pair = Pair::udp(32 * 1024);
+        let long = std::vec![7; 4000];
+        pair.datagram(peer(5000), &long);
+        answer(Protocol::Echo, &mut pair.app, 0);
+        assert_eq!(pair.sent_datagrams(), [(peer(5000), long)]);
     }
 
     #[test]

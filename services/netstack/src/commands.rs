@@ -122,8 +122,17 @@ impl Context<'_> {
         }
     }
 
+    /// Ends the sockets in these buckets that nobody holds any more: dropped, or the application died.
+    pub fn bury(&mut self, buckets: u64) {
+        for socket in self.shell.bereaved(buckets) {
+            self.discard(socket);
+        }
+    }
+
     /// Commands that open something. A repeat finds what the first attempt opened.
     fn service(&mut self, call: &Call) -> Outcome {
+        // A program that was started again asks for the ports of its earlier life, which may not have been noticed yet.
+        self.bury(u64::MAX);
         let message = Message { label: call.message.label(), words: call.message.words };
         if message.label >> 16 == UDP {
             let udp::ServiceCommand::Bind { seq, local_port, buffer_size, signal } =

@@ -103,16 +103,7 @@ impl Netstack {
             }
         }
         self.found = found;
-        self.bury(bits, now);
-    }
-
-    fn bury(&mut self, bits: u64, now: Micros) {
-        let mut found = core::mem::take(&mut self.found);
-        self.shell.bereaved(bits, &mut found);
-        for socket in found.drain(..) {
-            self.context(now).discard(socket);
-        }
-        self.found = found;
+        self.context(now).bury(bits);
     }
 
     fn context(&mut self, now: Micros) -> Context<'_> {
@@ -123,7 +114,7 @@ impl Netstack {
     /// What nobody signals: an application that died, a driver that died.
     fn sweep(&mut self, now: Micros) {
         self.next_sweep = clock::now() + SWEEP;
-        self.bury(BUCKET_BITS, now);
+        self.context(now).bury(BUCKET_BITS);
         self.ring_driver();
     }
 

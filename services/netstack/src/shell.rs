@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 use hic_abi::{Handle, Rights, SELF};
 use hic_net::env::{Fill, Published};
+use hic_net::record::Stage;
 use hic_net::{Env, FrameOut, NoBuffer, NoMemory, Offload, Socket};
 use hic_netapi::{Layout, StackSide};
 use hic_nic::flow::{FlowKey, PROTO_TCP};
 use hic_rt::{cap, log, region::Mapped, sys};
-use hic_tcp::Tuple;
+use hic_tcp::{State, Tuple};
 use netstack::place::{self, BUCKETS};
 use netstack::records::{Handles, Records};
 
@@ -106,13 +107,14 @@ impl Shell {
         }
     }
 
-    /// Which sockets of these buckets have no holder any more: dropped, or the application died.
-    pub fn bereaved(&self, bits: u64, out: &mut Vec<Socket>) {
+    /// Which sockets of these buckets have no holder any more.
+    pub fn bereaved(&self, bits: u64) -> Vec<Socket> {
+        let mut out = Vec::new();
         for (bucket, grave) in self.graves.iter().enumerate().filter(|(bucket, _)| bits >> bucket & 1 != 0) {
             let Ok(rows) = sys::wait(*grave, 0) else { continue };
-            let sockets = place::in_bucket(bucket, rows).filter_map(|number| self.places.get(number)?.socket);
-            out.extend(sockets);
+            out.extend(place::in_bucket(bucket, rows).filter_map(|number| self.places.get(number)?.socket));
         }
+        out
     }
 
     /// Says whom to notify about a socket.
@@ -172,6 +174,16 @@ impl Shell {
                 destroy(own);
                 Err(error)
             }
+        }
+    }
+
+    /// Lets the data region of a connection go that only waits: all was acknowledged, and nobody reads it.
+    fn close_region(&mut self, socket: Socket) {
+        let Some(place) = self.place(socket) else { return };
+        place.side = None;
+        if let Some(region) = place.region.take() {
+            destroy(region.slot);
+            self.keep_handles(socket);
         }
     }
 
@@ -291,6 +303,12 @@ impl Env for Shell {
     }
 
     fn publish(&mut self, record: Published<'_>) {
+        if let Published::Connection(id, record) = record
+            && record.stage == Stage::Detached
+            && record.tcp.state() == State::TimeWait
+        {
+            self.close_region(Socket::Connection(id));
+        }
         let records = &mut self.records;
         let mut socket = |socket, encode: &mut dyn FnMut(&mut [u8; hic_net::record::MAX_RECORD]) -> usize| {
             if let Some(number) = place::of(socket) {

@@ -7,7 +7,7 @@ use hic_netapi::admin::{ConnectionInfo, CounterInfo, NetInfo, Protocol, Source};
 use hic_tcp::State;
 
 /// Counters that are no drops: all others together are [`NetInfo::dropped`].
-const NOT_DROPS: [&str; 16] = [
+const NOT_DROPS: [&str; 17] = [
     "frames_in",
     "frames_out",
     "ip_fragments",
@@ -21,6 +21,7 @@ const NOT_DROPS: [&str; 16] = [
     "tcp_out",
     "tcp_accepted",
     "tcp_connected",
+    "tcp_recycled",
     "tcp_resets_out",
     "dhcp_leases",
     "app_violations",

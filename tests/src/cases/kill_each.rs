@@ -72,6 +72,7 @@ fn kill_one(
     connections_live: bool,
 ) -> Result<String> {
     let (echo, http) = (vm.endpoint(Proto::Tcp, ECHO)?, vm.endpoint(Proto::Tcp, HTTP)?);
+    until(BASELINE, || quiet(console))?;
     let before = memory::look(console)?;
     let entry_before = entry(console, victim)?;
     ensure!(at_work(&entry_before), "not at work beforehand: {entry_before}");
@@ -101,6 +102,13 @@ fn kill_one(
         "{victim}: served again after {seconds:.1} s, memory as before after {settled:.1?}; {}",
         tally.summary()
     ))
+}
+
+/// Whether the stack holds no connection: one that is still closing would make the baseline too high.
+fn quiet(console: &Console<'_>) -> Result<()> {
+    let net = console.json("net --json")?;
+    ensure!(net["connections"] == 0, "{} connections are still closing", net["connections"]);
+    Ok(())
 }
 
 /// Whether the victim is at work again, as another instance.

@@ -40,14 +40,38 @@ pub fn server_closes_first(address: SocketAddr) -> Result<String> {
     Ok(line)
 }
 
-/// A GET of `path` by HTTP/1.0; returns the status line and the body.
+/// A GET of `path` by HTTP/1.1; returns the status line and the body. The client closes first, so that the guest keeps nothing of
+/// the connection afterwards.
 pub fn http_get(address: SocketAddr, path: &str) -> Result<(String, String)> {
     let mut stream = connect(address)?;
     // One write, so one segment.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: hic\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: hic\r\n\r\n");
     stream.write_all(request.as_bytes()).context("write")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("read")?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its header")?;
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    let (head, length) = loop {
+        let count = stream.read(&mut chunk).context("read")?;
+        anyhow::ensure!(count > 0, "an answer without an end of its header");
+        answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let body = answer.split_off(end + 4);
+            let head = String::from_utf8(std::mem::replace(&mut answer, body)).context("header")?;
+            break (head.clone(), content_length(&head)?);
+        }
+    };
+    while answer.len() < length {
+        let count = stream.read(&mut chunk).context("read")?;
+        anyhow::ensure!(count > 0, "{} of {length} bytes of the body came", answer.len());
+        answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+    let body = String::from_utf8(answer).context("body")?;
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+fn content_length(head: &str) -> Result<usize> {
+    let field = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim())
+    });
+    field.context("an answer without Content-Length")?.parse().context("Content-Length")
 }

@@ -84,6 +84,7 @@ impl Stack {
         if remote.port() == 0 || remote.ip().is_unspecified() || unusable {
             return Err(NetError::BadArgument);
         }
+        self.recycle(env);
         if self.tcp.conns.is_full() {
             return Err(NetError::TableFull);
         }

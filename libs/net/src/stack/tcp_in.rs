@@ -160,6 +160,7 @@ impl Stack {
         env: &mut dyn Env,
     ) -> Option<Id> {
         let tuple = tcp.tuple();
+        self.recycle(env);
         let socket = Socket::Connection(self.tcp.conns.next_id()?);
         if !self.tcp.is_free(&tuple) || !env.claim_flow(&tuple) {
             return None;
@@ -174,6 +175,20 @@ impl Stack {
         let id = self.tcp.conns.insert(conn)?;
         self.tcp.list(&tuple, id);
         Some(id)
+    }
+
+    /// Makes room in a full table: forgets the connection that is longest in TIME-WAIT and that no application has. A
+    /// server that closes first could otherwise be filled by anybody who connects often enough; what is lost is the
+    /// protection of a new connection between the same ports against segments of the old one (RFC 9293 3.4.1).
+    pub(super) fn recycle(&mut self, env: &mut dyn Env) {
+        if !self.tcp.conns.is_full() {
+            return;
+        }
+        if let Some(id) = self.tcp.oldest_time_wait() {
+            self.unlist(id, env);
+            self.reap(id, env);
+            self.counters.tcp_recycled += 1;
+        }
     }
 
     pub(super) fn tcp_config(&self, layout: &Layout) -> TcpConfig {

@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use hic_netapi::message::sequence::CommandSlot;
 use hic_netapi::{Layout, NetError};
-use hic_tcp::{Connection, SegmentOut, Tuple};
+use hic_tcp::{Connection, SegmentOut, State, Tuple};
 use smoltcp::wire::Ipv4Address;
 
 /// One connection.
@@ -118,6 +118,13 @@ impl TcpTable {
     pub(super) fn not_from(&self, address: Ipv4Address) -> Vec<Id> {
         let other = |conn: &Conn| conn.listed && conn.tcp.tuple().local_addr != address.octets();
         self.conns.iter().filter(|(_, conn)| other(conn)).map(|(id, _)| id).collect()
+    }
+
+    /// The connection in TIME-WAIT, left by its application, that would be forgotten first.
+    pub(super) fn oldest_time_wait(&self) -> Option<Id> {
+        let waits = |conn: &Conn| conn.stage == Stage::Detached && conn.tcp.state() == State::TimeWait;
+        let waiting = self.conns.iter().filter(|(_, conn)| waits(conn));
+        waiting.min_by_key(|(_, conn)| conn.tcp.deadline()).map(|(id, _)| id)
     }
 
     /// Connections that wait on a listener.

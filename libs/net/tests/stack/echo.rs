@@ -1,7 +1,7 @@
 //! TCP echo over good and bad wires, over full transmit rings, and over the death of the stack at any point.
 
 use crate::sim::apps::{Client, EchoServer, run_echo};
-use crate::sim::{B, Faults, Wire, layout};
+use crate::sim::{B, Faults, Wire, config, layout};
 use core::net::SocketAddrV4;
 use hic_net::record::Origin;
 use hic_net::{Micros, Socket};
@@ -164,4 +164,25 @@ fn closing_a_listener_resets_what_nobody_accepted_and_frees_everything() {
     }
     let shell = &wire.hosts[1].shell;
     assert!(shell.regions.is_empty() && shell.records.is_empty() && shell.flows.is_empty());
+}
+
+#[test]
+fn a_full_table_makes_room_by_forgetting_who_is_longest_in_time_wait() {
+    let mut small = config(1);
+    small.limits.connections = 2;
+    let mut wire = Wire::with([small, config(2)], 11, Faults::default());
+    let mut server = EchoServer::new(&mut wire, 7, 4096);
+    for _ in 0..6 {
+        let mut client = [Client::connect(&mut wire, ECHO, 5_000, 4096)];
+        run_echo(&mut wire, &mut server, &mut client, MINUTES);
+        assert!(client[0].complete());
+        let until = wire.now.after(Micros::from_millis(50));
+        while wire.step(until) {
+            server.run(&mut wire);
+        }
+    }
+    let host = &wire.hosts[0];
+    assert_eq!(host.stack.connections().count(), 2);
+    assert_eq!(host.stack.counters().tcp_recycled, 4);
+    assert_eq!(host.shell.flows.len(), 2);
 }

@@ -82,6 +82,7 @@ impl Sources {
         let accounts = accounts.map(|(_, a)| Account {
             name: name_str(&a.name).into(),
             frames: a.frames_used,
+            page_tables: a.page_tables,
             frames_limit: a.frames_limit,
             objects: a.objects_used,
             objects_limit: a.objects_limit,
