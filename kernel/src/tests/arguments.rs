@@ -231,6 +231,8 @@ impl Caller<'_> {
                 let size = [40, 80, 96, 56, 32, 96][small.min(5) as usize];
                 [self.a(T::Audit), small, self.random.below(4), memory, size]
             }
+            Syscall::Power => [self.a(T::Power), small % 3, 0, 0, 0],
+            Syscall::Reply => [0; 5],
             Syscall::ClockMap => [self.a(T::Clock), self.space(), 0, 0, 0],
             _ => [0; 5].map(|_: u64| self.wild()),
         }

@@ -37,6 +37,7 @@ fn memory_adds_up(k: &K) {
     assert_eq!(limits, FRAMES - 1, "limits are divided, never made");
     for (index, account) in live(&k.accounts) {
         assert!(account.frames_used <= account.frames_limit, "account {index} is over its frames");
+        assert!(account.page_tables <= account.frames_used, "page tables of account {index} are not paid");
         assert!(account.objects_used <= account.objects_limit, "account {index} is over its objects");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::arguments::{Caller, Random};
 use super::invariants::{check, nothing_is_left, pages};
-use super::world::{ACCOUNT, Actor, World, pair, sandbox_spec};
+use super::world::{ACCOUNT, World, pair, sandbox_spec};
 use crate::machine::Machine;
 use crate::objects::State;
 use hic_abi::object::SandboxSpec;
@@ -73,7 +73,6 @@ fn number(random: &mut Random) -> u64 {
 }
 
 /// What the calls of a run did.
-
 struct Tally {
     made: u64,
     /// Memory of each sandbox, found by [`memory_of`].
@@ -159,7 +158,6 @@ fn two_hundred_thousand_random_system_calls_break_nothing_and_leak_nothing() {
         }
         assert!(seed < 1000, "the crowds die too early: {} calls", tally.made);
     }
-    std::println!("{:?}", Syscall::ALL.map(|c| (c, tally.accepted[c as usize])));
     for call in Syscall::ALL {
         assert!(tally.accepted[call as usize] >= 50, "{call:?} was hardly ever accepted");
     }
@@ -171,8 +169,7 @@ fn every_system_call_with_empty_and_with_full_registers_returns() {
         for call in Syscall::ALL {
             let mut w = World::new();
             let p = pair(&mut w);
-            let who: Actor = p.client;
-            w.sys(who, call, [value; 5]);
+            w.sys(p.client, call, [value; 5]);
             check(&w.k);
         }
     }

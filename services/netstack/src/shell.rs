@@ -177,14 +177,17 @@ impl Shell {
         }
     }
 
-    /// Lets the data region of a connection go that only waits: all was acknowledged, and nobody reads it.
-    fn close_region(&mut self, socket: Socket) {
+    /// Lets everything of a connection go that only waits: all was acknowledged, and nobody holds it.
+    fn strip(&mut self, socket: Socket) {
         let Some(place) = self.place(socket) else { return };
-        place.side = None;
-        if let Some(region) = place.region.take() {
-            destroy(region.slot);
-            self.keep_handles(socket);
+        if place.region.is_none() && place.port.is_none() {
+            return;
         }
+        let Place { region, port, .. } =
+            core::mem::replace(place, Place { socket: Some(socket), ..Place::default() });
+        region.into_iter().for_each(|region| destroy(region.slot));
+        port.into_iter().for_each(destroy);
+        self.keep_handles(socket);
     }
 
     fn keep_handles(&mut self, socket: Socket) {
@@ -307,7 +310,7 @@ impl Env for Shell {
             && record.stage == Stage::Detached
             && record.tcp.state() == State::TimeWait
         {
-            self.close_region(Socket::Connection(id));
+            self.strip(Socket::Connection(id));
         }
         let records = &mut self.records;
         let mut socket = |socket, encode: &mut dyn FnMut(&mut [u8; hic_net::record::MAX_RECORD]) -> usize| {

@@ -6,6 +6,7 @@
 mod bad_wire;
 mod dhcp;
 mod namespace;
+mod pcap;
 mod ports;
 mod relay;
 mod tshark;

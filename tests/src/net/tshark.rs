@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::pcap;
+
 /// Packets of a kind that are named in a report; more are only counted.
 const NAMED: usize = 10;
 
@@ -100,8 +102,11 @@ impl WireReport {
 
 /// Reads the TCP packets of `capture`.
 pub fn check_capture(capture: &Path) -> Result<WireReport> {
+    let bare = capture.with_extension("frames.pcap");
+    let bytes = std::fs::read(capture).with_context(|| format!("cannot read {}", capture.display()))?;
+    std::fs::write(&bare, pcap::bare_frames(&bytes)?)?;
     let mut command = Command::new("tshark");
-    command.arg("-r").arg(capture).args([
+    command.arg("-r").arg(&bare).args([
         "-n",
         "-Y",
         "tcp",

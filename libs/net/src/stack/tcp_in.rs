@@ -27,6 +27,9 @@ impl RxSpace for RxRing<'_> {
     }
 }
 
+/// The part of a full table of which TIME-WAIT connections are forgotten at once: one in this many.
+const RECYCLED_SHARE: usize = 64;
+
 impl Stack {
     pub(super) fn tcp_input(&mut self, now: Micros, up: &Packet<'_>, env: &mut dyn Env) {
         let (source, destination) = (up.source.octets(), up.destination.octets());
@@ -177,14 +180,16 @@ impl Stack {
         Some(id)
     }
 
-    /// Makes room in a full table: forgets the connection that is longest in TIME-WAIT and that no application has. A
+    /// Makes room in a full table: forgets connections that are longest in TIME-WAIT and that no application has. A
     /// server that closes first could otherwise be filled by anybody who connects often enough; what is lost is the
     /// protection of a new connection between the same ports against segments of the old one (RFC 9293 3.4.1).
     pub(super) fn recycle(&mut self, env: &mut dyn Env) {
         if !self.tcp.conns.is_full() {
             return;
         }
-        if let Some(id) = self.tcp.oldest_time_wait() {
+        // Some at once: looking for them costs a look at every connection.
+        let share = (self.config.limits.connections / RECYCLED_SHARE).max(1);
+        for id in self.tcp.oldest_time_wait(share) {
             self.unlist(id, env);
             self.reap(id, env);
             self.counters.tcp_recycled += 1;

@@ -120,11 +120,13 @@ impl TcpTable {
         self.conns.iter().filter(|(_, conn)| other(conn)).map(|(id, _)| id).collect()
     }
 
-    /// The connection in TIME-WAIT, left by its application, that would be forgotten first.
-    pub(super) fn oldest_time_wait(&self) -> Option<Id> {
+    /// At most `count` connections in TIME-WAIT, left by their applications: those that would be forgotten first.
+    pub(super) fn oldest_time_wait(&self, count: usize) -> Vec<Id> {
         let waits = |conn: &Conn| conn.stage == Stage::Detached && conn.tcp.state() == State::TimeWait;
         let waiting = self.conns.iter().filter(|(_, conn)| waits(conn));
-        waiting.min_by_key(|(_, conn)| conn.tcp.deadline()).map(|(id, _)| id)
+        let mut waiting: Vec<_> = waiting.map(|(id, conn)| (conn.tcp.deadline(), id)).collect();
+        waiting.sort_unstable();
+        waiting.into_iter().take(count).map(|(_, id)| id).collect()
     }
 
     /// Connections that wait on a listener.

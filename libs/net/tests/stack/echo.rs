@@ -115,7 +115,8 @@ proptest! {
         let faults = Faults { loss, repeat: 10, reorder: 20, death: 50 };
         let mut wire = Wire::new(seed, faults);
         echo(&mut wire, 3, 60_000, 16384);
-        prop_assert!(wire.hosts[1].deaths > 0);
+        // A seed that killed nobody says nothing.
+        prop_assume!(wire.hosts[1].deaths > 0);
     }
 }
 
