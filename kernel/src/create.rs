@@ -15,6 +15,10 @@ use hic_abi::{Error, Handle, ObjectType, Rights, USER_BASE};
 /// Shortest and longest budget period, nanoseconds.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=1_000_000_000;
 
+/// I/O ports that only the kernel touches: the interrupt controllers, and PCI configuration space, through which a driver could move a
+/// BAR onto memory.
+const KERNEL_PORTS: [core::ops::Range<u32>; 3] = [0x20..0x22, 0xa0..0xa2, 0xcf8..0xd00];
+
 /// Puts a new object into its pool, or takes its charge back.
 fn insert<M: Machine, T: 'static>(
     kernel: &mut Kernel<M>,
@@ -194,7 +198,8 @@ impl<M: Machine> Kernel<M> {
         let inside = start >= u32::from(outer.base)
             && count > 0
             && start.checked_add(count).is_some_and(|end| end <= u32::from(outer.base) + outer.count);
-        if !inside {
+        let end = start + count.min(0x1_0000);
+        if !inside || KERNEL_PORTS.iter().any(|own| start < own.end && own.start < end) {
             return Err(Error::InvalidArgument);
         }
         let header = self.charge_object(account)?;

@@ -290,14 +290,15 @@ impl<M: Machine> Kernel<M> {
         self.answer_two(count as u64, first)
     }
 
-    fn sys_power(&mut self, handle: Handle, action: u64) -> Result<u64, Error> {
+    fn sys_power(&mut self, handle: Handle, number: u64) -> Result<u64, Error> {
         self.object(handle, ObjectType::Power, Rights::MANAGE)?;
-        let action = match action {
+        let action = match number {
             0 => PowerAction::Off,
             1 => PowerAction::Reset,
             2 => PowerAction::Failed,
             _ => return Err(Error::InvalidArgument),
         };
+        self.record(Event::Power, 0, number, 0, [0; 32]);
         self.machine.power(action);
         Ok(0)
     }

@@ -75,6 +75,17 @@ fn an_io_range_allows_its_ports_and_no_others() {
 }
 
 #[test]
+fn nobody_is_granted_the_ports_of_pci_configuration_or_of_the_interrupt_controllers() {
+    let mut w = World::new();
+    let slot = w.slot();
+    for (base, count) in [(0xcf8u64, 4u64), (0xcfc, 4), (0xcf0, 16), (0x20, 1), (0xa1, 1), (0, 0x1_0000)] {
+        let args = [ACCOUNT.into(), ObjectType::IoPorts as u64, slot.into(), IO.into(), base | count << 16];
+        assert_eq!(w.refused(w.manager, Syscall::Create, args), Error::InvalidArgument, "{base:#x}, {count}");
+    }
+    check(&w.k);
+}
+
+#[test]
 fn a_part_of_an_io_range_lies_within_it() {
     let mut w = World::new();
     let part = w.slot();

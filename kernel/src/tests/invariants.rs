@@ -122,7 +122,10 @@ fn waiting_is_mutual(k: &K) {
                 assert!(k.ports.at(port).is_some(), "thread {index} waits on a port that is gone");
                 *queued.entry(port).or_default() += 1;
             }
-            State::Awaiting { server } => assert_eq!(k.threads[server].serving, own, "an answer is owed"),
+            State::Awaiting { server } => {
+                assert_eq!(k.threads[server].serving, own, "an answer is owed");
+                assert!(!k.sandboxes[k.threads[server].sandbox].frozen, "the dead owe nothing");
+            }
             State::Receiving { endpoint } => assert_eq!(k.endpoints[endpoint].receiver, Some(index)),
             State::Waiting { notification } => {
                 assert_eq!(k.notifications[notification].waiter, Some(index));

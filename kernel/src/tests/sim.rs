@@ -1,6 +1,7 @@
 //! A machine of plain memory: the clock moves when a test says so, and what the kernel does to the outside is written down.
 
 use crate::machine::{Machine, PowerAction};
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -179,5 +180,25 @@ impl Machine for SimMachine {
 
     fn power(&mut self, action: PowerAction) {
         self.power = Some(action);
+    }
+}
+
+/// The arena of a kernel, given back when its world ends: the random tests make hundreds.
+pub struct Tables(*mut [u8]);
+
+impl Tables {
+    /// Zeroed memory for a kernel's tables, and what gives it back.
+    pub fn new(bytes: usize) -> (&'static mut [u8], Self) {
+        let arena = Box::leak(std::vec![0u8; bytes].into_boxed_slice());
+        let tables = Self(&raw mut *arena);
+        (arena, tables)
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::leak` in `new` and given back once; the kernel over it is a field before this one or was moved out of
+        // the world and dropped, and nothing else keeps a reference to its tables.
+        drop(unsafe { Box::from_raw(self.0) });
     }
 }

@@ -1,6 +1,6 @@
 //! A manager that holds everything, as the keeper does after boot, and children that it makes by system calls alone.
 
-use super::sim::{MEMORY_START, SimMachine};
+use super::sim::{MEMORY_START, SimMachine, Tables};
 use crate::kernel::{Kernel, arena_need};
 use crate::list::List;
 use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region, State};
@@ -13,7 +13,6 @@ use hic_abi::{
     Error, FOREVER, Handle, IpcBuffer, MessageInfo, ObjectType, PAGE_SIZE, Plain, Rights, SELF, USER_BASE,
     name_bytes,
 };
-use std::boxed::Box;
 use std::vec::Vec;
 
 /// Frames of the simulated machine.
@@ -83,25 +82,6 @@ pub struct World {
     next_slot: Handle,
     /// Goes after the kernel that lives in it.
     _tables: Tables,
-}
-
-/// The arena of a kernel, given back when its world ends: the random tests make hundreds.
-struct Tables(*mut [u8]);
-
-impl Tables {
-    fn new(bytes: usize) -> (&'static mut [u8], Self) {
-        let arena = Box::leak(std::vec![0u8; bytes].into_boxed_slice());
-        let tables = Self(&raw mut *arena);
-        (arena, tables)
-    }
-}
-
-impl Drop for Tables {
-    fn drop(&mut self) {
-        // SAFETY: made by `Box::leak` in `new` and given back once; the kernel over it is a field before this one or was moved out of
-        // the world and dropped, and nothing else keeps a reference to its tables.
-        drop(unsafe { Box::from_raw(self.0) });
-    }
 }
 
 impl World {

@@ -9,8 +9,8 @@
 mod child;
 
 use child::{Child, Plan};
-use hic_abi::message::Fault;
 use hic_abi::{Handle, ObjectType, Rights, SELF, name_str};
+use hic_control::fault::Words;
 use hic_control::{OK, PING, Refusal, grants, keeper};
 use hic_hicmod::Archive;
 use hic_rt::ipc::{self, Buffer, Message, Received};
@@ -89,6 +89,7 @@ fn set_up(page: &'static StartPage) -> Result<Keeper, LoadError> {
     grant_hardware(page, &mut manager)?;
     monitor.grant("endpoint:monitor", monitor_endpoint, ObjectType::Endpoint, all, (0, 0))?;
     monitor.grant_port("port:module-manager", root, manager_endpoint, keeper::MONITOR)?;
+    monitor.grant_port("port:keeper", root, endpoint, keeper::MONITOR)?;
     for name in [grants::AUDIT, grants::LOG] {
         let grant = start::require(page, name);
         let kind = if name == grants::AUDIT { ObjectType::Audit } else { ObjectType::Log };
@@ -136,8 +137,8 @@ impl Keeper {
                     let answer = self.answer(message);
                     ipc::reply_receive(self.endpoint, answer, &mut buffer, FOREVER)
                 }
-                Ok(Received::Fault { badge, cause, words, .. }) => {
-                    self.revive(badge, cause, words, &mut buffer);
+                Ok(Received::Fault { badge, words, .. }) => {
+                    self.revive(badge, words, &mut buffer);
                     ipc::receive(self.endpoint, &mut buffer, FOREVER)
                 }
                 Ok(Received::Signal(_)) | Err(_) => ipc::receive(self.endpoint, &mut buffer, FOREVER),
@@ -163,9 +164,9 @@ impl Keeper {
     }
 
     /// Starts the one that died again, unless the other one is dead too.
-    fn revive(&mut self, badge: u64, cause: Option<Fault>, words: [u64; 4], buffer: &mut Buffer) {
+    fn revive(&mut self, badge: u64, words: [u64; 4], buffer: &mut Buffer) {
         let name = if badge == keeper::MANAGER { MANAGER.name } else { MONITOR.name };
-        log!("{name} died: {cause:?} detail {:#x} address {:#x} at {:#x}", words[1], words[2], words[3]);
+        log!("{name}: {}", Words(words));
         if let Ok(Received::Fault { .. }) = ipc::receive(self.endpoint, buffer, 0) {
             log!("module manager and monitor are both gone: reset");
             power(self.page, 1);

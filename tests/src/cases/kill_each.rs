@@ -15,8 +15,9 @@ use crate::vm::{Console, Vm};
 
 /// Who is killed, in this order, and whether the echo connections live through it: they need not where the victim is
 /// what carries them.
-const VICTIMS: [(&str, bool); 7] = [
+const VICTIMS: [(&str, bool); 8] = [
     ("web_server", true),
+    ("example_guestbook", true),
     ("monitor", true),
     ("module-manager", true),
     ("console", true),
