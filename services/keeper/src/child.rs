@@ -135,7 +135,7 @@ impl Child {
 
     /// Freezes it, as a crash would.
     pub fn freeze(&self) -> Result<(), Error> {
-        sys::sandbox_freeze(self.instance.sandbox, 0)
+        sys::sandbox_freeze(self.instance.sandbox, 1)
     }
 
     /// Serial number of its sandbox.
