@@ -193,13 +193,13 @@ impl<M: Machine> Kernel<M> {
 
     /// Copies words, inline bytes and capabilities from one thread to another; all or nothing.
     fn transfer(&mut self, from: u32, to: u32) -> Result<MessageInfo, Refusal> {
-        let source = self.threads[from].context.frame;
-        let info = MessageInfo(source.rsi);
+        let frame = &self.threads[from].context.frame;
+        let (info, words) = (MessageInfo(frame.rsi), [frame.rdx, frame.r10, frame.r8, frame.r9]);
         if info.inline_len() + info.caps() > 0 {
             self.transfer_buffer(from, to, info)?;
         }
         let frame = &mut self.threads[to].context.frame;
-        (frame.rdx, frame.r10, frame.r8, frame.r9) = (source.rdx, source.r10, source.r8, source.r9);
+        [frame.rdx, frame.r10, frame.r8, frame.r9] = words;
         Ok(info)
     }
 

@@ -51,9 +51,8 @@ impl<T> Pool<T> {
         if index >= self.touched {
             return None;
         }
-        let slot = self.slots.get(index as usize)?;
-        // SAFETY: every slot below `touched` was written by `insert`, and slots are never un-initialised again.
-        Some(unsafe { slot.assume_init_ref() })
+        // SAFETY: `insert` alone raises `touched`, to at most `slots.len()`, after writing the slot; none is un-initialised again.
+        Some(unsafe { self.slots.get_unchecked(index as usize).assume_init_ref() })
     }
 
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
@@ -62,9 +61,8 @@ impl<T> Pool<T> {
         if index >= self.touched {
             return None;
         }
-        let slot = self.slots.get_mut(index as usize)?;
         // SAFETY: as in `slot`.
-        Some(unsafe { slot.assume_init_mut() })
+        Some(unsafe { self.slots.get_unchecked_mut(index as usize).assume_init_mut() })
     }
 
     /// Puts an object into a free slot; gives it back when there is none.
