@@ -6,7 +6,7 @@
 mod bad_wire;
 mod dhcp;
 mod namespace;
-mod pcap;
+pub mod pcap;
 mod ports;
 mod relay;
 mod tshark;

@@ -3,6 +3,8 @@
 //! On a tap whose guest uses checksum or segmentation offload, `filter-dump` puts the 12 octets of virtio's packet header
 //! (virtio 1.2, 5.1.6) before each frame, which no reader of captures expects. They are taken out here.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 /// Octets of the file's own header, and of each record's (libpcap's savefile format, little-endian).
@@ -12,6 +14,12 @@ const RECORD_HEADER: usize = 16;
 const DEVICE_HEADER: usize = 12;
 /// IPv4, ARP and IPv6, as Ethernet names them.
 const ETHER_TYPES: [[u8; 2]; 3] = [[0x08, 0x00], [0x08, 0x06], [0x86, 0xdd]];
+
+/// Writes a capture with bare frames; `to` may be `from`.
+pub fn make_bare(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    std::fs::write(to, bare_frames(&bytes)?).with_context(|| format!("cannot write {}", to.display()))
+}
 
 /// The capture with bare frames. A capture without device headers comes back as it was.
 pub fn bare_frames(capture: &[u8]) -> Result<Vec<u8>> {

@@ -103,8 +103,7 @@ impl WireReport {
 /// Reads the TCP packets of `capture`.
 pub fn check_capture(capture: &Path) -> Result<WireReport> {
     let bare = capture.with_extension("frames.pcap");
-    let bytes = std::fs::read(capture).with_context(|| format!("cannot read {}", capture.display()))?;
-    std::fs::write(&bare, pcap::bare_frames(&bytes)?)?;
+    pcap::make_bare(capture, &bare)?;
     let mut command = Command::new("tshark");
     command.arg("-r").arg(&bare).args([
         "-n",

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hic_tests::net::pcap;
 use hic_tests::process::{Outcome, Qemu};
 use hic_tests::qemu::{Machine, Net, Proto, Qmp, Serial};
 use hic_tests::{backtrace, text, vm};
@@ -51,6 +52,9 @@ pub fn run(options: &RunOptions) -> Result<()> {
         }
         (None, true) => headless(&machine, &files)?,
     };
+    if let Some(capture) = &options.capture {
+        pcap::make_bare(capture, capture)?;
+    }
     conclude(outcome, &kernel, &files)
 }
 
