@@ -126,7 +126,8 @@ impl Manager {
                 return Err(StartError::TooMuch("endpoints"));
             }
             let full = prefixed(grants::ENDPOINT, name);
-            self.grant_named(index, name_str(&full), slot, ObjectType::Endpoint, Rights::all(), (0, 0))?;
+            let rights = Rights::RECEIVE | Rights::MANAGE;
+            self.grant_named(index, name_str(&full), slot, ObjectType::Endpoint, rights, (0, 0))?;
         }
         Ok(())
     }
@@ -169,7 +170,8 @@ impl Manager {
         if !record.map_region(slot) {
             return Err(StartError::TooMuch("regions"));
         }
-        self.grant_named(index, name, slot, ObjectType::Region, Rights::all(), (address, bytes))
+        let rights = Rights::READ | Rights::WRITE;
+        self.grant_named(index, name, slot, ObjectType::Region, rights, (address, bytes))
     }
 
     /// Sends the service's faults to the monitor, under its index + 1.

@@ -2,11 +2,11 @@
 
 /// The module's account, with CHARGE: pays for what it creates itself.
 pub const ACCOUNT: &str = "account";
-/// Prefix of each endpoint that the manifest provides: `endpoint:netstack`. All rights.
+/// Prefix of each endpoint that the manifest provides: `endpoint:netstack`. RECEIVE, and MANAGE to make ports to it.
 pub const ENDPOINT: &str = "endpoint:";
 /// Prefix of each port that the manifest needs: `port:eth_driver`. SEND and COPY.
 pub const PORT: &str = "port:";
-/// Prefix of each state region: `state:connections`. Mapped for reading and writing at the grant's address; survives a restart.
+/// Prefix of each state region: `state:connections`. READ and WRITE; mapped for reading and writing at the grant's address; survives a restart.
 pub const STATE: &str = "state:";
 /// A PCI device (READ, MANAGE); the grant's address is its vendor and device number.
 pub const DEVICE: &str = "device";
