@@ -27,24 +27,13 @@ extern "C" fn _start(which: usize) -> ! {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
 "#;
 
-const LINK_ARGUMENTS: [&str; 8] = [
-    "-nostartfiles",
-    "-nostdlib",
-    "-static-pie",
-    "-Wl,-e,_start",
-    "-Wl,--build-id=none",
-    "-Wl,-z,max-page-size=0x1000",
-    "-Wl,-z,norelro",
-    "-Wl,--no-eh-frame-hdr",
-];
-
 fn link(extra: &[&str]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (source, binary) = (directory.path().join("module.rs"), directory.path().join("module"));
     std::fs::write(&source, PROGRAM).unwrap();
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition", "2024", "-O", "-C", "panic=abort"]).arg(&source).arg("-o").arg(&binary);
-    for argument in LINK_ARGUMENTS.iter().chain(extra) {
+    for argument in hic_link::ARGUMENTS.iter().chain(extra) {
         rustc.args(["-C", &format!("link-arg={argument}")]);
     }
     assert!(rustc.status().unwrap().success(), "rustc failed");

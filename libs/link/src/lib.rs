@@ -1,7 +1,7 @@
 //! How the freestanding binaries of ring 3 are linked. For build scripts, on the host; the one place where these arguments stand.
 
 /// Position independent, without a C start-up, pages of 4 KiB (docs/adr/0001).
-const ARGUMENTS: [&str; 8] = [
+pub const ARGUMENTS: [&str; 8] = [
     "-nostartfiles",
     "-nostdlib",
     "-static-pie",
