@@ -132,6 +132,7 @@ impl<M: Machine> Kernel<M> {
             turn_left: 0,
             fault_port: None,
             fault: [0; 4],
+            fuse: (0, 0),
             ready: List::new(),
             threads: List::new(),
             mappings: List::new(),
@@ -163,7 +164,8 @@ impl<M: Machine> Kernel<M> {
 
     fn new_endpoint(&mut self, account: u32) -> Result<Id, Error> {
         let header = self.charge_object(account)?;
-        insert(self, header, |k| &mut k.endpoints, Endpoint { header, receiver: None, pending: List::new() })
+        let endpoint = Endpoint { header, receiver: None, pending: List::new(), bell: None };
+        insert(self, header, |k| &mut k.endpoints, endpoint)
     }
 
     fn new_port(&mut self, account: u32, endpoint: Handle, badge: u64) -> Result<Id, Error> {

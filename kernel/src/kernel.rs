@@ -84,6 +84,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) kernel_frames: u64,
     pub(crate) next_serial: u64,
     pub(crate) counters: Counters,
+    /// Sandboxes that will freeze at one of their next system calls.
+    pub(crate) fuses: u32,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -115,6 +117,7 @@ impl<M: Machine> Kernel<M> {
             kernel_frames: 0,
             next_serial: FIRST_SERIAL,
             counters: Counters::default(),
+            fuses: 0,
         }
     }
 
@@ -161,7 +164,18 @@ impl<M: Machine> Kernel<M> {
 
     /// The object behind one of the caller's handles, when it is of this type and the capability has these rights.
     pub(crate) fn object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
-        let cap = self.cap(self.caller(), handle)?;
+        self.object_of(self.caller(), handle, kind, rights)
+    }
+
+    /// [`Self::object`] for a handle of this sandbox.
+    pub(crate) fn object_of(
+        &self,
+        sandbox: u32,
+        handle: Handle,
+        kind: ObjectType,
+        rights: Rights,
+    ) -> Result<u32, Error> {
+        let cap = self.cap(sandbox, handle)?;
         if cap.object.kind != kind {
             return Err(Error::WrongType);
         }

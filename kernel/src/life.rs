@@ -21,6 +21,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         self.sandboxes[sandbox].frozen = true;
+        self.set_fuse(sandbox, (0, 0));
         self.sandboxes[sandbox].fault = fault;
         let serial = self.sandboxes[sandbox].serial;
         let mut at = self.sandboxes[sandbox].threads.first();
@@ -31,6 +32,33 @@ impl<M: Machine> Kernel<M> {
         debug_assert!(self.sandboxes[sandbox].queue == Queue::Idle);
         self.record(Event::SandboxFrozen, serial, fault[0], fault[1], self.sandboxes[sandbox].name);
         self.report_fault(sandbox);
+    }
+
+    /// `SandboxFuse`.
+    pub(crate) fn sys_fuse(&mut self, sandbox: Handle, calls: u64, reason: u64) -> Result<u64, Error> {
+        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
+        if self.sandboxes[sandbox].frozen {
+            return Err(Error::WrongState);
+        }
+        self.set_fuse(sandbox, (calls, reason));
+        Ok(0)
+    }
+
+    fn set_fuse(&mut self, sandbox: u32, fuse: (u64, u64)) {
+        let before = core::mem::replace(&mut self.sandboxes[sandbox].fuse, fuse);
+        self.fuses = self.fuses + u32::from(fuse.0 != 0) - u32::from(before.0 != 0);
+    }
+
+    /// The caller makes a system call while fuses burn somewhere. `true`: it was its last one, and it is frozen.
+    pub(crate) fn burn_fuse(&mut self) -> bool {
+        let sandbox = self.caller();
+        let (calls, reason) = self.sandboxes[sandbox].fuse;
+        if calls > 1 {
+            self.sandboxes[sandbox].fuse.0 = calls - 1;
+        } else if calls == 1 {
+            self.freeze(sandbox, [Fault::Frozen as u64, reason, 0, 0]);
+        }
+        calls == 1
     }
 
     fn stop_thread(&mut self, thread: u32) {

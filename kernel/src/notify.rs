@@ -28,6 +28,33 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// `Signal`.
+    pub(crate) fn sys_signal(&mut self, handle: Handle, bits: u64) -> Result<u64, Error> {
+        match self.object(handle, ObjectType::Notification, Rights::SEND) {
+            Ok(notification) => self.signal(notification, bits),
+            Err(Error::WrongType) => {
+                let port = self.object(handle, ObjectType::Port, Rights::SEND)?;
+                let endpoint = self.ports[port].endpoint;
+                if !self.endpoints.is_live(endpoint) {
+                    return Err(Error::Gone);
+                }
+                if let Some(bell) = self.endpoints[endpoint.index].bell {
+                    self.signal_id(bell, bits);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(0)
+    }
+
+    /// `EndpointNotify`.
+    pub(crate) fn sys_endpoint_notify(&mut self, endpoint: Handle, bell: Handle) -> Result<u64, Error> {
+        let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::RECEIVE)?;
+        let bell = self.object(bell, ObjectType::Notification, Rights::SEND)?;
+        self.endpoints[endpoint].bell = self.notifications.id(bell);
+        Ok(0)
+    }
+
     /// Ends a thread's receive with the bits of its notification.
     fn deliver_bits(&mut self, thread: u32, notification: u32) {
         let bits = core::mem::take(&mut self.notifications[notification].bits);

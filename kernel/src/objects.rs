@@ -188,6 +188,8 @@ pub struct Sandbox {
     pub fault_port: Option<Id>,
     /// The fault message, kept from the moment it froze.
     pub fault: [u64; 4],
+    /// It freezes at this system call from now, for this reason; 0 = never.
+    pub fuse: (u64, u64),
     /// Its ready threads.
     pub ready: List<READY>,
     /// All its threads.
@@ -255,6 +257,8 @@ pub struct Endpoint {
     pub receiver: Option<u32>,
     /// Ports with callers, in the order in which they became non-empty.
     pub pending: List<PENDING>,
+    /// Where signals on its ports go.
+    pub bell: Option<Id>,
 }
 
 /// What a client calls.

@@ -82,8 +82,13 @@ impl<M: Machine> Kernel<M> {
         match EntryKind::from_number(entry.kind).ok_or(Error::InvalidArgument)? {
             EntryKind::MoveCapability => self.check_move([a, b, c, d].map(|x| x as Handle), before),
             EntryKind::SwitchPort => Ok(Step::Switch {
-                port: self.object(a as Handle, ObjectType::Port, Rights::MANAGE)?,
-                endpoint: self.object(b as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
+                port: self.object_of(
+                    self.space(a as Handle)?,
+                    b as Handle,
+                    ObjectType::Port,
+                    Rights::MANAGE,
+                )?,
+                endpoint: self.object(c as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
             }),
             EntryKind::RebindIrq => Ok(Step::Rebind {
                 irq: self.object(a as Handle, ObjectType::Irq, Rights::MANAGE)?,

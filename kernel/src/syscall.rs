@@ -20,6 +20,9 @@ impl<M: Machine> Kernel<M> {
     /// The running thread made a system call; its registers are in its context.
     pub fn syscall(&mut self) {
         self.counters.system_calls += 1;
+        if self.fuses != 0 && self.burn_fuse() {
+            return;
+        }
         let thread = self.sched.running();
         let frame = &self.threads[thread].context.frame;
         let number = frame.rax;
@@ -42,11 +45,7 @@ impl<M: Machine> Kernel<M> {
             Syscall::Receive => self.sys_receive(h),
             Syscall::Reply => self.sys_reply(),
             Syscall::ReplyReceive => self.sys_reply_receive(h),
-            Syscall::Signal => {
-                let n = self.object(h, ObjectType::Notification, Rights::SEND)?;
-                self.signal(n, b);
-                Ok(0)
-            }
+            Syscall::Signal => self.sys_signal(h, b),
             Syscall::Wait => self.sys_wait(h, b),
             Syscall::Yield => {
                 self.yield_turn();
@@ -73,6 +72,8 @@ impl<M: Machine> Kernel<M> {
             }
             Syscall::BindNotification => self.sys_bind(h),
             Syscall::PortWatch => self.sys_port_watch(h, h2, c),
+            Syscall::EndpointNotify => self.sys_endpoint_notify(h, h2),
+            Syscall::SandboxFuse => self.sys_fuse(h, b, c),
             _ => self.dispatch_memory_and_devices(call, args),
         }
     }

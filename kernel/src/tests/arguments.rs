@@ -154,7 +154,7 @@ impl Caller<'_> {
         for _ in 0..count {
             let (kind, args) = match self.random.below(4) {
                 0 => (EntryKind::MoveCapability, [self.space(), self.any(), self.space(), self.free()]),
-                1 => (EntryKind::SwitchPort, [self.a(ObjectType::Port), self.a(ObjectType::Endpoint), 0, 0]),
+                1 => (EntryKind::SwitchPort, [0, self.a(ObjectType::Port), self.a(ObjectType::Endpoint), 0]),
                 2 => {
                     let target = self.a(ObjectType::Notification);
                     (EntryKind::RebindIrq, [self.a(ObjectType::Irq), target, 1, 0])
@@ -203,6 +203,8 @@ impl Caller<'_> {
             Syscall::SandboxFreeze | Syscall::SandboxReset => [self.a(T::Sandbox), value, 0, 0, 0],
             Syscall::BindNotification => [self.a(T::Notification), 0, 0, 0, 0],
             Syscall::PortWatch => [self.a(T::Port), self.a(T::Notification), value, 0, 0],
+            Syscall::EndpointNotify => [self.a(T::Endpoint), self.a(T::Notification), 0, 0, 0],
+            Syscall::SandboxFuse => [self.a(T::Sandbox), value % 64, value, 0, 0],
             _ => self.plausible_device(call),
         }
     }

@@ -132,7 +132,7 @@ fn a_stale_handle_never_reaches_a_new_object() {
 fn an_object_of_another_type_is_refused() {
     let mut w = World::new();
     let p = pair(&mut w);
-    assert_eq!(w.refused(w.manager, Syscall::Signal, [p.port.into(), 1, 0, 0, 0]), Error::WrongType);
+    assert_eq!(w.refused(w.manager, Syscall::Signal, [p.endpoint.into(), 1, 0, 0, 0]), Error::WrongType);
     assert_eq!(w.refused(w.manager, Syscall::RegionInfo, [p.port.into(), 0, 0, 0, 0]), Error::WrongType);
     assert_eq!(w.refused(w.manager, Syscall::Receive, [p.port.into(), 0, 0, 0, 0]), Error::WrongType);
     assert_eq!(w.refused(w.manager, Syscall::Call, [p.endpoint.into(), 0, 0, 0, 0]), Error::WrongType);
@@ -165,7 +165,7 @@ fn creating_needs_an_account_that_may_be_charged() {
 #[test]
 fn a_number_of_no_system_call_is_refused() {
     let mut w = World::new();
-    for number in [47, 48, 1 << 32, u64::MAX] {
+    for number in [49, 50, 1 << 32, u64::MAX] {
         assert_eq!(w.raw(w.manager, number, [0; 5]), Some(Err(Error::UnknownCall)));
     }
 }

@@ -168,3 +168,43 @@ fn a_copy_that_cannot_send_does_not_count_as_a_sender() {
     assert_eq!(w.ok(w.manager, Syscall::Wait, [n.into(), 0, 0, 0, 0]), 1);
     check(&w.k);
 }
+
+#[test]
+fn a_ring_follows_its_port_over_a_switch() {
+    let mut w = World::new();
+    let p = pair(&mut w);
+    let (old, new, other) = (w.notification(), w.notification(), w.endpoint());
+    w.ok(w.manager, Syscall::Signal, [p.port.into(), 1, 0, 0, 0]);
+    w.ok(w.manager, Syscall::EndpointNotify, [p.endpoint.into(), old.into(), 0, 0, 0]);
+    w.ok(w.manager, Syscall::EndpointNotify, [other.into(), new.into(), 0, 0, 0]);
+    w.ok(p.client, Syscall::Signal, [CALL.into(), 2, 0, 0, 0]);
+    w.ok(w.manager, Syscall::PortSwitch, [p.port.into(), other.into(), 0, 0, 0]);
+    w.ok(p.client, Syscall::Signal, [CALL.into(), 4, 0, 0, 0]);
+    assert_eq!(w.ok(w.manager, Syscall::Wait, [old.into(), 0, 0, 0, 0]), 2, "a ring before the tie is lost");
+    assert_eq!(w.ok(w.manager, Syscall::Wait, [new.into(), 0, 0, 0, 0]), 4);
+    w.ok(w.manager, Syscall::Destroy, [0, new.into(), 0, 0, 0]);
+    w.ok(p.client, Syscall::Signal, [CALL.into(), 8, 0, 0, 0]);
+    w.ok(w.manager, Syscall::Destroy, [0, other.into(), 0, 0, 0]);
+    assert_eq!(w.refused(p.client, Syscall::Signal, [CALL.into(), 8, 0, 0, 0]), Error::Gone);
+    check(&w.k);
+}
+
+#[test]
+fn a_fuse_freezes_at_exactly_that_call() {
+    let mut w = World::new();
+    let p = pair(&mut w);
+    w.ok(w.manager, Syscall::SandboxFuse, [p.client.cap.into(), 3, 9, 0, 0]);
+    w.ok(p.client, Syscall::Null, [0; 5]);
+    w.ok(p.client, Syscall::Null, [0; 5]);
+    assert!(!w.k.sandboxes[p.client.sandbox].frozen);
+    assert!(w.sys(p.client, Syscall::Null, [0; 5]).is_none());
+    assert!(w.k.sandboxes[p.client.sandbox].frozen && w.k.fuses == 0);
+    assert_eq!(
+        w.refused(w.manager, Syscall::SandboxFuse, [p.client.cap.into(), 1, 0, 0, 0]),
+        Error::WrongState
+    );
+    w.ok(w.manager, Syscall::SandboxFuse, [p.server.cap.into(), 5, 0, 0, 0]);
+    w.ok(w.manager, Syscall::SandboxFuse, [p.server.cap.into(), 0, 0, 0, 0]);
+    assert_eq!(w.k.fuses, 0, "called off");
+    check(&w.k);
+}

@@ -16,7 +16,7 @@ fn move_entry(from: (Handle, Handle), to: (Handle, Handle)) -> Entry {
 }
 
 fn switch_entry(port: Handle, endpoint: Handle) -> Entry {
-    entry(EntryKind::SwitchPort, [port.into(), endpoint.into(), 0, 0])
+    entry(EntryKind::SwitchPort, [SELF.into(), port.into(), endpoint.into(), 0])
 }
 
 /// Does a transaction: `Err((index, why))` when it is refused.

@@ -11,7 +11,8 @@ pub const MAX_ENTRIES: usize = 256;
 pub enum EntryKind {
     /// Move a capability: `[from sandbox, from slot, to sandbox, to slot]`. Needs MANAGE on both sandboxes.
     MoveCapability = 1,
-    /// Switch a port to another endpoint: `[port, endpoint, 0, 0]`. Needs MANAGE on both.
+    /// Switch a port to another endpoint: `[space, port, endpoint, 0]`. Needs MANAGE on the sandbox in whose space the port's capability
+    /// lies ([`crate::SELF`] for one's own), on the port and on the endpoint.
     SwitchPort = 2,
     /// Lead an interrupt to another notification: `[irq, notification, bits, 0]`. Needs MANAGE on the interrupt, SEND on the
     /// notification.

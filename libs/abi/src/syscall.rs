@@ -30,7 +30,8 @@ pub enum Syscall {
     Reply = 3,
     /// Answer, then receive.
     ReplyReceive = 4,
-    /// `(notification SEND, bits)`: set bits and wake the waiter.
+    /// `(notification or port SEND, bits)`: set bits and wake the waiter. Of a port: bits of the notification of its endpoint
+    /// ([`Syscall::EndpointNotify`]), so that a ring follows the port over a switch; without one they are lost.
     Signal = 5,
     /// `(notification RECEIVE, deadline)`: take the bits, wait while there are none; returned in `rdi`.
     Wait = 6,
@@ -117,11 +118,16 @@ pub enum Syscall {
     CapInfo = 45,
     /// `(clock, space)`: map the clock page; `rdi` returns its address.
     ClockMap = 46,
+    /// `(endpoint RECEIVE, notification SEND)`: signals on ports that lead to this endpoint set bits of this notification.
+    EndpointNotify = 47,
+    /// `(sandbox MANAGE, calls, reason)`: freeze it at its `calls`th system call from now, before that is done; 0 = never mind. For
+    /// tests of what a death at any point leaves behind.
+    SandboxFuse = 48,
 }
 
 impl Syscall {
     /// All calls, by number.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::Null,
         Self::Call,
         Self::Receive,
@@ -169,6 +175,8 @@ impl Syscall {
         Self::Power,
         Self::CapInfo,
         Self::ClockMap,
+        Self::EndpointNotify,
+        Self::SandboxFuse,
     ];
 
     /// The call with this number.

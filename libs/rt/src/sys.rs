@@ -72,7 +72,7 @@ pub fn null() -> Result<(), Error> {
     call(Syscall::Null, [0; 5]).map(|_| ())
 }
 
-/// Sets bits of a notification.
+/// Sets bits of a notification, or of the one tied to the endpoint that a port leads to.
 pub fn signal(notification: Handle, bits: u64) -> Result<(), Error> {
     call(Syscall::Signal, [notification.into(), bits, 0, 0, 0]).map(|_| ())
 }
@@ -242,6 +242,16 @@ pub fn port_watch(port: Handle, notification: Handle, bits: u64) -> Result<(), E
 /// Leads an interrupt to a notification.
 pub fn irq_bind(irq: Handle, notification: Handle, bits: u64) -> Result<(), Error> {
     call(Syscall::IrqBind, [irq.into(), notification.into(), bits, 0, 0]).map(|_| ())
+}
+
+/// Lets signals on ports that lead to this endpoint set bits of this notification.
+pub fn endpoint_notify(endpoint: Handle, notification: Handle) -> Result<(), Error> {
+    call(Syscall::EndpointNotify, [endpoint.into(), notification.into(), 0, 0, 0]).map(|_| ())
+}
+
+/// Freezes a sandbox at its `calls`th system call from now; 0 = never mind.
+pub fn sandbox_fuse(sandbox: Handle, calls: u64, reason: u64) -> Result<(), Error> {
+    call(Syscall::SandboxFuse, [sandbox.into(), calls, reason, 0, 0]).map(|_| ())
 }
 
 /// Interrupts of this source so far.

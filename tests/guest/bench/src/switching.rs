@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bench::each;
 use hic_abi::inspect::{PortInfo, What};
 use hic_abi::switch::{Entry, EntryKind, MAX_ENTRIES};
-use hic_abi::{Error, Handle};
+use hic_abi::{Error, Handle, SELF};
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::{StartPage, start, sys};
 
@@ -43,7 +43,7 @@ pub fn run(stage: &Stage, crowd: &mut Crowd) -> Result<(), LoadError> {
 }
 
 fn entry(port: Handle, endpoint: Handle) -> Entry {
-    Entry { kind: EntryKind::SwitchPort as u64, args: [port.into(), endpoint.into(), 0, 0] }
+    Entry { kind: EntryKind::SwitchPort as u64, args: [SELF.into(), port.into(), endpoint.into(), 0] }
 }
 
 /// Makes sure that this many callers are queued on the port.
