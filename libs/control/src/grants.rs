@@ -24,3 +24,8 @@ pub const LOG: &str = "log";
 pub const ENTROPY: &str = "entropy";
 /// Power-off and reset.
 pub const POWER: &str = "power";
+/// The channel through which the module manager asks this service things while it must not wait for it ([`crate::ASKED`] on our endpoint says that
+/// there is a question); mapped for reading and writing, address and length in the grant.
+pub const CHANNEL: &str = "channel";
+/// The notification to signal after an answer through the channel (SEND); the grant's address holds the bits.
+pub const BELL: &str = "bell";

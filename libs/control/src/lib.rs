@@ -15,6 +15,8 @@ pub mod monitor;
 
 /// Label of a liveness question; every service answers it with [`OK`] at once, whatever else it does.
 pub const PING: u32 = u32::MAX;
+/// Bit of the notification tied to a service's endpoint: the module manager asked something through the channel.
+pub const ASKED: u64 = 1 << 62;
 /// Label of a good answer.
 pub const OK: u32 = 0;
 
