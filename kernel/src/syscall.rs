@@ -101,6 +101,7 @@ impl<M: Machine> Kernel<M> {
             Syscall::DeviceBar => self.sys_device_bar(h, b, h3, h4),
             Syscall::Entropy => self.sys_entropy(h, b, c),
             Syscall::AuditDrain => self.sys_audit_drain(h, b, c),
+            Syscall::AuditNote => self.sys_audit_note(h, b, c, d),
             Syscall::LogWrite => self.sys_log_write(b, c),
             Syscall::LogRead => self.sys_log_read(h, b, c, d),
             Syscall::LogWatch => {
@@ -266,6 +267,13 @@ impl<M: Machine> Kernel<M> {
             drained += 1;
         }
         self.answer(drained)
+    }
+
+    fn sys_audit_note(&mut self, handle: Handle, a: u64, b: u64, text: u64) -> Result<u64, Error> {
+        self.object(handle, ObjectType::Audit, Rights::WRITE)?;
+        let text: hic_abi::audit::NoteText = self.read_user(text)?;
+        self.record(Event::Note, 0, a, b, text.0);
+        Ok(0)
     }
 
     fn sys_log_write(&mut self, address: u64, bytes: u64) -> Result<u64, Error> {

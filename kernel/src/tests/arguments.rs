@@ -226,6 +226,7 @@ impl Caller<'_> {
             }
             Syscall::Entropy => [self.a(T::Entropy), memory, small, 0, 0],
             Syscall::AuditDrain => [self.a(T::Audit), memory, small, 0, 0],
+            Syscall::AuditNote => [self.a(T::Audit), small, small, memory, 0],
             Syscall::LogWrite => [0, memory, small, 0, 0],
             Syscall::LogRead => [self.a(T::Log), 0, memory, 64, 0],
             Syscall::LogWatch => [self.a(T::Log), self.a(T::Notification), 1, 0, 0],

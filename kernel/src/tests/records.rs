@@ -187,3 +187,19 @@ fn random_bytes_come_from_the_hardware_or_not_at_all() {
     let none = w.refused(w.manager, Syscall::Entropy, [ENTROPY.into(), address, 16, 0, 0]);
     assert_eq!(none, Error::NotSupported);
 }
+
+#[test]
+fn a_note_names_its_author_and_needs_the_right_to_write() {
+    let mut w = World::new();
+    let child = w.child();
+    w.give(AUDIT, child, 3, Rights::READ);
+    let address = w.put(child, b"update refused: signature       ");
+    let args = [3, 7, 9, address, 0];
+    assert_eq!(w.refused(child, Syscall::AuditNote, args), Error::MissingRights);
+    w.give(AUDIT, child, 4, Rights::WRITE);
+    w.ok(child, Syscall::AuditNote, [4, 7, 9, address, 0]);
+    let note = drain(&mut w).pop().unwrap();
+    let serial = w.k.sandboxes[child.sandbox].serial;
+    assert_eq!((note.event, note.actor, note.a, note.b), (14, serial, 7, 9));
+    assert_eq!(&note.text, b"update refused: signature       ");
+}

@@ -36,6 +36,8 @@ pub enum Event {
     Gap = 12,
     /// Why a sandbox was made, following [`Event::SandboxCreated`]; text = purpose.
     Purpose = 13,
+    /// Something that a service with the authority for it had to say, such as why an update was refused; a, b = its numbers, text = its words.
+    Note = 14,
 }
 
 impl Event {
@@ -56,6 +58,7 @@ impl Event {
             11 => "power",
             12 => "gap",
             13 => "purpose",
+            14 => "note",
             _ => "unknown",
         }
     }
@@ -87,7 +90,12 @@ pub struct Record {
     pub digest: [u8; 32],
 }
 
-plain!(Record);
+/// The words of an [`Event::Note`], zero padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct NoteText(pub [u8; 32]);
+
+plain!(Record, NoteText);
 
 /// Bytes of a record that the digest covers (all before it).
 pub const HASHED_BYTES: usize = core::mem::offset_of!(Record, digest);

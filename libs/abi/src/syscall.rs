@@ -123,11 +123,13 @@ pub enum Syscall {
     /// `(sandbox MANAGE, calls, reason)`: freeze it at its `calls`th system call from now, before that is done; 0 = never mind. For
     /// tests of what a death at any point leaves behind.
     SandboxFuse = 48,
+    /// `(audit WRITE, a, b, text address)`: append a note of the caller; the text is 32 bytes.
+    AuditNote = 49,
 }
 
 impl Syscall {
     /// All calls, by number.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Null,
         Self::Call,
         Self::Receive,
@@ -177,6 +179,7 @@ impl Syscall {
         Self::ClockMap,
         Self::EndpointNotify,
         Self::SandboxFuse,
+        Self::AuditNote,
     ];
 
     /// The call with this number.

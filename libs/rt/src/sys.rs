@@ -313,6 +313,11 @@ pub fn audit_drain(audit: Handle, out: &mut [hic_abi::audit::Record]) -> Result<
         .map(|(n, _)| n as usize)
 }
 
+/// Appends a note to the audit log.
+pub fn audit_note(audit: Handle, a: u64, b: u64, text: &hic_abi::audit::NoteText) -> Result<(), Error> {
+    call(Syscall::AuditNote, [audit.into(), a, b, address(text), 0]).map(|_| ())
+}
+
 /// Adds a line to the system's log; longer lines are refused.
 pub fn log_write(text: &[u8]) -> Result<(), Error> {
     call(Syscall::LogWrite, [0, text.as_ptr() as u64, text.len() as u64, 0, 0]).map(|_| ())
