@@ -4,13 +4,18 @@
 //!   0  magic "HTCP"      4  schema    6  readable_by    8  body length    10  extension length    12  CRC-32    16  body ...
 //! ```
 //!
-//! The checksum covers everything but itself. The body of a schema never changes; a later schema adds fields in the
-//! extension, which a reader that does not know it skips, and raises `readable_by` only when skipping would be wrong. A
-//! record from outside must never lead to a panic later: what [`Record::decode`] returns was checked as a whole.
+//! The checksum covers everything but itself. The body never changes; a later schema adds fields at the end of the
+//! extension, which a reader that does not know them skips, and raises `readable_by` only when skipping would be wrong
+//! ([`crate::schema`] says which schema has what). A record from outside must never lead to a panic later: what
+//! [`Record::decode`] returns was checked as a whole.
 
 use crate::config::{Config, KeepAlive};
+use crate::extension;
 use crate::record::{
     CloseReason, Congestion, Negotiated, Pending, Receive, Record, Recovery, Rto, Send, State, Stats,
+};
+use crate::schema::{
+    BASE_REASSEMBLY_SPANS, BASE_SCOREBOARD_SPANS, Dialect, Format, REASSEMBLY_ROOM, SCOREBOARD_ROOM, Schema,
 };
 use crate::segment::Tuple;
 use crate::seq::Seq;
@@ -18,12 +23,9 @@ use crate::spans::{Span, Spans};
 use crate::time::Micros;
 use core::fmt;
 
-/// Room for any encoded record, its extension included. What [`Record::encode`] fills is usually a third of it.
-pub const RECORD_LEN: usize = 1024;
-/// The layout that this code writes.
-pub const SCHEMA: u16 = 1;
-/// The oldest layout whose readers understand what this code writes.
-pub const READABLE_BY: u16 = 1;
+/// Room for any encoded record, its extension included. What [`Record::encode`] fills is usually a fifth of it. The same in
+/// every version, since two versions of the stack read each other's state regions.
+pub const RECORD_LEN: usize = 1424;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"HTCP");
 const HEADER_LEN: usize = 16;
@@ -47,6 +49,8 @@ pub enum RecordError {
         schema: u16,
         /// The oldest layout that can read it.
         readable_by: u16,
+        /// The layout of the reader that refused.
+        reader: u16,
     },
     /// The checksum does not match.
     Checksum {
@@ -68,10 +72,10 @@ impl fmt::Display for RecordError {
         match self {
             Self::Short { needed, got } => write!(f, "record of {got} bytes, {needed} needed"),
             Self::Magic(magic) => write!(f, "not a connection record (magic {magic:#010x})"),
-            Self::Schema { schema, readable_by } => {
+            Self::Schema { schema, readable_by, reader } => {
                 write!(
                     f,
-                    "record schema {schema} needs a reader of schema {readable_by}, this one is {SCHEMA}"
+                    "record schema {schema} needs a reader of schema {readable_by}, this one is {reader}"
                 )
             }
             Self::Checksum { stored, computed } => {
@@ -87,27 +91,66 @@ impl fmt::Display for RecordError {
 impl core::error::Error for RecordError {}
 
 impl Record {
-    /// Writes the record to the start of `out` and returns how many bytes it took. The rest of `out` is left as it is.
+    /// Writes the record to the start of `out`, in the format that it is published in ([`Record::format`]), and returns how
+    /// many bytes it took. The rest of `out` is left as it is.
     pub fn encode(&self, out: &mut [u8; RECORD_LEN]) -> usize {
-        let mut body = Writer { out, at: HEADER_LEN };
-        self.put(&mut body);
-        let end = body.at;
+        let mut writer = Writer { out, at: HEADER_LEN };
+        self.put(&mut writer);
+        let body_end = writer.at;
+        if self.dialect.has_extension() {
+            extension::put(self, &mut writer);
+        }
+        let end = writer.at;
         let mut header = Writer { out, at: 0 };
         MAGIC.put(&mut header);
-        SCHEMA.put(&mut header);
-        READABLE_BY.put(&mut header);
-        ((end - HEADER_LEN) as u16).put(&mut header);
-        0_u16.put(&mut header);
+        self.dialect.schema().number().put(&mut header);
+        self.dialect.readable_by().number().put(&mut header);
+        ((body_end - HEADER_LEN) as u16).put(&mut header);
+        ((end - body_end) as u16).put(&mut header);
         let crc = checksum(out.get(..end).unwrap_or_default());
         crc.put(&mut Writer { out, at: CRC_AT });
         end
     }
 
-    /// Reads a record from the start of `bytes`, and checks every field.
+    /// Reads a record from the start of `bytes`, and checks every field. It goes on in the format in which it was published,
+    /// as far as this version has that: [`crate::Connection::set_format`] changes it.
     ///
     /// # Errors
     /// See [`RecordError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::decode_as(Schema::OWN, bytes)
+    }
+
+    /// [`Record::decode`] as the version does whose own layout is `reader`: a record of another version, seen with its eyes.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn decode_as(reader: Schema, bytes: &[u8]) -> Result<Self, RecordError> {
+        let header = Header::read(reader, bytes)?;
+        let mut body = Reader { bytes: header.body };
+        let mut record = Self::get(&mut body)?;
+        if !body.bytes.is_empty() {
+            return Err(RecordError::Length);
+        }
+        record.dialect = Dialect::read_by(reader, header.readable_by);
+        if record.dialect.has_extension() && header.schema >= record.dialect.schema().number() {
+            extension::get(&mut record, &mut Reader { bytes: header.extension })?;
+        }
+        record.check().map_err(RecordError::Contradiction)?;
+        Ok(record)
+    }
+}
+
+/// The parts of an encoded record, its checksum verified.
+struct Header<'a> {
+    schema: u16,
+    readable_by: u16,
+    body: &'a [u8],
+    extension: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn read(reader: Schema, bytes: &'a [u8]) -> Result<Self, RecordError> {
         let mut header = Reader { bytes };
         let short = |needed: usize| RecordError::Short { needed, got: bytes.len() };
         if bytes.len() < HEADER_LEN {
@@ -118,24 +161,19 @@ impl Record {
             return Err(RecordError::Magic(magic));
         }
         let (schema, readable_by) = (u16::get(&mut header)?, u16::get(&mut header)?);
-        if readable_by > SCHEMA || schema == 0 {
-            return Err(RecordError::Schema { schema, readable_by });
+        if readable_by > reader.number() || schema == 0 {
+            return Err(RecordError::Schema { schema, readable_by, reader: reader.number() });
         }
-        let body_len = usize::from(u16::get(&mut header)?);
-        let total = HEADER_LEN + body_len + usize::from(u16::get(&mut header)?);
+        let body_end = HEADER_LEN + usize::from(u16::get(&mut header)?);
+        let total = body_end + usize::from(u16::get(&mut header)?);
         let whole = bytes.get(..total).ok_or(short(total))?;
         let (stored, computed) = (u32::get(&mut header)?, checksum(whole));
         if stored != computed {
             return Err(RecordError::Checksum { stored, computed });
         }
-        let body = whole.get(HEADER_LEN..HEADER_LEN + body_len).ok_or(RecordError::Length)?;
-        let mut body = Reader { bytes: body };
-        let record = Self::get(&mut body)?;
-        if !body.bytes.is_empty() {
-            return Err(RecordError::Length);
-        }
-        record.check().map_err(RecordError::Contradiction)?;
-        Ok(record)
+        let (head, extension) = whole.split_at_checked(body_end).ok_or(RecordError::Length)?;
+        let body = head.get(HEADER_LEN..).ok_or(RecordError::Length)?;
+        Ok(Self { schema, readable_by, body, extension })
     }
 }
 
@@ -147,7 +185,7 @@ fn checksum(whole: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     out: &'a mut [u8; RECORD_LEN],
     at: usize,
 }
@@ -162,7 +200,7 @@ impl Writer<'_> {
     }
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
@@ -175,7 +213,7 @@ impl Reader<'_> {
 }
 
 /// A value with one written form.
-trait Field: Sized {
+pub(crate) trait Field: Sized {
     fn put(&self, to: &mut Writer<'_>);
     fn get(from: &mut Reader<'_>) -> Result<Self, RecordError>;
 }
@@ -195,15 +233,16 @@ macro_rules! integers {
 
 integers!(u8, u16, u32, u64);
 
-/// Writes and reads a structure's fields in the order given: one list, so the two cannot differ.
+/// Writes and reads a structure's fields in the order given: one list, so the two cannot differ. Fields `beside` them are not
+/// written.
 macro_rules! fields {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident { $($field:ident),* $(,)? } $(beside { $($other:ident: $value:expr),* })?) => {
         impl Field for $name {
             fn put(&self, to: &mut Writer<'_>) {
                 $( self.$field.put(to); )*
             }
             fn get(from: &mut Reader<'_>) -> Result<Self, RecordError> {
-                Ok(Self { $( $field: Field::get(from)?, )* })
+                Ok(Self { $( $field: Field::get(from)?, )* $( $( $other: $value, )* )? })
             }
         }
     };
@@ -249,7 +288,7 @@ fields!(Record {
     challenge_at,
     challenges,
     stats,
-});
+} beside { dialect: Dialect::new(Schema::OWN, Format::Compatible) });
 
 impl Field for bool {
     fn put(&self, to: &mut Writer<'_>) {
@@ -299,19 +338,31 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     }
 }
 
-impl<const N: usize> Field for Spans<N> {
-    fn put(&self, to: &mut Writer<'_>) {
-        (self.count() as u8).put(to);
-        self.as_slice().iter().for_each(|span| span.put(to));
-    }
-    fn get(from: &mut Reader<'_>) -> Result<Self, RecordError> {
-        let mut spans = Self::default();
-        for _ in 0..u8::get(from)? {
-            spans.push(Span::get(from)?).map_err(|_| RecordError::Field("number of spans"))?;
+/// The lowest spans, as many as schema 1 knows. The others are in the extension.
+macro_rules! spans {
+    ($($room:ident: $base:expr),*) => { $(
+        impl Field for Spans<$room> {
+            fn put(&self, to: &mut Writer<'_>) {
+                let named = self.as_slice().get(..$base).unwrap_or(self.as_slice());
+                (named.len() as u8).put(to);
+                named.iter().for_each(|span| span.put(to));
+            }
+            fn get(from: &mut Reader<'_>) -> Result<Self, RecordError> {
+                let count = u8::get(from)?;
+                if usize::from(count) > $base {
+                    return Err(RecordError::Field("number of spans"));
+                }
+                let mut spans = Self::default();
+                for _ in 0..count {
+                    spans.push(Span::get(from)?).map_err(|_| RecordError::Field("number of spans"))?;
+                }
+                Ok(spans)
+            }
         }
-        Ok(spans)
-    }
+    )* };
 }
+
+spans!(REASSEMBLY_ROOM: BASE_REASSEMBLY_SPANS, SCOREBOARD_ROOM: BASE_SCOREBOARD_SPANS);
 
 impl Field for Seq {
     fn put(&self, to: &mut Writer<'_>) {

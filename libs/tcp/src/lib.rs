@@ -23,7 +23,8 @@
 //! - [`seq`], [`time`], [`spans`]: sequence numbers, microseconds, sets of stream positions
 //! - [`segment`], [`wire`]: one segment as values; its bytes in a frame
 //! - [`isn`]: initial sequence numbers and timestamp offsets (RFC 6528)
-//! - [`config`], [`record`], [`codec`]: what a connection is, and how it is written down
+//! - [`config`], [`record`]: what a connection is
+//! - [`schema`], [`codec`], `extension`: how it is written down, for this version and for the ones before and after
 //! - [`connection`]: opening, closing, what the application says
 //! - `input`: which segments are acceptable, and what they are (RFC 9293 3.10.7, RFC 5961, PAWS)
 //! - `ack`, `sack`, `rto`, `congestion`: what an acknowledgement means for what was sent
@@ -41,12 +42,14 @@ pub mod codec;
 pub mod config;
 mod congestion;
 pub mod connection;
+mod extension;
 mod input;
 pub mod isn;
 mod receive;
 pub mod record;
 mod rto;
 mod sack;
+pub mod schema;
 pub mod segment;
 pub mod seq;
 pub mod spans;
@@ -58,10 +61,11 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{READABLE_BY, RECORD_LEN, RecordError, SCHEMA};
+pub use codec::{RECORD_LEN, RecordError};
 pub use config::{Config, ConfigError, KeepAlive};
 pub use connection::{AppError, Connection, Events, OpenError, RxSpace, TxData};
 pub use record::{CloseReason, Record, State, Stats};
+pub use schema::{Format, Schema};
 pub use segment::{Flags, Options, Segment, SegmentOut, Timestamp, Tuple, reset_for};
 pub use seq::Seq;
 pub use time::Micros;

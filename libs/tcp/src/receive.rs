@@ -54,6 +54,7 @@ impl Connection {
 
     /// Writes what is new and inside the window. Returns the position up to which the payload was taken, or was there.
     fn store(&mut self, payload: &[u8], start: u64, rx: &mut impl RxSpace) -> u64 {
+        let spans = self.r.dialect.reassembly_spans();
         let rcv = &mut self.r.rcv;
         let limit = rcv.fin.unwrap_or(u64::MAX).min(rcv.adv.max(rcv.nxt));
         let new =
@@ -70,7 +71,7 @@ impl Connection {
                 rcv.nxt = rcv.nxt.max(held.end);
             }
             self.settle();
-        } else if rcv.held.insert(new).is_ok() {
+        } else if rcv.held.insert(new, spans).is_ok() {
             rx.write(new.start - 1, data);
             rcv.recent.rotate_right(1);
             if let Some(latest) = rcv.recent.first_mut() {

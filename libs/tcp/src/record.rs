@@ -4,16 +4,13 @@
 //! shared clock. Fields are private to the crate: a [`Record`] exists only if its invariants hold.
 
 use crate::config::Config;
+use crate::schema::{Dialect, Format, REASSEMBLY_ROOM, SCOREBOARD_ROOM, Schema};
 use crate::segment::Tuple;
 use crate::seq::Seq;
 use crate::spans::{Span, Spans};
 use crate::time::Micros;
 use core::fmt;
 
-/// Stretches that the reassembly remembers. A stretch beyond them is dropped and comes again.
-pub const REASSEMBLY_SPANS: usize = 8;
-/// Stretches that the SACK scoreboard remembers. What is forgotten may be sent twice; nothing is lost.
-pub const SCOREBOARD_SPANS: usize = 24;
 /// Positions stay below this, so that sums with windows never overflow. A stream would need 73 years at 1 GB/s.
 pub(crate) const POSITION_LIMIT: u64 = 1 << 61;
 
@@ -199,7 +196,7 @@ pub(crate) struct Congestion {
     pub lost_to: u64,
     /// All not SACKed below this was sent again in this recovery (HighRxt).
     pub high_rxt: u64,
-    pub sacked: Spans<SCOREBOARD_SPANS>,
+    pub sacked: Spans<SCOREBOARD_ROOM>,
 }
 
 /// Round-trip times and the retransmission and persist timers.
@@ -232,7 +229,7 @@ pub(crate) struct Receive {
     pub consumed: u64,
     /// Position of the peer's FIN, once seen.
     pub fin: Option<u64>,
-    pub held: Spans<REASSEMBLY_SPANS>,
+    pub held: Spans<REASSEMBLY_ROOM>,
     /// Where the latest out-of-order segments landed, newest first (RFC 2018 4); 0 for none.
     pub recent: [u64; 3],
     /// Last.ACK.sent (RFC 7323 4.3).
@@ -248,6 +245,8 @@ pub(crate) struct Receive {
 /// One connection, complete. `Copy`, no pointers; read and written by [`Record::encode`] and [`Record::decode`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
+    /// Which version runs it and how it is published. Written in the header, not among the fields.
+    pub(crate) dialect: Dialect,
     pub(crate) tuple: Tuple,
     pub(crate) config: Config,
     pub(crate) state: State,
@@ -272,6 +271,7 @@ impl Record {
     /// A connection whose SYN is owed.
     pub(crate) fn new(tuple: Tuple, config: Config, iss: Seq, state: State, now: Micros) -> Self {
         Self {
+            dialect: Dialect::new(Schema::OWN, Format::Compatible),
             tuple,
             config,
             state,
@@ -306,6 +306,12 @@ impl Record {
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
+    }
+
+    /// How it is published.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.dialect.format()
     }
 
     /// The counters.
@@ -373,6 +379,7 @@ impl Record {
             Recovery::Fast { point } | Recovery::Timeout { point } => point,
         };
         cc.sacked.is_sound(Span { start: snd.una, end: snd.nxt })
+            && cc.sacked.count() <= self.dialect.scoreboard_spans()
             && cc.lost_to <= snd.nxt
             && cc.high_rxt <= snd.nxt
             && cc.limited_to <= snd.nxt
@@ -393,6 +400,7 @@ impl Record {
             && rcv.acked <= rcv.nxt
             && rcv.consumed <= self.rx_offset()
             && rcv.held.is_sound(Span { start: rcv.nxt.saturating_add(1), end: ring_end })
+            && rcv.held.count() <= self.dialect.reassembly_spans()
             && rcv.fin.is_none_or(|fin| fin <= ring_end && fin.saturating_add(1) >= rcv.nxt)
             && self.snd.wl1 < POSITION_LIMIT
     }

@@ -19,6 +19,7 @@ impl Connection {
         }
         let before = self.r.cc.sacked.total();
         let floor = position.max(self.r.snd.una);
+        let limit = self.r.dialect.scoreboard_spans();
         for (left, right) in segment.options.sack.iter().flatten() {
             let iss = self.r.snd.iss;
             let (Some(start), Some(end)) = (iss.position(*left, floor), iss.position(*right, floor)) else {
@@ -27,7 +28,7 @@ impl Connection {
             // A block at or below the acknowledgement is a duplicate report (RFC 2883) or old.
             if start > floor && start < end && end <= self.r.snd.nxt {
                 // When full, the block is forgotten: what it covers may be sent twice.
-                let _ = self.r.cc.sacked.insert(Span { start, end });
+                let _ = self.r.cc.sacked.insert(Span { start, end }, limit);
             }
         }
         self.r.cc.sacked.total() > before

@@ -1,6 +1,7 @@
 //! A bounded, sorted set of stretches of a stream: what arrived out of order, and what the peer says arrived (SACK).
 //!
-//! It must never grow: when it is full it says so, and the caller forgets what is safe to forget.
+//! It must never grow: when it is full it says so, and the caller forgets what is safe to forget. How many spans it may hold
+//! is up to the caller ([`crate::schema`]); `N` is the room for them.
 
 /// Positions `start..end` of a stream, never empty inside a [`Spans`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,11 +86,11 @@ impl<const N: usize> Spans<N> {
         self.as_slice().iter().find(|span| span.contains(position)).copied()
     }
 
-    /// Adds `new`, merged with all that it touches. An empty span changes nothing.
+    /// Adds `new`, merged with all that it touches, if no more than `limit` spans result. An empty span changes nothing.
     ///
     /// # Errors
     /// [`Full`] when there is no room; the set is then unchanged.
-    pub fn insert(&mut self, new: Span) -> Result<(), Full> {
+    pub fn insert(&mut self, new: Span, limit: usize) -> Result<(), Full> {
         if new.is_empty() {
             return Ok(());
         }
@@ -111,6 +112,9 @@ impl<const N: usize> Spans<N> {
         }
         if !placed {
             out.push(merged)?;
+        }
+        if out.count > limit {
+            return Err(Full);
         }
         *self = out;
         Ok(())
@@ -137,6 +141,17 @@ impl<const N: usize> Spans<N> {
             let _ = out.push(Span { start: span.start.max(position), end: span.end });
         }
         *self = out;
+    }
+
+    /// Forgets all but the `count` lowest spans. Returns how many positions were forgotten.
+    pub fn keep_lowest(&mut self, count: usize) -> u64 {
+        let before = self.total();
+        // The slots behind the last span stay empty, so that equal sets are equal field for field.
+        if let Some(forgotten) = self.items.get_mut(count..) {
+            forgotten.fill(Span::default());
+        }
+        self.count = self.count.min(count);
+        before - self.total()
     }
 
     /// Forgets everything.

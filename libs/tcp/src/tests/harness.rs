@@ -1,15 +1,25 @@
 //! One host of a test: a connection, its rings, and a peer played by hand or by another host.
 
+use super::moves::Moves;
 use super::std::{collections::VecDeque, vec, vec::Vec};
+use crate::schema::Dialect;
 use crate::segment::Timestamp;
 use crate::{
-    Config, Connection, Events, Flags, Micros, Options, RxSpace, Segment, SegmentOut, Seq, Tuple, TxData,
+    Config, Connection, Events, Flags, Format, Micros, Options, Record, RxSpace, Schema, Segment, SegmentOut,
+    Seq, Tuple, TxData,
 };
 
 pub const CLIENT: Tuple =
     Tuple { local_addr: [10, 0, 0, 1], local_port: 40000, remote_addr: [10, 0, 0, 2], remote_port: 80 };
 pub const SERVER: Tuple =
     Tuple { local_addr: [10, 0, 0, 2], local_port: 80, remote_addr: [10, 0, 0, 1], remote_port: 40000 };
+
+/// netstack 1.2.0, 1.3.0 before the commit, 1.3.0 after it.
+pub const DIALECTS: [Dialect; 3] = [
+    Dialect::new(Schema::V1, Format::Compatible),
+    Dialect::new(Schema::V2, Format::Compatible),
+    Dialect::new(Schema::V2, Format::Own),
+];
 
 /// A ring without an end: offset is index.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -60,8 +70,15 @@ pub struct Host {
     pub rx: Stream,
     pub seen: Events,
     pub max_payload: usize,
-    /// Write the record down and read it back around every step.
-    pub moves: bool,
+    /// The record as last stored, and how often it was: after every step that changed it.
+    pub stored: Record,
+    pub stores: usize,
+    /// What happens to the live connection then.
+    pub moves: Moves,
+    /// The most stretches that it ever held in the reassembly and the scoreboard.
+    pub most: [usize; 2],
+    /// Octets that were forgotten when it was converted down.
+    pub forgotten: u64,
 }
 
 impl Host {
@@ -73,22 +90,35 @@ impl Host {
             rx: Stream::default(),
             seen: Events::empty(),
             max_payload,
-            moves: false,
+            stored: conn.r,
+            stores: 0,
+            moves: Moves::NEVER,
+            most: [0; 2],
+            forgotten: 0,
         }
     }
 
+    /// The end of a step: the rules hold, and the record is stored.
     pub fn checked(&mut self) {
         if let Err(rule) = self.conn.r.check() {
             panic!("{rule}: {:?}", self.conn.r);
         }
-        if self.moves {
-            let mut bytes = [0xaa; crate::RECORD_LEN];
-            let len = self.conn.record().encode(&mut bytes);
-            self.conn = Connection::from_record(crate::Record::decode(&bytes[..len]).expect("own record"));
+        self.most[0] = self.most[0].max(self.conn.r.rcv.held.count());
+        self.most[1] = self.most[1].max(self.conn.r.cc.sacked.count());
+        if self.conn.r != self.stored {
+            self.forgotten += self.moves.after_store(self.stores, &mut self.conn);
+            self.stores += 1;
+            self.stored = self.conn.r;
         }
     }
 
     pub fn receive(&mut self, now: Micros, segment: &Segment<'_>) -> Events {
+        if self.moves.dies_in_steps() {
+            // Killed before the store: the segment is still in the driver's ring, and its data perhaps in ours.
+            let published = self.conn;
+            self.conn.on_segment(now, segment, &mut self.rx);
+            self.conn = published;
+        }
         let events = self.conn.on_segment(now, segment, &mut self.rx);
         self.checked();
         self.seen |= events;

@@ -77,6 +77,10 @@ fn attack(rng: &mut Rng, host: &mut Host) {
         assert!(host.conn.rx_ready() <= end);
         match rng.below(40) {
             0 if rng.below(8) == 0 => host.conn.app_closed(),
+            0 => {
+                let format = if rng.below(2) == 0 { Format::Own } else { Format::Compatible };
+                host.conn.set_format(format);
+            }
             1..20 => {
                 let _ = host.conn.app_wrote(host.conn.r.snd.end + rng.below(9000));
             }
@@ -102,12 +106,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_segments_never_break_an_open_connection(seed: u64, sack: bool, scale in 0..15_u8, timestamps: bool) {
+    fn random_segments_never_break_an_open_connection(
+        seed: u64, sack: bool, scale in 0..15_u8, timestamps: bool, dialect in 0..3_usize
+    ) {
         let mut rng = Rng::new(seed);
         let timestamp = timestamps.then_some(Timestamp { value: 77, echo: 7 });
         let options =
             Options { sack_permitted: sack, window_scale: Some(scale), timestamp, ..Options::default() };
         let mut host = established(Config { rx_capacity: 70_000, ..Config::default() }, options, 60000);
+        host.conn.r.dialect = DIALECTS[dialect];
         attack(&mut rng, &mut host);
     }
 

@@ -3,6 +3,7 @@
 //! Everything follows from one seed, so two runs differ only in what the test changes.
 
 use super::harness::*;
+use super::moves::Moves;
 use super::std::{collections::BTreeMap, vec, vec::Vec};
 use crate::*;
 
@@ -45,23 +46,27 @@ pub struct Run {
     pub plans: [Vec<u8>; 2],
     pub now: Micros,
     pub trace: Vec<(Micros, usize, Packet)>,
+    /// The senders ignore congestion: many holes at once.
+    pub reckless: bool,
     config: Config,
     air: BTreeMap<(Micros, u64), (usize, Packet)>,
     rng: Rng,
     weather: Weather,
     count: u64,
-    moves: bool,
+    moves: Moves,
 }
 
 impl Run {
-    pub fn new(seed: u64, config: Config, sizes: [usize; 2], weather: Weather, moves: bool) -> Self {
+    pub fn new(seed: u64, config: Config, sizes: [usize; 2], weather: Weather, moves: Moves) -> Self {
         let mut rng = Rng::new(seed);
         let plans = sizes.map(|size| rng.bytes(size));
         let mut client = connect(config);
         client.moves = moves;
+        moves.begin(&mut client.conn);
         let hosts = vec![client];
         let air = BTreeMap::new();
-        Self { hosts, plans, now: Micros(0), trace: vec![], config, air, rng, weather, count: 0, moves }
+        let now = Micros(0);
+        Self { hosts, plans, now, trace: vec![], reckless: false, config, air, rng, weather, count: 0, moves }
     }
 
     /// Runs to the end: both sides closed. Panics when it takes too long.
@@ -80,6 +85,9 @@ impl Run {
 
     fn applications(&mut self) {
         for (index, host) in self.hosts.iter_mut().enumerate() {
+            if self.reckless {
+                host.conn.r.cc.cwnd = 1 << 20;
+            }
             if host.conn.state().can_write() && !host.conn.r.snd.closed {
                 let plan = &self.plans[index];
                 let room = host.conn.tx_acked() as usize + host.conn.r.config.tx_capacity as usize;
@@ -89,6 +97,7 @@ impl Run {
                 host.write(&more);
                 if host.tx.0.len() == plan.len() {
                     host.conn.app_closed();
+                    host.checked();
                 }
             }
             // A lazy reader now and then leaves the window closed.
@@ -138,6 +147,7 @@ impl Run {
             if let Ok(conn) = accepted {
                 let mut host = Host::new(conn);
                 host.moves = self.moves;
+                self.moves.begin(&mut host.conn);
                 host.max_payload = 4 * usize::from(self.config.mss);
                 self.hosts.push(host);
             }

@@ -37,17 +37,20 @@ fn out_of_order_data_is_stored_in_place_and_reported_newest_first() {
 }
 
 #[test]
-fn a_ninth_gap_is_dropped_and_everything_arrives_in_the_end() {
-    let mut host = with_sack();
-    let now = Micros(2000);
-    for gap in 1..=9_u32 {
-        host.receive(now, &from_peer(gap * 2, 0, b"x"));
+fn a_gap_beyond_the_last_that_fits_is_dropped_and_everything_arrives_in_the_end() {
+    for (dialect, room) in DIALECTS.into_iter().zip([8, 8, 24]) {
+        let mut host = with_sack();
+        host.conn.r.dialect = dialect;
+        let now = Micros(2000);
+        for gap in 1..=room + 1 {
+            host.receive(now, &from_peer(gap * 2, 0, b"x"));
+        }
+        assert_eq!(host.conn.r.rcv.held.count(), room as usize);
+        for at in 0..2 * room + 3 {
+            host.receive(now, &from_peer(at, 0, b"y"));
+        }
+        assert_eq!(host.conn.rx_ready(), u64::from(2 * room + 3));
     }
-    assert_eq!(host.conn.r.rcv.held.count(), 8);
-    for at in 0..19 {
-        host.receive(now, &from_peer(at, 0, b"y"));
-    }
-    assert_eq!(host.conn.rx_ready(), 19);
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! Whole conversations over a bad link: every byte arrives once and in order, moved or not.
+//! Whole conversations over a bad link: every byte arrives once and in order.
 
 use super::harness::plain;
 use super::link::{Run, Weather};
+use super::moves::Moves;
 use crate::*;
 use proptest::prelude::*;
 
 const CALM: Weather = Weather { loss: 0, double: 0, jitter: 1 };
 
-fn weather() -> impl Strategy<Value = Weather> {
+pub fn weather() -> impl Strategy<Value = Weather> {
     (0..150_u64, 0..50_u64, 1..15_000_u64).prop_map(|(loss, double, jitter)| Weather { loss, double, jitter })
 }
 
-fn config() -> impl Strategy<Value = Config> {
+pub fn config() -> impl Strategy<Value = Config> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (flags, 200..1461_u16, 1..100_000_u32, 1..100_000_u32).prop_map(
         |(flags, mss, rx_capacity, tx_capacity)| {
@@ -24,7 +25,7 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 /// Very small rings make a transfer take one round trip for each few octets: bound the work.
-fn sized(config: &Config, size: usize) -> usize {
+pub fn sized(config: &Config, size: usize) -> usize {
     size.min(200 * config.rx_capacity.min(config.tx_capacity) as usize)
 }
 
@@ -36,33 +37,16 @@ proptest! {
         seed: u64, config in config(), weather in weather(), a in 0..60_000_usize, b in 0..60_000_usize
     ) {
         let sizes = [sized(&config, a), sized(&config, b)];
-        let mut run = Run::new(seed, config, sizes, weather, false);
+        let mut run = Run::new(seed, config, sizes, weather, Moves::NEVER);
         run.finish();
         run.check();
-    }
-
-    #[test]
-    fn a_connection_that_moves_at_every_step_does_what_its_unmoved_twin_does(
-        seed: u64, config in config(), weather in weather(), a in 0..20_000_usize, b in 0..20_000_usize
-    ) {
-        let sizes = [sized(&config, a), sized(&config, b)];
-        let mut moved = Run::new(seed, config, sizes, weather, true);
-        let mut twin = Run::new(seed, config, sizes, weather, false);
-        moved.finish();
-        twin.finish();
-        moved.check();
-        prop_assert_eq!(moved.now, twin.now);
-        prop_assert!(moved.trace == twin.trace, "the wire differs");
-        for (left, right) in moved.hosts.iter().zip(&twin.hosts) {
-            prop_assert_eq!(left.conn.record(), right.conn.record());
-        }
     }
 }
 
 #[test]
 fn a_calm_link_needs_no_retransmission() {
     let config = Config { rx_capacity: 1 << 20, tx_capacity: 1 << 20, ..Config::default() };
-    let mut run = Run::new(1, config, [500_000, 300_000], CALM, false);
+    let mut run = Run::new(1, config, [500_000, 300_000], CALM, Moves::NEVER);
     run.finish();
     run.check();
     for host in &run.hosts {
@@ -75,7 +59,7 @@ fn a_calm_link_needs_no_retransmission() {
 fn two_percent_loss_costs_few_timeouts_with_sack() {
     let config = Config { rx_capacity: 1 << 18, tx_capacity: 1 << 18, ..Config::default() };
     let weather = Weather { loss: 20, double: 0, jitter: 1 };
-    let mut run = Run::new(42, config, [2_000_000, 0], weather, false);
+    let mut run = Run::new(42, config, [2_000_000, 0], weather, Moves::NEVER);
     run.finish();
     run.check();
     let stats = run.hosts[0].conn.record().stats();
@@ -89,7 +73,7 @@ fn two_percent_loss_costs_few_timeouts_with_sack() {
 fn sequence_numbers_wrap_inside_a_transfer() {
     // The client starts 256 octets below the wrap, the server 16 below the sign change.
     let weather = Weather { loss: 50, double: 20, jitter: 3000 };
-    let mut run = Run::new(5, plain(), [10_000, 10_000], weather, false);
+    let mut run = Run::new(5, plain(), [10_000, 10_000], weather, Moves::NEVER);
     run.finish();
     run.check();
 }
