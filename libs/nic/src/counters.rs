@@ -50,10 +50,24 @@ counters! {
     signals,
     /// Resets of the card.
     resets,
+    /// Starts of the driver that went on with the running card.
+    resumes,
     /// Flows refused: the table is full.
     flows_refused,
     /// Flows refused: another stack owns them.
     flows_taken,
+    /// Flows that a stack took over.
+    flows_moved,
+    /// Holds that ended by their deadline.
+    holds_expired,
+    /// Frames of held flows that were kept.
+    held_frames,
+    /// Dropped: as many frames of a held flow, or in all, were kept as may be.
+    held_dropped,
+    /// Transmit fences given up because stacks waited for each other.
+    fences_broken,
+    /// Frames of a stack that is gone that were steered to another.
+    resteered_frames,
 }
 
 // SAFETY: `repr(C)`, `u64` only.

@@ -3,10 +3,14 @@
 use crate::flow::{FlowKey, PROTO_TCP, PROTO_UDP};
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-/// Octets of a frame that [`flow_of`] looks at: Ethernet, the longest IPv4 header and both ports.
-pub const HEAD_BYTES: usize = 14 + 60 + 4;
+/// Octets of a frame that are looked at: Ethernet, the longest IPv4 header, an ICMP header, the longest IPv4 header that it quotes and
+/// both ports.
+pub const HEAD_BYTES: usize = 14 + 60 + 8 + 60 + 4;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+/// Operation of an ARP reply (RFC 826).
+const ARP_REPLY: u16 = 2;
 const PROTO_ICMP: u8 = 1;
 /// ICMP errors, which quote the packet that they are about (RFC 792): unreachable, quench, redirect, time, parameter.
 const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
@@ -17,6 +21,12 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Whether a frame is an ARP reply. Every stack on this station may have asked.
+#[must_use]
+pub fn is_arp_reply(head: &[u8]) -> bool {
+    be16(head, 12) == Some(ETHERTYPE_ARP) && be16(head, 14 + 6) == Some(ARP_REPLY)
 }
 
 /// The flow of an incoming frame, seen from this machine. An ICMP error belongs to the flow that it quotes. `None` for
@@ -100,6 +110,27 @@ mod tests {
         assert_eq!(flow_of(&ethernet(&ip(PROTO_ICMP, [9; 4], HERE, &error))), Some(expected()));
         let ping = [&[8, 0, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
         assert_eq!(flow_of(&ethernet(&ip(PROTO_ICMP, THERE, HERE, &ping))), None);
+    }
+
+    #[test]
+    fn the_longest_headers_fit_into_what_is_looked_at() {
+        let options = |mut packet: Vec<u8>| {
+            packet[0] = 0x4f;
+            packet.splice(20..20, [1; 40]);
+            packet
+        };
+        let quoted = options(ip(PROTO_TCP, HERE, THERE, &[0, 80, 0x9c, 0x40, 0, 0, 0, 0]));
+        let error = [&[11, 0, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+        let frame = ethernet(&options(ip(PROTO_ICMP, [9; 4], HERE, &error)));
+        assert_eq!(flow_of(&frame[..HEAD_BYTES]), Some(expected()));
+    }
+
+    #[test]
+    fn arp_replies_are_told_from_requests_and_from_everything_else() {
+        let arp = |operation| [&[0; 12][..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation], &[0; 20]].concat();
+        assert_eq!([1, 2].map(|operation| is_arp_reply(&arp(operation))), [false, true]);
+        assert!(!is_arp_reply(&arp(2)[..21]), "cut off");
+        assert!(!is_arp_reply(&ethernet(&ip(PROTO_TCP, THERE, HERE, &[0, 2, 0, 2, 0, 0]))));
     }
 
     #[test]

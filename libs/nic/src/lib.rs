@@ -9,9 +9,10 @@
 //! outside the memory meant.
 //!
 //! ```text
-//!  card ── used ring ──▶ virtqueue ─▶ frame::flow_of ─▶ flow table ─▶ owner ─▶ DriverSide::deliver ── rx ring ──▶ RxHalf::peek
-//!   ▲                                                                                                             │ consume
-//!   └─── avail ring ◀── virtqueue ◀── DriverSide::take_tx ◀────────────── tx ring ── TxHalf::reserve, commit ◀────┘
+//!  card ── used ring ──▶ virtqueue ─▶ Steering::steer ─▶ owner ─▶ DriverSide::deliver ── rx ring ──▶ RxHalf::peek
+//!   ▲                                        │ held    ▲ drain                                          │ consume
+//!   │                                        └─▶ pool ─┘                                                │
+//!   └─── avail ring ◀── virtqueue ◀── fence ◀── DriverSide::next_tx ◀── tx ring ── TxHalf::reserve, commit ◀─┘
 //! ```
 //!
 //! | module | what |
@@ -21,7 +22,11 @@
 //! | [`region`] | the packet region: [`region::DriverSide`], [`region::RxHalf`], [`region::TxHalf`] |
 //! | [`frame`] | from a frame to the flow that it belongs to |
 //! | [`segment`] | cutting up a large TCP frame that never reaches a card |
-//! | [`flow`] | which stack owns which flow |
+//! | [`flow`] | which stack owns which flow; holding and taking flows |
+//! | [`hold`] | the pool of frames whose flow is held |
+//! | [`steer`] | who gets a frame: flow table and pool together |
+//! | [`fence`] | whose frames go to the card first after a flow moved |
+//! | [`token`] | names of what is with the card |
 //! | [`virtqueue`] | split queues of virtio 1.x, resumable |
 //!
 //! # A stack in short (the system calls are the reader's)
@@ -47,11 +52,15 @@
 extern crate std;
 
 pub mod counters;
+pub mod fence;
 pub mod flow;
 pub mod frame;
+pub mod hold;
 pub mod message;
 pub mod region;
 pub mod segment;
+pub mod steer;
+pub mod token;
 pub mod virtqueue;
 
 pub use counters::Counters;

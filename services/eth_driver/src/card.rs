@@ -10,6 +10,10 @@ use hic_nic::virtqueue::{Full, Notify, Part, Queue, QueueRecord, ResumeError, Se
 
 const RX: u16 = 0;
 const TX: u16 = 1;
+/// Descriptors of a receive request: the buffer.
+const RX_CHAIN: u16 = 1;
+/// Descriptors of a transmit request: header and frame.
+const TX_CHAIN: u16 = 2;
 /// Interrupt vector of no queue (4.1.5.1.3).
 const NO_VECTOR: u16 = 0xffff;
 /// Reads of the status register until a reset must be done.
@@ -23,6 +27,8 @@ const ACKNOWLEDGE: u8 = 1;
 const DRIVER: u8 = 2;
 const DRIVER_OK: u8 = 4;
 const FEATURES_OK: u8 = 8;
+/// Status of a card that runs.
+const RUNS: u8 = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
 
 // Offsets in the common configuration (4.1.4.3).
 const DEVICE_FEATURE_SELECT: usize = 0;
@@ -59,6 +65,16 @@ pub enum CardError {
     },
     /// The queue's record.
     Record(ResumeError),
+    /// The card does not run, or not as its last driver started it.
+    NotRunning {
+        /// Its status.
+        status: u8,
+    },
+    /// A queue of the running card is not the recorded one.
+    OtherQueue {
+        /// Its number.
+        queue: u16,
+    },
 }
 
 impl fmt::Display for CardError {
@@ -71,6 +87,10 @@ impl fmt::Display for CardError {
                 write!(f, "queue {queue} cannot be used, it has {size} descriptors")
             }
             Self::Record(error) => write!(f, "{error}"),
+            Self::NotRunning { status } => {
+                write!(f, "the card (status {status:#x}) does not run as it was started")
+            }
+            Self::OtherQueue { queue } => write!(f, "queue {queue} of the card is not the recorded one"),
         }
     }
 }
@@ -172,11 +192,43 @@ impl Registers {
             self.common.write(QUEUE_ADDRESSES + 8 * n, address as u32);
             self.common.write(QUEUE_ADDRESSES + 8 * n + 4, (address >> 32) as u32);
         }
-        let offset = u32::from(self.common.read::<u16>(QUEUE_NOTIFY)).checked_mul(self.notify_multiplier);
-        let offset =
-            offset.map(|offset| offset as usize).filter(|at| at + 2 <= self.notify.len).ok_or(refused)?;
+        let doorbell = self.doorbell(number).ok_or(refused)?;
         self.common.write(QUEUE_ENABLE, 1u16);
-        Ok(Doorbell { block: self.notify, offset, queue: number })
+        Ok(doorbell)
+    }
+
+    /// Where the card is told of requests of the selected queue; `None` if that lies outside its registers.
+    fn doorbell(&self, number: u16) -> Option<Doorbell> {
+        let offset = u32::from(self.common.read::<u16>(QUEUE_NOTIFY)).checked_mul(self.notify_multiplier)?;
+        let offset = Some(offset as usize).filter(|at| at + 2 <= self.notify.len)?;
+        Some(Doorbell { block: self.notify, offset, queue: number })
+    }
+
+    /// Whether the card runs with these features.
+    fn check_running(&self, features: CardFeatures) -> Result<(), CardError> {
+        let status = self.common.read::<u8>(STATUS);
+        let word = |half: u32| {
+            self.common.write(DRIVER_FEATURE_SELECT, half);
+            u64::from(self.common.read::<u32>(DRIVER_FEATURE))
+        };
+        let same = status == RUNS && word(0) | word(1) << 32 == features.bits();
+        if same { Ok(()) } else { Err(CardError::NotRunning { status }) }
+    }
+
+    /// Whether the running card has this queue; where to tell it of requests.
+    fn find_queue(&self, number: u16, queue: &Queue<'_>) -> Result<Doorbell, CardError> {
+        self.common.write(QUEUE_SELECT, number);
+        let places = queue.addresses();
+        let is_at = |(n, address): (usize, u64)| {
+            let [low, high] = [0, 4].map(|half| self.common.read::<u32>(QUEUE_ADDRESSES + 8 * n + half));
+            u64::from(low) | u64::from(high) << 32 == address
+        };
+        let same = self.common.read::<u16>(QUEUE_ENABLE) == 1
+            && self.common.read::<u16>(QUEUE_SIZE_AT) == QUEUE_SIZE
+            && self.common.read::<u16>(QUEUE_VECTOR) == number
+            && [places.descriptors, places.available, places.used].into_iter().enumerate().all(is_at);
+        let doorbell = self.doorbell(number).filter(|_| same);
+        doorbell.ok_or(CardError::OtherQueue { queue: number })
     }
 
     fn mac(&self) -> [u8; 6] {
@@ -210,6 +262,11 @@ impl Live {
         &mut self.queue
     }
 
+    /// Tells the card to look at the queue, whether or not it wants to know.
+    pub fn notify(&mut self) {
+        self.doorbell.notify();
+    }
+
     /// Tells the card of new requests if it wants to know.
     pub fn kick(&mut self) {
         self.queue.kick(&mut self.doorbell);
@@ -218,9 +275,9 @@ impl Live {
 
 /// What runs between two resets.
 pub struct Running {
-    /// Received frames; the token is stack << 16 | buffer.
+    /// Received frames, by [`hic_nic::token::RxToken`].
     pub rx: Live,
-    /// Frames to send; the token is stack << 8 | slot of the tx ring.
+    /// Frames to send, by [`hic_nic::token::TxToken`].
     pub tx: Live,
     /// What was negotiated.
     pub features: CardFeatures,
@@ -260,11 +317,50 @@ impl Card {
         self.registers.common.write(CONFIG_VECTOR, NO_VECTOR);
         // SAFETY: the caller's contract: nobody else uses the records.
         let [rx, tx]: &'static mut [QueueRecord; 2] = unsafe { &mut *records };
-        let rx = self.live(RX, 1, features, rx)?;
-        let tx = self.live(TX, 2, features, tx)?;
-        self.registers.common.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+        let rx = self.live(RX, RX_CHAIN, features, rx)?;
+        let tx = self.live(TX, TX_CHAIN, features, tx)?;
+        self.registers.common.write(STATUS, RUNS);
+        Ok(self.running(rx, tx, features))
+    }
+
+    fn running(&self, rx: Live, tx: Live, features: CardFeatures) -> Running {
         let headers = self.part(2 * queue_bytes(QUEUE_SIZE));
-        Ok(Running { rx, tx, features, mac: self.registers.mac(), headers })
+        Running { rx, tx, features, mac: self.registers.mac(), headers }
+    }
+
+    /// Goes on with a card that an earlier start left running with these features. Tell it to look at its queues then.
+    ///
+    /// # Safety
+    /// Nothing else uses `records`, which are its queues' records.
+    ///
+    /// # Errors
+    /// [`CardError`]: the card or the records are not as they were left; nothing was changed at the card.
+    pub unsafe fn resume(&self, records: *mut [QueueRecord; 2], features: u64) -> Result<Running, CardError> {
+        let features = CardFeatures::from_bits_truncate(features);
+        self.registers.check_running(features)?;
+        // SAFETY: the caller's contract: nobody else uses the records.
+        let [rx, tx]: &'static mut [QueueRecord; 2] = unsafe { &mut *records };
+        let rx = self.live_again(RX, RX_CHAIN, features, rx)?;
+        let tx = self.live_again(TX, TX_CHAIN, features, tx)?;
+        Ok(self.running(rx, tx, features))
+    }
+
+    fn live_again(
+        &self,
+        number: u16,
+        chain: u16,
+        features: CardFeatures,
+        record: &'static mut QueueRecord,
+    ) -> Result<Live, CardError> {
+        let Dma { base, physical } = self.part(usize::from(number) * queue_bytes(QUEUE_SIZE));
+        // SAFETY: the part holds a queue of the largest size that a record can have, is mapped for ever, and no other queue is on it
+        // (contract of `resume`).
+        let queue = unsafe { Queue::resume(base, physical, record) }.map_err(CardError::Record)?;
+        if !queue.is_like(QUEUE_SIZE, chain, features.contains(CardFeatures::EVENT_INDEX)) {
+            return Err(CardError::OtherQueue { queue: number });
+        }
+        let doorbell = self.registers.find_queue(number, &queue)?;
+        Ok(Live { queue, doorbell })
     }
 
     fn live(

@@ -2,14 +2,20 @@
 //!
 //! Frames lie in packet regions (`hic_nic::region`), each shared with one stack; their buffers are the card's buffers, so frames
 //! are not copied. Queues and headers of frames to send lie in DMA memory that no stack can reach. All that a later start must
-//! know (slots, indices, flows, counters) is in the state region: a driver that died goes on with the same stacks, after a reset of
-//! the card, and stacks notice nothing but a pause.
+//! know (slots, indices, queues, flows, held frames, counters) is in the state regions: a driver that died at any instruction goes on
+//! with the same stacks and the running card, and both notice nothing but a pause. No frame is lost then; one that was being
+//! copied from the card, or sent from stack to stack, may come twice. Only where records do not add up is the card reset, at the price of what it
+//! had received and of sending again what it had not confirmed.
+//!
+//! A flow can be held, and taken by another stack (`moves`); a stack that is gone for good keeps its place until the card has none of
+//! its buffers any more (`leaving`).
 //!
 //! ```text
 //!   card ─ interrupt ─┐                    ┌─ rx ring ─▶ stack ─ doorbell ─┐
 //!                     ▼                    │                               ▼
 //!              bound notification ─▶ Driver::pump ◀── tx ring ── stack   (the same)
 //!                     calls ─▶ requests::answer (attach, flows, counters)
+//!                 deadlines ─▶ Driver::pump (holds end)
 //! ```
 //!
 //! | module | what |
@@ -17,24 +23,34 @@
 //! | `state` | the state region |
 //! | `setup` | from grants to mapped registers, interrupts and queues |
 //! | `card` | registers and queues of the card |
-//! | `stack` | one attached stack |
-//! | `pump` | moves frames |
+//! | `stack`, `stacks` | one stack; all of them |
+//! | `driver` | the whole: starts over what an earlier start left |
+//! | `pump` | one pass over everything that can bring work |
+//! | `receive`, `transmit` | move frames |
 //! | `requests` | answers stacks |
+//! | `moves` | holds flows and hands them over |
+//! | `leaving` | stacks that are gone for good |
 //!
 //! The driver never looks at more of a frame than its headers, and never lets a stack write what the card takes orders from.
 #![no_std]
 #![no_main]
 
 mod card;
+mod driver;
+mod leaving;
+mod moves;
 mod pump;
+mod receive;
 mod requests;
 mod setup;
 mod stack;
+mod stacks;
 mod state;
+mod transmit;
 
+use driver::Driver;
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{Error, FOREVER, StartPage, cap, log, start, sys};
-use pump::Driver;
+use hic_rt::{Error, StartPage, cap, log, start, sys};
 
 hic_rt::entry!(main);
 
@@ -45,7 +61,7 @@ fn main(page: &'static StartPage) -> u64 {
     match setup::driver(page) {
         Ok(driver) => serve(page, driver),
         Err(error) => {
-            log!("eth_driver: {error}");
+            log!("{error}");
             NO_CARD
         }
     }
@@ -56,8 +72,8 @@ fn serve(page: &StartPage, mut driver: Driver) -> u64 {
     let mut buffer = Buffer::new();
     let mut answer = None;
     loop {
-        // With work left, only look whether somebody calls; otherwise everything is armed and we sleep.
-        let deadline = if driver.pump() { 0 } else { FOREVER };
+        // With work left, only look whether somebody calls; otherwise everything is armed and we sleep until a hold ends.
+        let deadline = if driver.pump() { 0 } else { driver.next_deadline() };
         let offered = driver.offer();
         buffer.offer(&[offered]);
         let next = match answer.take() {
@@ -72,16 +88,18 @@ fn serve(page: &StartPage, mut driver: Driver) -> u64 {
             Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => {}
             Err(Error::CallerGone | Error::NoReceiveSlot) => {}
             Err(error) => {
-                log!("eth_driver: receive: {error}");
+                log!("receive: {error}");
                 return 2;
             }
         }
     }
 }
 
-/// A slot of this program's capability space.
+/// An empty slot of this program's capability space. A start that died before it recorded what it had in the slot left that there.
 fn new_slot() -> Result<u32, Error> {
-    cap::allocate().ok_or(Error::PoolFull)
+    let slot = cap::allocate().ok_or(Error::PoolFull)?;
+    let _ = sys::cap_delete(hic_rt::SELF, slot);
+    Ok(slot)
 }
 
 /// Whether the slot holds a capability on something that still exists.

@@ -1,10 +1,11 @@
 //! Answers what stacks ask.
 
-use crate::pump::Driver;
+use crate::driver::Driver;
 use crate::stack::{OpenError, Stack};
+use crate::state::MAX_STACKS;
 use hic_abi::{ObjectType, Plain};
 use hic_nic::flow::{FlowKey, InsertError};
-use hic_nic::message::{CAP_DOORBELL, CAP_REGION};
+use hic_nic::message::{CAP_DOORBELL, CAP_REGION, FlowKeys};
 use hic_nic::region::REGION_BYTES;
 use hic_nic::{Attached, Refusal, Request, VERSION};
 use hic_rt::ipc::{Buffer, Message};
@@ -27,7 +28,7 @@ pub fn answer(driver: &mut Driver, caller: u64, message: Message, buffer: &mut B
             Ok(number) => (attached(driver, number, buffer), true),
             Err(refusal) => (Err(refusal), false),
         },
-        Ok(other) => (flows_and_counters(driver, caller, other, buffer), false),
+        Ok(other) => (others(driver, caller, other, message.info.inline_len(), buffer), false),
         Err(refusal) => (Err(refusal), false),
     };
     if let Some(slot) = received.filter(|_| !kept) {
@@ -39,36 +40,66 @@ pub fn answer(driver: &mut Driver, caller: u64, message: Message, buffer: &mut B
     })
 }
 
-fn flows_and_counters(
+fn others(
     driver: &mut Driver,
     caller: u64,
     request: Request,
+    inline: usize,
     buffer: &mut Buffer,
 ) -> Result<Message, Refusal> {
     let good = Message::new(hic_control::OK, [0; 4]);
+    let keys = |count, buffer: &Buffer| FlowKeys::read(count, buffer.data(inline));
     match request {
-        Request::InsertFlow(key) => insert(driver, caller, &key).map(|()| good),
+        Request::InsertFlow(key) => insert(driver, caller, &key)?,
         Request::RemoveFlow(key) => {
             let number = number_of(driver, caller)? as u32;
-            if driver.flows.remove(&key, number) { Ok(good) } else { Err(Refusal::NoSuchFlow) }
+            if !driver.steering.flows.remove(&key, number) {
+                return Err(Refusal::NoSuchFlow);
+            }
+            driver.drain();
         }
-        Request::Hold { .. } | Request::Release(_) => Err(Refusal::NotSupported),
+        Request::Hold { count, deadline } => {
+            let (number, keys) = (number_of(driver, caller)?, keys(count, buffer)?);
+            let fence = driver.hold(number, keys.as_slice(), deadline)?;
+            return Ok(Message::new(hic_control::OK, [fence, 0, 0, 0]));
+        }
+        Request::Release { count } => {
+            let (number, keys) = (number_of(driver, caller)?, keys(count, buffer)?);
+            driver.release(number, keys.as_slice())?;
+        }
+        Request::Take { count, from_serial } => {
+            let (number, keys) = (number_of(driver, caller)?, keys(count, buffer)?);
+            driver.take(number, keys.as_slice(), from_serial)?;
+        }
+        Request::TakeDefault => {
+            number_of(driver, caller)?;
+            driver.stacks.set_default(caller);
+        }
+        Request::Forget { serial } => {
+            number_of(driver, caller)?;
+            if serial == caller {
+                return Err(Refusal::BadArgument);
+            }
+            if let Some(number) = driver.stacks.find(serial) {
+                driver.abandon(number);
+            }
+        }
         Request::Stats => {
             let len = buffer.put(driver.counters.as_bytes());
-            Ok(Message { info: good.info.with_inline(len), ..good })
+            return Ok(Message { info: good.info.with_inline(len), ..good });
         }
-        Request::Attach { .. } => Err(Refusal::BadArgument),
+        Request::Attach { .. } => return Err(Refusal::BadArgument),
     }
+    Ok(good)
 }
 
 fn number_of(driver: &Driver, serial: u64) -> Result<usize, Refusal> {
-    let is_caller = |stack: &Option<Stack>| stack.as_ref().is_some_and(|stack| stack.serial == serial);
-    driver.stacks.iter().position(is_caller).ok_or(Refusal::NotAttached)
+    driver.stacks.find(serial).ok_or(Refusal::NotAttached)
 }
 
 fn insert(driver: &mut Driver, caller: u64, key: &FlowKey) -> Result<(), Refusal> {
     let number = number_of(driver, caller)? as u32;
-    driver.flows.insert_if_absent(key, number).map_err(|error| match error {
+    driver.steering.flows.insert_if_absent(key, number).map_err(|error| match error {
         InsertError::Taken { .. } => {
             driver.counters.flows_taken += 1;
             Refusal::FlowTaken
@@ -98,37 +129,72 @@ fn attach(
     };
     let notification = notification.filter(is_notification).ok_or(Refusal::MissingCapability)?;
     if let Ok(number) = number_of(driver, serial) {
-        if let Some(stack) = driver.stacks[number].as_mut().filter(|stack| !stack.muted) {
-            stack.rebind(notification, signal);
-            return Ok(number);
-        }
-        driver.detach(number);
+        return join_again(driver, number, notification, signal);
     }
-    remove_dead(driver);
-    let number = driver.stacks.iter().position(Option::is_none).ok_or(Refusal::TooManyStacks)?;
+    let alive = driver.stacks.attached().filter(|(_, stack)| stack.is_alive()).count();
+    if alive >= MAX_STACKS {
+        return Err(Refusal::TooManyStacks);
+    }
+    let number = join(driver, serial, notification, signal)?;
+    // Whose notification is gone was destroyed. Its frames can be steered to the new stack now.
+    while let Some(dead) = dead(driver) {
+        driver.abandon(dead);
+    }
+    Ok(number)
+}
+
+/// An attached stack that was destroyed.
+fn dead(driver: &Driver) -> Option<usize> {
+    driver.stacks.attached().find(|(_, stack)| !stack.is_alive()).map(|(number, _)| number)
+}
+
+/// A known stack goes on with its packet region, or with a new one and its flows if it broke the rules in the old one.
+fn join_again(
+    driver: &mut Driver,
+    number: usize,
+    notification: Handle,
+    signal: u64,
+) -> Result<usize, Refusal> {
+    let Some(stack) = driver.stacks.get_mut(number) else { return Err(Refusal::NotAttached) };
+    if !stack.muted {
+        stack.rebind(notification, signal);
+        return Ok(number);
+    }
+    let serial = stack.serial;
+    stack.leave();
+    let joined = join(driver, serial, notification, signal);
+    if let Ok(new) = joined {
+        driver.steering.flows.reassign(number as u32, new as u32);
+    }
+    driver.settle(number);
+    joined
+}
+
+/// Makes a packet region for a stack that is not attached.
+fn join(driver: &mut Driver, serial: u64, notification: Handle, signal: u64) -> Result<usize, Refusal> {
+    if driver.stacks.free_place().is_none() {
+        driver.force_places();
+    }
+    let number = driver.stacks.free_place().ok_or(Refusal::TooManyStacks)?;
     *driver.attached += 1;
     let (record, order) = (driver.record(number), *driver.attached);
     // SAFETY: the place is empty, so no stack is on its record.
     let stack = unsafe { Stack::create(record, driver.account, (serial, order), (notification, signal)) };
-    driver.stacks[number] = Some(stack.map_err(|error: OpenError| {
-        log!("eth_driver: no packet region for stack {serial}: {error}");
+    let mut stack = stack.map_err(|error: OpenError| {
+        log!("no packet region for stack {serial}: {error}");
         Refusal::NoMemory
-    })?);
+    })?;
+    stack.side.card_was_reset();
+    if driver.stacks.default_number().is_none() {
+        driver.stacks.set_default(serial);
+    }
+    driver.stacks.put(number, stack);
     Ok(number)
 }
 
-/// Stacks whose notification is gone were destroyed.
-fn remove_dead(driver: &mut Driver) {
-    for number in 0..driver.stacks.len() {
-        if driver.stacks[number].as_ref().is_some_and(|stack| !stack.is_alive()) {
-            driver.detach(number);
-        }
-    }
-}
-
 fn attached(driver: &Driver, number: usize, buffer: &mut Buffer) -> Result<Message, Refusal> {
-    let (Some(stack), Some(running)) = (&driver.stacks[number], &driver.running) else {
-        return Err(Refusal::NotSupported);
+    let (Some(stack), Some(running)) = (driver.stacks.get(number), &driver.running) else {
+        return Err(Refusal::NoCard);
     };
     let (features, tso_max) = running.features.for_stack();
     let answer = Attached {

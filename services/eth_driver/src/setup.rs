@@ -1,7 +1,7 @@
 //! From grants to a running driver. A later start finds its capabilities again and makes only what is missing.
 
 use crate::card::{Card, CardError, Registers};
-use crate::pump::Driver;
+use crate::driver::{Driver, Parts};
 use crate::state::{self, Slots, State};
 use crate::{is_live, new_slot};
 use core::fmt;
@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use eth_driver::capability::{self, Place, Places};
 use hic_control::grants;
 use hic_nic::flow::FlowTable;
+use hic_nic::hold::HeldRecord;
 use hic_nic::virtqueue::queue_bytes;
 use hic_rt::{Error, Handle, Rights, SELF, StartPage, log, start, sys};
 
@@ -87,17 +88,18 @@ pub fn driver(page: &'static StartPage) -> Result<Driver, SetupError> {
         .map_err(kernel("notification"))?;
     sys::bind_notification(notification).map_err(kernel("bind notification"))?;
     let registers = registers(device, account, &mut head.slots)?;
-    // Memory decoding must be on before the first register is touched; the card then knows only addresses that an earlier start gave it, until it is reset.
+    // Memory decoding must be on before the first register is touched; the card then knows only addresses that an earlier start gave
+    // it.
     sys::device_master(device, true).map_err(kernel("bus master on"))?;
     bind_interrupts(device, account, notification, &mut head.slots)?;
     let card = Card::new(registers, dma(page)?);
     let (flows, repair) = FlowTable::attach(flows, head.secret);
     if repair != hic_nic::flow::Repair::default() {
-        log!("eth_driver: flow table repaired: {} broken, {} lost", repair.broken, repair.lost);
+        log!("flow table repaired: {} broken, {} lost", repair.broken, repair.lost);
     }
-    let mut driver = Driver::new(head, flows, card, account, notification);
-    driver.reopen_stacks();
-    driver.start_card()?;
+    let held = open_held(page, fresh)?;
+    let mut driver = Driver::new(Parts { head, flows, held, card, account, notification });
+    driver.start()?;
     Ok(driver)
 }
 
@@ -105,6 +107,13 @@ fn open_state(page: &StartPage) -> Result<State, SetupError> {
     let grant = start::require(page, "state:driver");
     // SAFETY: the module manager mapped the region for this module alone; `driver` is the only caller and runs once.
     unsafe { state::open(grant.address, grant.length) }.ok_or(SetupError::TooSmall("the state region"))
+}
+
+fn open_held(page: &StartPage, fresh: bool) -> Result<&'static mut [HeldRecord], SetupError> {
+    let grant = start::require(page, "state:held");
+    // SAFETY: as in `open_state`.
+    unsafe { state::open_held(grant.address, grant.length, fresh) }
+        .ok_or(SetupError::TooSmall("the region of held frames"))
 }
 
 fn dma(page: &StartPage) -> Result<Dma, SetupError> {

@@ -2,16 +2,20 @@
 
 use hic_abi::Plain;
 use hic_nic::Counters;
+use hic_nic::fence::TxFence;
 use hic_nic::flow::{FlowRecord, RECORD_BYTES};
+use hic_nic::hold::{HELD_RECORD_BYTES, HeldRecord, POOL_FRAMES};
 use hic_nic::region::DriverRecord;
 use hic_nic::virtqueue::QueueRecord;
 use hic_rt::{cap, sys};
 
 /// Stacks that can be attached at once: one, and its successor during an update.
 pub const MAX_STACKS: usize = 2;
+/// Places for stacks: beside the attached ones, one that is gone and whose buffers the card still has.
+pub const PLACES: usize = MAX_STACKS + 1;
 /// Slots of the flow table: three quarters of them (6144 flows) can be used, more than a stack has connections.
 pub const FLOW_SLOTS: usize = 8192;
-const MAGIC: u64 = u64::from_le_bytes(*b"HICeth01");
+const MAGIC: u64 = u64::from_le_bytes(*b"HICeth02");
 
 /// Slots of capabilities that the driver made or was sent; 0 = none. A slot is written here before it is filled.
 #[derive(Clone, Copy)]
@@ -39,8 +43,14 @@ pub struct StackRecord {
     pub notification: u32,
     /// Slot of its packet region.
     pub region: u32,
-    /// Order of attaching: the lowest gets what no flow entry names.
+    /// Order of attaching.
     pub order: u64,
+    /// 1 = it is gone for good; its place is free when the card has nothing of it any more.
+    pub leaving: u64,
+    /// Of one that is gone: its frames to send end before this index.
+    pub last_tx: u64,
+    /// Whose frames go to the card before its own.
+    pub fence: TxFence,
     /// Indices of its packet region.
     pub driver: DriverRecord,
 }
@@ -51,6 +61,10 @@ pub struct Head {
     magic: u64,
     /// Orders given so far.
     pub attached: u64,
+    /// Sandbox of the default stack.
+    pub default: u64,
+    /// Features that the running card was started with; 0 = it was not, or is being started.
+    pub features: u64,
     /// Places flows in the table.
     pub secret: [u8; 16],
     /// Capabilities.
@@ -58,7 +72,7 @@ pub struct Head {
     /// Counters.
     pub counters: Counters,
     /// Stacks.
-    pub stacks: [StackRecord; MAX_STACKS],
+    pub stacks: [StackRecord; PLACES],
     /// Queues of the card: receive, transmit.
     pub queues: [QueueRecord; 2],
 }
@@ -101,6 +115,24 @@ pub unsafe fn open(address: u64, bytes: u64) -> Option<State> {
     Some(State { head, flows, fresh })
 }
 
+/// Opens the region of held frames; `fresh` empties it.
+///
+/// # Safety
+/// As [`open`].
+pub unsafe fn open_held(address: u64, bytes: u64, fresh: bool) -> Option<&'static mut [HeldRecord]> {
+    let need = POOL_FRAMES * HELD_RECORD_BYTES;
+    if (bytes as usize) < need {
+        return None;
+    }
+    let base = address as *mut u8;
+    if fresh {
+        // SAFETY: the caller's contract; the length was checked.
+        unsafe { base.write_bytes(0, need) };
+    }
+    // SAFETY: as above; a record is `Plain`, so any bytes are a value, and regions are page-aligned.
+    Some(unsafe { core::slice::from_raw_parts_mut(base.cast::<HeldRecord>(), POOL_FRAMES) })
+}
+
 impl Slots {
     /// Marks all slots as used, and empties the one that may hold a capability nobody recorded.
     fn claim(&mut self) {
@@ -141,6 +173,7 @@ impl StackRecord {
             cap::drop_slot(slot);
         }
         (self.notification, self.region, self.signal) = (0, 0, 0);
+        (self.leaving, self.last_tx, self.fence) = (0, 0, TxFence::default());
         self.driver = DriverRecord::zeroed();
     }
 }

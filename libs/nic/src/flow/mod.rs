@@ -4,10 +4,12 @@
 //! start of the driver, or its successor, finds it.
 
 mod key;
+mod moves;
 mod record;
 mod table;
 
 pub use key::{FlowKey, PROTO_TCP, PROTO_UDP};
+pub use moves::{MAX_HOLD_NANOS, MoveError};
 pub use record::{Flow, FlowRecord, FlowState, RECORD_BYTES};
 pub use table::{FlowTable, InsertError, Repair};
 

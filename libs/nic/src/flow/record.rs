@@ -6,22 +6,15 @@ use hic_abi::Plain;
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = size_of::<FlowRecord>();
 
-/// Where a flow stands in a move from one stack to another.
+/// Where a flow stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowState {
     /// Its frames go to the owner.
-    Old,
-    /// Its frames wait until it is released, or until the deadline returns it to the owner.
+    Flowing,
+    /// Its frames wait until it is released or taken, or until the deadline returns it to the owner.
     Held {
-        /// Who asked for the hold and gets the flow on release.
-        successor: u32,
         /// Monotonic nanoseconds.
         deadline: u64,
-    },
-    /// It moved here from another stack, and its move is not confirmed yet.
-    New {
-        /// Who had it before.
-        predecessor: u32,
     },
 }
 
@@ -41,13 +34,11 @@ pub struct FlowRecord {
     key: [u64; 3],
     /// A slot number by [`Slot`] in the low half, which is stored last; the owner in the high half.
     head: u64,
-    /// The other stack of a move.
-    other: u64,
     /// Deadline of a hold.
     deadline: u64,
 }
 
-// SAFETY: `repr(C)`, 48 bytes of `u64`.
+// SAFETY: `repr(C)`, 40 bytes of `u64`.
 unsafe impl Plain for FlowRecord {}
 
 /// What a slot holds.
@@ -65,21 +56,18 @@ pub(super) enum Slot {
 
 const EMPTY: u32 = 0;
 const GONE: u32 = 1;
-const OLD: u32 = 2;
+const FLOWING: u32 = 2;
 const HELD: u32 = 3;
-const NEW: u32 = 4;
 
 impl FlowRecord {
     /// Reads the slot.
     pub(super) fn read(&self) -> Slot {
         let owner = (self.head >> 32) as u32;
-        let other = self.other as u32;
         let state = match self.head as u32 {
             EMPTY => return Slot::Empty,
             GONE => return Slot::Gone,
-            OLD => FlowState::Old,
-            HELD => FlowState::Held { successor: other, deadline: self.deadline },
-            NEW => FlowState::New { predecessor: other },
+            FLOWING => FlowState::Flowing,
+            HELD => FlowState::Held { deadline: self.deadline },
             _ => return Slot::Broken,
         };
         match FlowKey::from_words(self.key) {
@@ -90,7 +78,7 @@ impl FlowRecord {
 
     /// Whether it is a live slot with this key; cheaper than [`Self::read`].
     pub(super) fn matches(&self, key: &[u64; 3]) -> bool {
-        self.key == *key && self.head as u32 >= OLD
+        self.key == *key && self.head as u32 >= FLOWING
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -101,14 +89,17 @@ impl FlowRecord {
         self.head as u32 <= GONE
     }
 
-    /// Writes a flow. The word that makes the slot live comes last, so that a driver that dies here leaves the slot as it was.
+    /// Writes a flow into a free slot, or another owner and state into a flow's own slot. The word that holds both comes last, so
+    /// a driver that dies here leaves the slot as it was, but for the deadline of a hold that was moved.
     pub(super) fn write(&mut self, key: [u64; 3], flow: Flow) {
-        let (number, other, deadline) = match flow.state {
-            FlowState::Old => (OLD, 0, 0),
-            FlowState::Held { successor, deadline } => (HELD, successor, deadline),
-            FlowState::New { predecessor } => (NEW, predecessor, 0),
+        let number = match flow.state {
+            FlowState::Flowing => FLOWING,
+            FlowState::Held { deadline } => {
+                self.deadline = deadline;
+                HELD
+            }
         };
-        (self.key, self.other, self.deadline) = (key, other.into(), deadline);
+        self.key = key;
         core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
         self.head = u64::from(flow.owner) << 32 | u64::from(number);
     }
@@ -121,6 +112,6 @@ impl FlowRecord {
     /// A record with any content, for tests of what a broken state region does.
     #[cfg(test)]
     pub(super) fn raw(key: [u64; 3], head: u64) -> Self {
-        Self { key, head, other: 0, deadline: 0 }
+        Self { key, head, deadline: 0 }
     }
 }

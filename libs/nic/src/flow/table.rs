@@ -48,15 +48,19 @@ pub struct Repair {
 /// The table.
 #[derive(Debug)]
 pub struct FlowTable<'a> {
-    records: &'a mut [FlowRecord],
+    pub(super) records: &'a mut [FlowRecord],
     secret: [u8; 16],
     live: usize,
+    /// Held flows.
+    pub(super) held: usize,
+    /// No hold ends before this, nanoseconds.
+    pub(super) earliest: u64,
 }
 
 impl<'a> FlowTable<'a> {
     /// Takes over records (all zero for a fresh table) with the secret that placed them.
     pub fn attach(records: &'a mut [FlowRecord], secret: [u8; 16]) -> (Self, Repair) {
-        let mut table = Self { records, secret, live: 0 };
+        let mut table = Self { records, secret, live: 0, held: 0, earliest: u64::MAX };
         let mut repair = Repair::default();
         for at in 0..table.records.len() {
             match table.records.get(at).map(FlowRecord::read) {
@@ -76,6 +80,7 @@ impl<'a> FlowTable<'a> {
                 repair.lost += 1;
             }
         }
+        table.count_holds();
         (table, repair)
     }
 
@@ -100,7 +105,7 @@ impl<'a> FlowTable<'a> {
         (start..slots).chain(0..start)
     }
 
-    fn position(&self, key: &[u64; 3]) -> Option<usize> {
+    pub(super) fn position(&self, key: &[u64; 3]) -> Option<usize> {
         for at in self.probe(key) {
             let record = self.records.get(at)?;
             if record.matches(key) {
@@ -122,13 +127,13 @@ impl<'a> FlowTable<'a> {
         }
     }
 
-    /// Who gets a frame of `key`: its exact entry, else the one of its local port. `None`: whoever gets the rest.
+    /// The entry that a frame of `key` matches: its exact one, else the one of its local port. `None`: the frame is for whoever
+    /// gets the rest.
     #[must_use]
-    pub fn route(&self, key: &FlowKey) -> Option<Flow> {
-        self.get(key).or_else(|| match *key {
-            FlowKey::Exact { protocol, local, .. } => {
-                self.get(&FlowKey::Port { protocol, port: local.port() })
-            }
+    pub fn route(&self, key: &FlowKey) -> Option<(FlowKey, Flow)> {
+        let entry = |key| self.get(&key).map(|flow| (key, flow));
+        entry(*key).or_else(|| match *key {
+            FlowKey::Exact { protocol, local, .. } => entry(FlowKey::Port { protocol, port: local.port() }),
             FlowKey::Port { .. } => None,
         })
     }
@@ -148,7 +153,7 @@ impl<'a> FlowTable<'a> {
         let words = key.to_words();
         let free = self.probe(&words).find(|at| self.records.get(*at).is_some_and(FlowRecord::is_free));
         let record = free.and_then(|at| self.records.get_mut(at)).ok_or(full)?;
-        record.write(words, Flow { owner, state: FlowState::Old });
+        record.write(words, Flow { owner, state: FlowState::Flowing });
         self.live += 1;
         Ok(())
     }
@@ -185,6 +190,11 @@ impl<'a> FlowTable<'a> {
     /// are gone do not pile up.
     fn free_slot(&mut self, at: usize) {
         self.live -= 1;
+        if let Some(Slot::Live(_, Flow { state: FlowState::Held { .. }, .. })) =
+            self.records.get(at).map(FlowRecord::read)
+        {
+            self.held -= 1;
+        }
         let slots = self.records.len();
         let ends = self.records.get((at + 1) % slots).is_some_and(FlowRecord::is_empty);
         self.free(at, ends);

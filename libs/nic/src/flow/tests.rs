@@ -26,8 +26,8 @@ fn an_exact_entry_wins_over_the_port_and_both_over_none() {
     assert_eq!(table.route(&exact(1)), None);
     table.insert_if_absent(&LISTENER, 1).unwrap();
     table.insert_if_absent(&exact(1), 2).unwrap();
-    assert_eq!(table.route(&exact(1)).unwrap().owner, 2);
-    assert_eq!(table.route(&exact(2)).unwrap().owner, 1);
+    assert_eq!(table.route(&exact(1)).unwrap().1.owner, 2);
+    assert_eq!(table.route(&exact(2)).unwrap().1.owner, 1);
     assert_eq!(table.get(&exact(2)), None);
 }
 
@@ -62,14 +62,66 @@ fn a_stack_that_is_gone_loses_all_its_flows_and_no_other() {
 }
 
 #[test]
-fn the_states_of_a_move_survive_in_the_record() {
-    let states =
-        [FlowState::Old, FlowState::Held { successor: 3, deadline: 77 }, FlowState::New { predecessor: 1 }];
-    for state in states {
+fn the_states_of_a_flow_survive_in_the_record() {
+    for state in [FlowState::Flowing, FlowState::Held { deadline: 77 }] {
         let mut record = FlowRecord::zeroed();
         record.write(exact(1).to_words(), Flow { owner: 2, state });
         assert_eq!(record.read(), record::Slot::Live(exact(1), Flow { owner: 2, state }));
     }
+}
+
+fn held(deadline: u64) -> FlowState {
+    FlowState::Held { deadline }
+}
+
+#[test]
+fn holding_many_flows_is_done_for_all_or_for_none() {
+    let mut records = vec![FlowRecord::zeroed(); 64];
+    let (mut table, _) = FlowTable::attach(&mut records, SECRET);
+    let keys = [exact(1), LISTENER, exact(2)];
+    keys.iter().for_each(|key| table.insert_if_absent(key, 1).unwrap());
+    assert_eq!(table.hold(&[exact(1), exact(9)], 1, 50), Err(MoveError::NotOwn { number: 1 }));
+    assert_eq!(table.hold(&keys, 2, 50), Err(MoveError::NotOwn { number: 0 }));
+    assert_eq!((table.held(), table.next_deadline()), (0, None));
+    table.hold(&keys, 1, 50).unwrap();
+    table.hold(&keys, 1, 50).unwrap();
+    assert_eq!((table.held(), table.next_deadline()), (3, Some(50)));
+    assert_eq!(table.get(&LISTENER).unwrap().state, held(50));
+    table.release(&[exact(1)], 1).unwrap();
+    table.release(&[exact(1)], 1).unwrap();
+    assert_eq!((table.held(), table.get(&exact(1)).unwrap().state), (2, FlowState::Flowing));
+}
+
+#[test]
+fn a_hold_ends_at_its_deadline_with_the_flow_at_its_owner() {
+    let mut records = vec![FlowRecord::zeroed(); 64];
+    let (mut table, _) = FlowTable::attach(&mut records, SECRET);
+    (0..4).for_each(|n| table.insert_if_absent(&exact(n), 1).unwrap());
+    (0..4).for_each(|n| table.hold(&[exact(n)], 1, 10 * (1 + u64::from(n))).unwrap());
+    assert_eq!(table.expire(9), 0);
+    assert_eq!(table.expire(20), 2);
+    assert_eq!((table.held(), table.next_deadline()), (2, Some(30)));
+    assert_eq!(table.get(&exact(1)).unwrap(), Flow { owner: 1, state: FlowState::Flowing });
+    let (mut table, _) = FlowTable::attach(&mut records, SECRET);
+    assert_eq!((table.held(), table.next_deadline()), (2, Some(30)), "a restart knows the holds");
+    assert!(table.remove(&exact(2), 1));
+    assert_eq!((table.expire(30), table.held(), table.next_deadline()), (0, 1, Some(40)));
+}
+
+#[test]
+fn whoever_takes_flows_has_them_whatever_they_were() {
+    let mut records = vec![FlowRecord::zeroed(); 16];
+    let (mut table, _) = FlowTable::attach(&mut records, SECRET);
+    (0..10).for_each(|n| table.insert_if_absent(&exact(n), 1).unwrap());
+    table.hold(&[exact(0)], 1, 50).unwrap();
+    table.take(&[exact(0), exact(1), LISTENER], 2).unwrap();
+    table.take(&[exact(0), exact(1), LISTENER], 2).unwrap();
+    assert!([exact(0), exact(1), LISTENER].iter().all(|key| table.get(key).unwrap().owner == 2));
+    assert_eq!((table.held(), table.live()), (0, 11));
+    assert_eq!(table.take(&[exact(2), exact(20), exact(21)], 2), Err(MoveError::Full { missing: 2 }));
+    assert_eq!(table.get(&exact(2)).unwrap().owner, 1, "nothing was taken");
+    table.reassign(1, 3);
+    assert_eq!((table.get(&exact(2)).unwrap().owner, table.get(&exact(0)).unwrap().owner), (3, 2));
 }
 
 #[test]

@@ -5,46 +5,10 @@
 
 use super::Offload;
 use super::layout::{AWAKE, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, RX_SLOTS, TX_SLOTS};
+use super::record::DriverRecord;
 use super::shared::{self, RxDescriptor, Shared, TxDescriptor};
 use core::fmt;
 use core::ptr::NonNull;
-
-/// What the driver must remember of a packet region over its own restart. All zero is a fresh one.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct DriverRecord {
-    rx_produced: u64,
-    rx_consumed: u64,
-    tx_taken: u64,
-    tx_done: u64,
-    /// The buffer in each slot of the rx ring.
-    rx_slots: [u16; RX_SLOTS],
-}
-
-// SAFETY: `repr(C)`, integers only, 32 bytes and 512 bytes of them without padding.
-unsafe impl hic_abi::Plain for DriverRecord {}
-
-impl DriverRecord {
-    /// Frames delivered so far and frames of the stack taken so far.
-    #[must_use]
-    pub fn progress(&self) -> (u64, u64) {
-        (self.rx_produced, self.tx_done)
-    }
-
-    /// Whether indices and slots can be what a driver left there, even one that died between two stores.
-    fn is_sane(&self) -> bool {
-        let live = self.rx_produced.wrapping_sub(self.rx_consumed);
-        if live > RX_SLOTS as u64 || self.tx_taken.wrapping_sub(self.tx_done) > TX_SLOTS as u64 {
-            return false;
-        }
-        let mut seen = [false; RX_SLOTS];
-        (0..live).all(|n| {
-            let slot = (self.rx_consumed.wrapping_add(n) % RX_SLOTS as u64) as usize;
-            let buffer = self.rx_slots.get(slot).map_or(usize::MAX, |b| usize::from(*b));
-            seen.get_mut(buffer).is_some_and(|seen| !core::mem::replace(seen, true))
-        })
-    }
-}
 
 /// What a stack cannot have meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +58,18 @@ pub struct Submission {
 /// Driver side of one packet region.
 #[derive(Debug)]
 pub struct DriverSide<'a> {
-    shared: Shared,
-    record: &'a mut DriverRecord,
+    pub(super) shared: Shared,
+    pub(super) record: &'a mut DriverRecord,
     /// Buffers that neither the card nor the stack has.
     free: [u16; RX_SLOTS],
-    free_count: usize,
+    pub(super) free_count: usize,
     /// Tx slots that are done out of order.
-    done: [bool; TX_SLOTS],
+    pub(super) done: [bool; TX_SLOTS],
 }
 
 impl<'a> DriverSide<'a> {
-    /// Takes a region over with its record: a fresh one (record all zero) or one of an earlier start, whose card was reset
-    /// ([`Self::card_was_reset`]).
+    /// Takes a region over with its record: a fresh one (record all zero) or one of an earlier start. No buffer is free and no frame
+    /// can be done until it was said what the card has: [`Self::card_was_reset`] or [`Self::card_goes_on`].
     ///
     /// A record that no driver can have left starts from zero; then `false` is returned beside, and the stack must attach anew.
     ///
@@ -126,23 +90,14 @@ impl<'a> DriverSide<'a> {
         if !sane {
             *record = hic_abi::Plain::zeroed();
         }
-        let mut side = Self { shared, record, free: [0; RX_SLOTS], free_count: 0, done: [false; TX_SLOTS] };
-        if side.record.rx_produced == 0 && side.record.tx_done == 0 {
+        let side = Self { shared, record, free: [0; RX_SLOTS], free_count: 0, done: [false; TX_SLOTS] };
+        // Of a fresh region they are 0 already; and the first frame may be posted before the driver dies for the first time.
+        if !sane {
             side.shared.store(shared::RX_CONSUMED, 0);
             side.shared.store(shared::TX_POSTED, 0);
         }
         side.republish();
-        side.card_was_reset();
         Ok((side, sane))
-    }
-
-    /// The card has no buffer and no frame any more: all buffers that the stack does not hold are free, and frames that were not
-    /// done are given out again.
-    pub fn card_was_reset(&mut self) {
-        self.record.tx_taken = self.record.tx_done;
-        self.done = [false; TX_SLOTS];
-        self.free_count = 0;
-        self.collect_free();
     }
 
     /// Writes all that this side owns into the region, with nobody asleep.
@@ -154,20 +109,7 @@ impl<'a> DriverSide<'a> {
         self.shared.store(shared::TX_KICK_AT, AWAKE);
     }
 
-    fn collect_free(&mut self) {
-        let mut taken = [false; RX_SLOTS];
-        for index in self.record.rx_consumed..self.record.rx_produced {
-            let buffer = usize::from(self.slot(index));
-            if let Some(taken) = taken.get_mut(buffer) {
-                *taken = true;
-            }
-        }
-        for (buffer, _) in taken.iter().enumerate().filter(|(_, taken)| !**taken) {
-            self.give_back(buffer as u16);
-        }
-    }
-
-    fn slot(&self, index: u64) -> u16 {
+    pub(super) fn slot(&self, index: u64) -> u16 {
         self.record.rx_slots.get((index % RX_SLOTS as u64) as usize).copied().unwrap_or(0)
     }
 
@@ -262,26 +204,59 @@ impl<'a> DriverSide<'a> {
         self.record.rx_produced.wrapping_sub(self.record.rx_consumed)
     }
 
-    /// The next frame to send.
+    /// How far the stack posted frames to send.
+    ///
+    /// # Errors
+    /// [`Violation::TxPosted`].
+    pub fn tx_posted(&self) -> Result<u64, Violation> {
+        let value = self.shared.load(shared::TX_POSTED);
+        let is_sane =
+            value >= self.record.tx_taken && value.wrapping_sub(self.record.tx_done) <= TX_SLOTS as u64;
+        if is_sane { Ok(value) } else { Err(Violation::TxPosted { value }) }
+    }
+
+    /// How far they were taken.
+    #[must_use]
+    pub fn tx_taken(&self) -> u64 {
+        self.record.tx_taken
+    }
+
+    /// The next frame to send; [`Self::taken`] takes it. First it is given to the card, then taken: so a driver that dies in between
+    /// finds it with the card, and does not lose it.
     ///
     /// # Errors
     /// [`Violation::TxPosted`]: nothing can be taken. [`Violation::TxDescriptor`]: that frame is dropped and done; ask again.
-    pub fn take_tx(&mut self) -> Result<Option<Submission>, Violation> {
-        let posted = self.shared.load(shared::TX_POSTED);
-        let (taken, done) = (self.record.tx_taken, self.record.tx_done);
-        if posted == taken {
+    pub fn next_tx(&mut self) -> Result<Option<Submission>, Violation> {
+        let index = self.record.tx_taken;
+        if self.tx_posted()? == index {
             return Ok(None);
         }
-        if posted < taken || posted.wrapping_sub(done) > TX_SLOTS as u64 {
-            return Err(Violation::TxPosted { value: posted });
-        }
-        self.record.tx_taken = taken.wrapping_add(1);
-        let submission = self.shared.read_tx(taken).and_then(|found| self.check(taken, found));
+        let submission = self.shared.read_tx(index).and_then(|found| self.check(index, found));
         if submission.is_none() {
-            self.complete(taken);
-            return Err(Violation::TxDescriptor { index: taken });
+            self.taken(index);
+            self.complete(index);
+            return Err(Violation::TxDescriptor { index });
         }
         Ok(submission)
+    }
+
+    /// The frame that [`Self::next_tx`] gave is taken, and under way until [`Self::complete`]. Another index is ignored.
+    pub fn taken(&mut self, index: u64) {
+        if index == self.record.tx_taken {
+            self.record.tx_taken = index.wrapping_add(1);
+        }
+    }
+
+    /// [`Self::next_tx`] and [`Self::taken`] in one.
+    ///
+    /// # Errors
+    /// As [`Self::next_tx`].
+    pub fn take_tx(&mut self) -> Result<Option<Submission>, Violation> {
+        let next = self.next_tx()?;
+        if let Some(submission) = &next {
+            self.taken(submission.index);
+        }
+        Ok(next)
     }
 
     fn check(&self, index: u64, found: TxDescriptor) -> Option<Submission> {
@@ -303,6 +278,12 @@ impl<'a> DriverSide<'a> {
         (sum_fits && split_fits && mss > 0).then_some(Submission { index, at, len, offload })
     }
 
+    /// Index that the next frame delivered gets: all that was delivered so far is below it.
+    #[must_use]
+    pub fn rx_index(&self) -> u64 {
+        self.record.rx_produced
+    }
+
     /// A frame was sent, or dropped. Frames may be done in any order; the stack sees them in the order of the ring. An index
     /// that is not under way is ignored.
     pub fn complete(&mut self, index: u64) {
@@ -312,6 +293,11 @@ impl<'a> DriverSide<'a> {
         if let Some(done) = self.done.get_mut((index % TX_SLOTS as u64) as usize) {
             *done = true;
         }
+        self.publish_done();
+    }
+
+    /// Moves `tx_done` over all frames that are done.
+    pub(super) fn publish_done(&mut self) {
         let before = self.record.tx_done;
         while self.record.tx_done < self.record.tx_taken {
             let slot = self.done.get_mut((self.record.tx_done % TX_SLOTS as u64) as usize);

@@ -13,6 +13,9 @@
 //! what a dead stack had not processed, its next start finds again. Frames to send lie in the tx area, a ring of 2 KiB units in
 //! which a frame takes as many consecutive units as it needs; units return in order with `tx_done`.
 //!
+//! A stack that dies at any point goes on where it was: [`attach`] reads `rx_consumed` and `tx_posted` back from the region, where each was
+//! stored after what it stands for (a processed frame, a complete descriptor). The driver likewise (`resume`).
+//!
 //! The driver's truth is not here: it keeps its indices, and which buffer lies in which slot, in its state region
 //! ([`DriverRecord`]).
 //!
@@ -24,14 +27,18 @@
 
 mod driver;
 mod layout;
+mod record;
+mod resume;
 mod shared;
 mod stack;
 
-pub use driver::{DriverRecord, DriverSide, Submission, Violation};
+pub use driver::{DriverSide, Submission, Violation};
 pub use layout::{
     AWAKE, BUFFER_BYTES, FRAME_OFFSET, LayoutError, MAX_FRAME, MAX_RX_FRAME, REGION_BYTES, RX_SLOTS,
     TX_SLOTS, TX_UNITS,
 };
+pub use record::DriverRecord;
+pub use resume::{Unconsumed, WithCard};
 pub use stack::{RxFrame, RxHalf, TxHalf, attach};
 
 /// What the card must do with an outgoing frame.

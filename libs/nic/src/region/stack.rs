@@ -52,6 +52,13 @@ impl RxHalf {
         if waiting <= RX_SLOTS as u64 { waiting as usize } else { 0 }
     }
 
+    /// Frames consumed since the region was made: the index of the oldest frame that waits. All below a receive fence
+    /// ([`crate::Request::Hold`]) is consumed when this reaches it.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.consumed
+    }
+
     /// The oldest frame that waits. It stays until [`Self::consume`]. An impossible descriptor shows as an empty frame.
     #[must_use]
     pub fn peek(&self) -> Option<RxFrame<'_>> {

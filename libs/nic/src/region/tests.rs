@@ -22,7 +22,17 @@ impl Memory {
 
     fn driver<'a>(&self, record: &'a mut DriverRecord) -> DriverSide<'a> {
         // SAFETY: the memory outlives what the tests make of it, and is reached by address only.
-        unsafe { DriverSide::attach(self.base, REGION_BYTES, record) }.unwrap().0
+        let mut side = unsafe { DriverSide::attach(self.base, REGION_BYTES, record) }.unwrap().0;
+        side.card_was_reset();
+        side
+    }
+
+    /// A driver whose card runs on with what it has.
+    fn resumed<'a>(&self, record: &'a mut DriverRecord, with: &WithCard) -> DriverSide<'a> {
+        // SAFETY: as above.
+        let mut side = unsafe { DriverSide::attach(self.base, REGION_BYTES, record) }.unwrap().0;
+        assert!(side.card_goes_on(with));
+        side
     }
 
     fn stack(&self) -> (RxHalf, TxHalf) {
@@ -129,6 +139,71 @@ fn a_driver_that_died_goes_on_with_the_same_buffers_and_sends_again_what_was_not
     })
     .collect();
     assert_eq!(seen, [1, 2, 3, 4, 9]);
+}
+
+#[test]
+fn a_driver_over_a_running_card_keeps_what_the_card_has() {
+    let (memory, mut record) = (Memory::new(), record());
+    let mut driver = memory.driver(&mut record);
+    let (mut rx, mut tx) = memory.stack();
+    let mut with = WithCard::NOTHING;
+    (0..100).for_each(|_| assert!(with.add_buffer(driver.take_buffer().unwrap())));
+    assert!(deliver(&mut driver, &[1]));
+    let delivered = driver.slot(0);
+    for n in 0..4u8 {
+        tx.reserve(60).unwrap().fill(n);
+        tx.commit(Offload::None);
+    }
+    // 0 is with the card, 1 was sent and its completion was not published, 2 was given to the card and not noted as taken.
+    (0..2).for_each(|n| assert_eq!(driver.take_tx().unwrap().unwrap().index, n));
+    assert_eq!(driver.next_tx().unwrap().unwrap().index, 2);
+    assert!(with.add_slot(0) && with.add_slot(2) && !with.add_slot(2));
+    let mut driver = memory.resumed(&mut record, &with);
+    assert_eq!((driver.free_buffers(), driver.tx_taken(), driver.tx_under_way()), (155, 3, 3));
+    assert_eq!(driver.next_tx().unwrap().unwrap().index, 3);
+    driver.complete_slot(0);
+    assert_eq!(driver.tx_under_way(), 1, "0 and 1 are done");
+    assert_eq!(rx.peek().unwrap().bytes, [1]);
+    rx.consume();
+    assert!(driver.is_delivered(delivered));
+    assert_eq!(driver.reclaim(), Ok(1));
+    assert!(!driver.is_delivered(delivered));
+    assert_eq!(driver.free_buffers(), 156);
+}
+
+#[test]
+fn what_a_running_card_cannot_have_is_refused() {
+    let (memory, mut record) = (Memory::new(), record());
+    let mut driver = memory.driver(&mut record);
+    assert!(deliver(&mut driver, &[1]));
+    let mut both = WithCard::NOTHING;
+    both.add_buffer(driver.slot(0));
+    assert!(!driver.card_goes_on(&both), "a buffer that the stack has");
+    let mut never_posted = WithCard::NOTHING;
+    never_posted.add_slot(7);
+    assert!(!driver.card_goes_on(&never_posted));
+    assert!(!never_posted.add_buffer(RX_SLOTS as u16));
+    driver.card_was_reset();
+    assert_eq!(driver.free_buffers(), RX_SLOTS - 1);
+}
+
+#[test]
+fn frames_that_a_stack_left_behind_come_out_in_order_and_its_lies_are_empty_frames() {
+    let (memory, mut record) = (Memory::new(), record());
+    let mut driver = memory.driver(&mut record);
+    let (mut rx, _) = memory.stack();
+    (0..4u8).for_each(|n| assert!(deliver(&mut driver, &[n, n])));
+    rx.consume();
+    assert_eq!(driver.reclaim(), Ok(1));
+    memory.poke(RX_DESCRIPTORS + 2 * 16, u64::MAX);
+    let mut seen = Vec::new();
+    while let Some(frame) = driver.unconsumed() {
+        // SAFETY: the frame lies in the region, and nobody writes it.
+        seen.push(unsafe { core::slice::from_raw_parts(frame.at.as_ptr(), frame.len) }.to_vec());
+        driver.drop_unconsumed();
+    }
+    assert_eq!(seen, [std::vec![1, 1], std::vec![], std::vec![3, 3]]);
+    assert_eq!(driver.free_buffers(), RX_SLOTS);
 }
 
 #[test]
@@ -247,8 +322,9 @@ fn a_record_that_no_driver_left_starts_from_zero() {
     let mut record = record();
     record.as_bytes_mut()[..16].copy_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
     // SAFETY: as in `Memory::driver`.
-    let (driver, sane) = unsafe { DriverSide::attach(memory.base, REGION_BYTES, &mut record) }.unwrap();
+    let (mut driver, sane) = unsafe { DriverSide::attach(memory.base, REGION_BYTES, &mut record) }.unwrap();
     assert!(!sane);
+    driver.card_was_reset();
     assert_eq!(driver.free_buffers(), RX_SLOTS);
 }
 
@@ -261,6 +337,61 @@ fn memory_that_is_no_packet_region_is_refused() {
 }
 
 proptest! {
+    /// The stack dies before and after each of its steps, the driver now and then; frames both ways arrive once and in order.
+    #[test]
+    fn restarts_of_either_side_at_any_index_lose_and_repeat_nothing(
+        steps in proptest::collection::vec((0u8..8, 1usize..5000), 1..400),
+    ) {
+        let (memory, mut record) = (Memory::new(), record());
+        let mut driver = memory.driver(&mut record);
+        let (mut rx, mut tx) = memory.stack();
+        let (mut delivered, mut received, mut posted, mut sent) = (0u32, 0u32, 0u32, 0u32);
+        for (kind, len) in steps {
+            match kind {
+                0 | 1 => delivered += u32::from(deliver(&mut driver, &delivered.to_le_bytes())),
+                2 => if let Some(frame) = rx.peek() {
+                    prop_assert_eq!(frame.bytes, received.to_le_bytes());
+                    prop_assert_eq!(rx.position(), u64::from(received));
+                    rx.consume();
+                    received += 1;
+                },
+                3 => if let Some(to) = tx.reserve(len.clamp(60, MAX_RX_FRAME)) {
+                    to[..4].copy_from_slice(&posted.to_le_bytes());
+                    // Every third one dies between filling and handing over, and does it again.
+                    if len % 3 == 0 {
+                        (rx, tx) = memory.stack();
+                    } else {
+                        tx.commit(Offload::None);
+                        posted += 1;
+                    }
+                },
+                4 => if let Some(frame) = driver.take_tx().unwrap() {
+                    prop_assert_eq!(&bytes_of(&frame)[..4], sent.to_le_bytes());
+                    driver.complete(frame.index);
+                    sent += 1;
+                },
+                5 => { driver.reclaim().unwrap(); }
+                6 => (rx, tx) = memory.stack(),
+                _ => {
+                    let _ = driver;
+                    driver = memory.resumed(&mut record, &WithCard::NOTHING);
+                }
+            }
+            prop_assert!(sent <= posted && received <= delivered);
+        }
+        (rx, _) = memory.stack();
+        while let Some(frame) = rx.peek() {
+            prop_assert_eq!(frame.bytes, received.to_le_bytes());
+            received += 1;
+            rx.consume();
+        }
+        while let Some(frame) = driver.take_tx().unwrap() {
+            prop_assert_eq!(&bytes_of(&frame)[..4], sent.to_le_bytes());
+            sent += 1;
+        }
+        prop_assert_eq!((received, sent), (delivered, posted));
+    }
+
     #[test]
     fn no_word_in_the_region_makes_either_side_panic_or_leave_it(
         pokes in proptest::collection::vec((0usize..4, 0usize..40, prop_oneof![0u64..600, any::<u64>()]), 1..80),

@@ -2,9 +2,9 @@
 
 use super::Notify;
 use super::memory::{self, Memory, QueueAddresses};
-use super::record::{FREE, MAX_SIZE, QueueRecord, ResumeError, UsedError, geometry_is_valid};
+use super::record::{FREE, MAX_SIZE, PUSH, QueueRecord, ResumeError, TAKE, UsedError, geometry_is_valid};
 use core::ptr::NonNull;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{Ordering, compiler_fence, fence};
 
 /// A piece of memory in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Queue<'a> {
     free_count: usize,
     /// The available index when the card was last told.
     told: u16,
+    /// The place that [`Queue::peek`] found used.
+    peeked: Option<u16>,
 }
 
 impl<'a> Queue<'a> {
@@ -78,7 +80,7 @@ impl<'a> Queue<'a> {
             used: 0,
             event_index: event_index.into(),
             tokens: [FREE; MAX_SIZE as usize],
-            reserved: 0,
+            step: 0,
         };
         // SAFETY: the caller's contract; the size was checked.
         unsafe { Memory::new(setup.memory, size) }.clear();
@@ -99,12 +101,14 @@ impl<'a> Queue<'a> {
         physical: u64,
         record: &'a mut QueueRecord,
     ) -> Result<Self, ResumeError> {
+        record.repair();
         record.check()?;
         // SAFETY: the caller's contract; the size was checked.
         let memory = unsafe { Memory::new(memory, record.size) };
         memory.available_index().store(record.available, Ordering::Release);
         let told = record.used;
-        let mut queue = Self { memory, physical, record, free: [0; MAX_SIZE as usize], free_count: 0, told };
+        let free = [0; MAX_SIZE as usize];
+        let mut queue = Self { memory, physical, record, free, free_count: 0, told, peeked: None };
         for place in (0..queue.record.places()).rev() {
             if queue.record.tokens.get(place) == Some(&FREE) {
                 queue.release(place as u16);
@@ -117,6 +121,18 @@ impl<'a> Queue<'a> {
     #[must_use]
     pub fn addresses(&self) -> QueueAddresses {
         self.memory.addresses(self.physical)
+    }
+
+    /// Whether it was created with this geometry and this feature.
+    #[must_use]
+    pub fn is_like(&self, size: u16, chain: u16, event_index: bool) -> bool {
+        let QueueRecord { size: ours, chain: our_chain, event_index: our_index, .. } = *self.record;
+        (ours, our_chain, our_index) == (size, chain, event_index.into())
+    }
+
+    /// Tokens of the requests under way, in no order.
+    pub fn tokens(&self) -> impl Iterator<Item = u32> + '_ {
+        self.record.under_way()
     }
 
     /// Requests that [`Self::push`] will take now.
@@ -157,6 +173,7 @@ impl<'a> Queue<'a> {
         }
         let place = self.next_place().ok_or(Full)?;
         let head = place * chain;
+        self.begin(PUSH, place);
         for (n, part) in parts.iter().enumerate() {
             let more = n + 1 < parts.len();
             let mut flags = if part.writable { memory::WRITE } else { 0 };
@@ -169,9 +186,18 @@ impl<'a> Queue<'a> {
             *slot = token;
         }
         self.memory.available_entry(self.record.available).store(head as u16, Ordering::Relaxed);
+        compiler_fence(Ordering::Release);
         self.record.available = self.record.available.wrapping_add(1);
+        // A driver that dies before the next store has made the request: `resume` writes the index.
         self.memory.available_index().store(self.record.available, Ordering::Release);
+        self.record.step = 0;
         Ok(())
+    }
+
+    /// Notes a step, so that a successor can undo or complete it.
+    fn begin(&mut self, step: u32, place: usize) {
+        self.record.step = step | place as u32;
+        compiler_fence(Ordering::Release);
     }
 
     /// Tells the card of new requests, if there are any and it wants to know (2.7.13).
@@ -194,11 +220,12 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// The next request that the card is done with.
+    /// The next request that the card is done with; it stays under way until [`Self::advance`].
     ///
     /// # Errors
     /// [`UsedError`]: the card must be reset.
-    pub fn pop(&mut self) -> Result<Option<Used>, UsedError> {
+    pub fn peek(&mut self) -> Result<Option<Used>, UsedError> {
+        self.peeked = None;
         let index = self.memory.used_index().load(Ordering::Acquire);
         let new = index.wrapping_sub(self.record.used);
         if new == 0 {
@@ -210,15 +237,36 @@ impl<'a> Queue<'a> {
         let [id, len] = self.memory.used_entry(self.record.used).map(|word| word.load(Ordering::Relaxed));
         let chain = u32::from(self.record.chain);
         let (place, rest) = (id / chain, id % chain);
-        let places = self.record.places();
-        let slot = self.record.tokens.iter_mut().take(places).nth(place as usize);
-        let Some(slot) = slot.filter(|slot| rest == 0 && **slot != FREE) else {
+        let token = self.record.tokens.iter().take(self.record.places()).nth(place as usize);
+        let Some(token) = token.copied().filter(|token| rest == 0 && *token != FREE) else {
             return Err(UsedError::Entry { id });
         };
-        let token = core::mem::replace(slot, FREE);
-        self.record.used = self.record.used.wrapping_add(1);
-        self.release(place as u16);
+        self.peeked = Some(place as u16);
         Ok(Some(Used { token, len }))
+    }
+
+    /// Takes the request that the last [`Self::peek`] found, whatever the card wrote since; without one nothing happens.
+    pub fn advance(&mut self) {
+        let Some(place) = self.peeked.take() else { return };
+        self.begin(TAKE, place.into());
+        if let Some(token) = self.record.tokens.get_mut(usize::from(place)) {
+            *token = FREE;
+        }
+        compiler_fence(Ordering::Release);
+        self.record.used = self.record.used.wrapping_add(1);
+        compiler_fence(Ordering::Release);
+        self.record.step = 0;
+        self.release(place);
+    }
+
+    /// [`Self::peek`] and [`Self::advance`] in one.
+    ///
+    /// # Errors
+    /// As [`Self::peek`].
+    pub fn pop(&mut self) -> Result<Option<Used>, UsedError> {
+        let used = self.peek()?;
+        self.advance();
+        Ok(used)
     }
 
     /// Asks for an interrupt when `requests` (cut to those under way) more are done; `false` if they are, so that there may be no

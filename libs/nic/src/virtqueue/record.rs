@@ -23,8 +23,14 @@ pub struct QueueRecord {
     pub(super) event_index: u32,
     /// What the driver calls the request in each place, or [`FREE`].
     pub(super) tokens: [u32; MAX_SIZE as usize],
-    pub(super) reserved: u32,
+    /// The step that was begun: [`PUSH`] or [`TAKE`] with a place, or 0.
+    pub(super) step: u32,
 }
+
+/// A request is being made in the place: token, then available index.
+pub(super) const PUSH: u32 = 1 << 16;
+/// A used request is being taken out of the place: token, then used index.
+pub(super) const TAKE: u32 = 2 << 16;
 
 // SAFETY: `repr(C)`, integers: 8 + 4 + 1024 + 4 bytes without padding.
 unsafe impl hic_abi::Plain for QueueRecord {}
@@ -40,16 +46,34 @@ impl QueueRecord {
         self.tokens.iter().take(self.places()).copied().filter(|token| *token != FREE)
     }
 
+    /// Tokens less indices: requests that one of them does not know.
+    fn surplus(&self) -> isize {
+        self.under_way().count() as isize - self.available.wrapping_sub(self.used) as isize
+    }
+
+    /// Undoes or completes a step that was begun: a request that the card was not told of is none, a used one whose token is gone
+    /// was taken.
+    pub(super) fn repair(&mut self) {
+        let place = (self.step & 0xffff) as usize;
+        match (self.step & !0xffff, self.surplus()) {
+            (PUSH, 1) => {
+                if let Some(token) = self.tokens.get_mut(place) {
+                    *token = FREE;
+                }
+            }
+            (TAKE, -1) => self.used = self.used.wrapping_add(1),
+            _ => {}
+        }
+        self.step = 0;
+    }
+
     /// Whether the numbers add up.
     pub(super) fn check(&self) -> Result<(), ResumeError> {
         if !geometry_is_valid(self.size, self.chain) {
             return Err(ResumeError::Geometry { size: self.size, chain: self.chain });
         }
         let (indices, tokens) = (self.available.wrapping_sub(self.used), self.under_way().count());
-        if usize::from(indices) != tokens {
-            return Err(ResumeError::HalfDone { indices, tokens });
-        }
-        Ok(())
+        if self.surplus() != 0 { Err(ResumeError::HalfDone { indices, tokens }) } else { Ok(()) }
     }
 }
 
@@ -68,7 +92,7 @@ pub enum ResumeError {
         /// Descriptors of each request.
         chain: u16,
     },
-    /// The driver died in the middle of a step.
+    /// Tokens and indices do not belong together, and no step that was begun explains it.
     HalfDone {
         /// Requests under way by the indices.
         indices: u16,

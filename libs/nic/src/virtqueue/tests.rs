@@ -151,6 +151,71 @@ fn a_record_left_in_the_middle_of_a_step_is_refused() {
     assert_eq!(refused, Some(ResumeError::HalfDone { indices: 1, tokens: 0 }));
 }
 
+/// Every state that the stores of one step pass through, and the requests that a successor must find.
+#[test]
+fn a_successor_undoes_or_completes_the_step_that_was_begun() {
+    use super::record::{FREE, PUSH, TAKE};
+    let mut card = Card::new(false);
+    let mut record = QueueRecord::zeroed();
+    // SAFETY: the card's memory outlives the queue.
+    let mut queue = unsafe { Queue::create(card.setup(1), &mut record) }.unwrap();
+    queue.push(10, &[PART]).unwrap();
+    queue.push(11, &[PART]).unwrap();
+    let head = card.take().unwrap();
+    card.give(head.into(), 1);
+    let before = record;
+    let push = |stored: usize| {
+        let mut half = before;
+        half.step = PUSH | 2;
+        half.tokens[2] = if stored > 0 { 12 } else { FREE };
+        half.available += u16::from(stored > 1);
+        half
+    };
+    let take = |stored: usize| {
+        let mut half = before;
+        half.step = TAKE | u32::from(head);
+        half.tokens[usize::from(head)] = if stored > 0 { FREE } else { 10 };
+        half.used += u16::from(stored > 1);
+        half
+    };
+    let cases: [(QueueRecord, &[u32]); 6] = [
+        (push(0), &[10, 11]),
+        (push(1), &[10, 11]),
+        (push(2), &[10, 11, 12]),
+        (take(0), &[10, 11]),
+        (take(1), &[11]),
+        (take(2), &[11]),
+    ];
+    for (mut half, expected) in cases {
+        // SAFETY: as above; the queues before are gone.
+        let mut queue = unsafe { Queue::resume(card.base, 0x10_0000, &mut half) }.unwrap();
+        assert_eq!(queue.tokens().collect::<Vec<_>>(), expected);
+        let next = queue.pop().unwrap().map(|used| used.token);
+        assert_eq!(next, (expected[0] == 10).then_some(10));
+        let available = card.memory.available_index().load(SeqCst);
+        assert_eq!(available, if expected.contains(&12) { 3 } else { 2 });
+    }
+}
+
+#[test]
+fn a_request_that_was_looked_at_is_under_way_until_it_is_taken() {
+    let mut card = Card::new(false);
+    let mut record = QueueRecord::zeroed();
+    // SAFETY: the card's memory outlives the queue.
+    let mut queue = unsafe { Queue::create(card.setup(1), &mut record) }.unwrap();
+    queue.push(5, &[PART]).unwrap();
+    let head = card.take().unwrap();
+    card.give(head.into(), 60);
+    queue.advance();
+    assert_eq!(queue.peek(), Ok(Some(Used { token: 5, len: 60 })));
+    // SAFETY: as above; the first queue is gone.
+    let mut queue = unsafe { Queue::resume(card.base, 0x10_0000, &mut record) }.unwrap();
+    assert_eq!(queue.peek(), Ok(Some(Used { token: 5, len: 60 })));
+    queue.advance();
+    queue.advance();
+    assert_eq!((queue.peek(), queue.under_way()), (Ok(None), 0));
+}
+
 #[test]
 fn an_interrupt_comes_only_when_asked_for() {
     for event_index in [false, true] {
