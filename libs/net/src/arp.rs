@@ -108,6 +108,14 @@ impl ArpCache {
         }
     }
 
+    /// Whether packets can be sent there now.
+    pub(crate) fn knows(&self, now: Micros, address: Ipv4Address) -> bool {
+        let entry = self.entries.get(&address);
+        entry.is_some_and(
+            |entry| matches!(entry, Entry::Known { confirmed, .. } if now.since(*confirmed) < EXPIRE),
+        )
+    }
+
     fn make_room(&mut self) {
         if self.entries.len() < MAX_ENTRIES {
             return;

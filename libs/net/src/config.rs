@@ -91,7 +91,8 @@ pub struct Config {
     pub limits: Limits,
     /// For connections; `mss` and ring sizes are set for each.
     pub tcp: TcpConfig,
-    /// Whether a segment that belongs to nobody is answered with a reset. Off while two instances share the link.
+    /// Whether what belongs to nobody is answered (TCP: reset, else ICMP unreachable). Off while two instances share the
+    /// link.
     pub reset_strangers: bool,
 }
 

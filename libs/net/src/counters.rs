@@ -79,6 +79,8 @@ counters! {
     udp_no_socket,
     /// UDP datagrams for which a socket had no space.
     udp_no_space,
+    /// UDP datagrams for a socket that is about to move.
+    udp_frozen,
     /// TCP segments taken in.
     tcp_in,
     /// TCP segments sent.
@@ -91,6 +93,10 @@ counters! {
     tcp_no_listener,
     /// Resets sent for them.
     tcp_resets_out,
+    /// TCP segments that belong to nobody here while another instance may know better; dropped in silence.
+    tcp_strangers,
+    /// TCP segments for a connection or listener that is about to move.
+    tcp_frozen,
     /// SYNs dropped because a listener's backlog was full.
     tcp_backlog_full,
     /// Connections refused for want of memory, table space or a flow entry.
@@ -103,6 +109,8 @@ counters! {
     tcp_connected,
     /// Connections in TIME-WAIT forgotten early because the table was full.
     tcp_recycled,
+    /// ARP and echo requests that only the instance with the interface role answers.
+    role_elsewhere,
     /// DHCP messages that are not for us or do not parse.
     dhcp_ignored,
     /// Leases obtained or renewed.

@@ -20,6 +20,15 @@ pub enum Socket {
     Udp(Id),
 }
 
+/// What has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP: listeners.
+    Tcp,
+    /// UDP: sockets.
+    Udp,
+}
+
 /// A record to be made durable against a crash.
 #[derive(Clone, Copy, Debug)]
 pub enum Published<'a> {
@@ -121,6 +130,13 @@ pub trait Env {
 
     /// Gives a claimed tuple back.
     fn release_flow(&mut self, tuple: &Tuple);
+
+    /// Claims a local port in the driver's flow table, for a listener or a UDP socket that an application opens. `false` if
+    /// another instance has it, or the table is full. Not called for sockets that come from a record: their flows exist.
+    fn claim_port(&mut self, protocol: Protocol, port: u16) -> bool;
+
+    /// Gives a claimed port back. Not called for sockets that moved away.
+    fn release_port(&mut self, protocol: Protocol, port: u16);
 
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;

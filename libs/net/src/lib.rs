@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Modules, in the order in which data meets them: [`env`], `stack` (one file for each layer: `ethernet`, `ip_in`,
-//! `icmp_io`, `udp_io`, `tcp_in`, `tcp_out`, `ip_out`, `address`, `commands`, `query`, `restore`, `work`), the pure parts that it
-//! uses (`arp`, `reassembly`, `icmp`, `dhcp`, `ports`, `timers`, `slab`), [`record`].
+//! `icmp_io`, `udp_io`, `tcp_in`, `tcp_out`, `ip_out`, `address`, `role`, `commands`, `query`, `moving`, `restore`, `work`), the
+//! pure parts that it uses (`arp`, `reassembly`, `icmp`, `dhcp`, `ports`, `timers`, `slab`, `activity`), [`record`].
 //!
 //! # A shell in short
 //! ```ignore
@@ -50,6 +50,31 @@
 //! - A command that opens a socket carries an [`record::Origin`]; after a crash, a repeat of it is answered with what
 //!   [`Stack::opened_by`] finds. All others are kept by [`Stack::answered`].
 //! - Frames to our own address are sent to our own station; the driver's flow table hands them back.
+//!
+//! # How sockets move to another running instance
+//! While two instances exist, both are told: [`Stack::set_lane`] (one each), [`Stack::reserve`] (what the other has),
+//! [`Stack::set_reset_strangers`]`(false)`. The one without the interface role gets [`Stack::set_address_from`] and
+//! [`Stack::learn_neighbours`], again whenever the other's interface record changed. Then, for each batch:
+//! ```text
+//!  exporter                                              importer
+//!  pick from movable(): waves are ranges of Class
+//!  hold the flows of listeners and UDP sockets, take in
+//!  frames up to the fence; now no half-open one is new:
+//!  hold the flows of unit() and of connections, likewise
+//!  freeze(sockets) ─▶ what really is frozen
+//!  unmap, hand out the list                     ───────▶ copy the records, attach regions at their indices
+//!            ─ ─ ─ ─ ─ ─ the token decides; until then: release the flows, map, thaw(sockets) ─ ─ ─ ─ ─ ─
+//!                                                        take the flows; adopt(records); held frames come now
+//!  forget(sockets)                              ◀─────── done
+//! ```
+//! - A frozen socket's record is its truth. What is asked of it meanwhile ([`Stack::is_frozen`]) must be asked again, of
+//!   whoever has it then, with the same command number: a call that ends without an answer is repeated by its client.
+//!   That an application is gone (`NoSenders`) must be found out again by whoever has the socket.
+//! - The interface role is moved alone: [`Stack::release_role`], and the record goes to [`Stack::take_role`] of the other.
+//!   An interface record says what the instance in whose region it lies *is*, so a restart goes on with it; only if the
+//!   token says that a released role is still ours, take it again with our own record.
+//! - After a crash the shell gives [`Stack::restore`] what the token says is ours, after lane and reservations.
+//! - Alone again: no lane, [`Stack::clear_reservations`], strangers are reset again.
 #![no_std]
 #![cfg_attr(
     not(test),
@@ -60,6 +85,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod activity;
 mod arp;
 mod config;
 mod counters;
@@ -74,11 +100,12 @@ mod slab;
 mod stack;
 mod timers;
 
+pub use activity::Class;
 pub use config::{Address, AddressSource, Capabilities, Config, Limits};
 pub use counters::Counters;
 pub use dhcp::Lease;
-pub use env::{Env, FrameOut, NoBuffer, NoMemory, Offload, Published, Socket};
+pub use env::{Env, FrameOut, NoBuffer, NoMemory, Offload, Protocol, Published, Socket};
 pub use hic_tcp::Micros;
-pub use slab::Id;
+pub use slab::{Id, Lane};
 pub use smoltcp::wire::{EthernetAddress, Ipv4Address};
 pub use stack::{ConnectionInfo, InterfaceInfo, RestoreError, Restored, RxInfo, Stack};

@@ -16,6 +16,11 @@ pub(crate) struct PortChooser {
 }
 
 impl PortChooser {
+    /// Goes on elsewhere: the next ones are somebody else's, who chose them in the same order.
+    pub(crate) fn skip(&mut self, random: u64) {
+        self.next = (random % u64::from(COUNT)) as u16;
+    }
+
     /// The first port that `free` accepts, from a starting point that depends on the destination and the secret.
     pub(crate) fn choose(
         &mut self,

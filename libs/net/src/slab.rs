@@ -1,5 +1,6 @@
 //! Numbered places for sockets. A number contains the generation of its place, so a number kept too long finds nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -30,6 +31,23 @@ impl fmt::Display for Id {
     }
 }
 
+/// Half of all slots. While two instances give sockets to each other, each makes new ones in its own half only, so that no
+/// number is ever given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Slots 0, 2, 4, …
+    Even,
+    /// Slots 1, 3, 5, …
+    Odd,
+}
+
+impl Lane {
+    /// Whether `number` is in this half.
+    pub const fn has(self, number: usize) -> bool {
+        number.is_multiple_of(2) == matches!(self, Self::Even)
+    }
+}
+
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,
@@ -42,41 +60,63 @@ pub(crate) struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<usize>,
     limit: usize,
+    lane: Option<Lane>,
+    /// Slots in which the other instance has something.
+    reserved: BTreeSet<usize>,
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { places: Vec::new(), free: Vec::new(), limit: limit.min(1 << SLOT_BITS) }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            limit: limit.min(1 << SLOT_BITS),
+            lane: None,
+            reserved: BTreeSet::new(),
+        }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+    /// From now on only slots of this half are given; of both without one. Has no effect on what is in use.
+    pub(crate) fn set_lane(&mut self, lane: Option<Lane>) {
+        self.lane = lane;
+    }
+
+    /// Never gives this slot, until something is put there by its number or [`Self::clear_reserved`].
+    pub(crate) fn reserve(&mut self, slot: usize) {
+        self.reserved.insert(slot);
+    }
+
+    pub(crate) fn clear_reserved(&mut self) {
+        self.reserved.clear();
+    }
+
+    /// Whether a new value could be put there if it were free.
+    pub(crate) fn may_give(&self, slot: usize) -> bool {
+        self.lane.is_none_or(|lane| lane.has(slot)) && !self.reserved.contains(&slot)
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.limit
+        self.next_id().is_none()
     }
 
     /// The number that [`Self::insert`] will give next, or `None` when full.
     pub(crate) fn next_id(&self) -> Option<Id> {
-        match self.free.last() {
-            Some(slot) => self.places.get(*slot).map(|place| Id::new(*slot, place.generation)),
-            None if self.places.len() < self.limit => Some(Id::new(self.places.len(), 0)),
-            None => None,
+        let used_before = self.free.iter().rev().copied().find(|slot| self.may_give(*slot));
+        match used_before {
+            Some(slot) => self.places.get(slot).map(|place| Id::new(slot, place.generation)),
+            None => {
+                let mut fresh = self.places.len()..self.limit;
+                fresh.find(|slot| self.may_give(*slot)).map(|slot| Id::new(slot, 0))
+            }
         }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Option<Id> {
         let id = self.next_id()?;
-        self.free.pop();
-        match self.places.get_mut(id.slot()) {
-            Some(place) => place.value = Some(value),
-            None => self.places.push(Place { generation: 0, value: Some(value) }),
-        }
-        Some(id)
+        self.insert_at(id, value).then_some(id)
     }
 
-    /// Puts a value where a record says that it was. `false` if the place is taken or beyond the bound.
+    /// Puts a value where a record says that it was, whatever the lane. `false` if the place is taken or beyond the bound.
     pub(crate) fn insert_at(&mut self, id: Id, value: T) -> bool {
         if id.slot() >= self.limit {
             return false;
@@ -88,7 +128,11 @@ impl<T> Slab<T> {
         match self.places.get_mut(id.slot()) {
             Some(place) if place.value.is_none() => {
                 *place = Place { generation: id.generation(), value: Some(value) };
-                self.free.retain(|slot| *slot != id.slot());
+                // Mostly one of the last.
+                if let Some(at) = self.free.iter().rposition(|slot| *slot == id.slot()) {
+                    self.free.swap_remove(at);
+                }
+                self.reserved.remove(&id.slot());
                 true
             }
             _ => false,
@@ -143,5 +187,21 @@ mod tests {
         assert!(slab.insert('a').is_some() && slab.insert('b').is_some());
         assert!(slab.insert('c').is_none() && slab.is_full());
         assert_eq!(slab.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_lane_gives_its_half_only_and_places_of_the_peer_stay_free() {
+        let mut slab = Slab::new(8);
+        slab.set_lane(Some(Lane::Odd));
+        slab.reserve(3);
+        let given: Vec<_> = core::iter::from_fn(|| slab.insert('a').map(Id::slot)).collect();
+        assert_eq!(given, [1, 5, 7]);
+        assert!(slab.insert_at(Id::new(3, 9), 'x') && slab.insert_at(Id::new(4, 2), 'y'));
+        assert!(slab.is_full(), "what came from the peer does not open its lane");
+        slab.remove(Id::new(3, 9));
+        assert_eq!(slab.next_id(), Some(Id::new(3, 10)));
+        slab.set_lane(None);
+        slab.clear_reserved();
+        assert!(core::iter::from_fn(|| slab.insert('b')).count() == 4 && slab.is_full());
     }
 }

@@ -8,5 +8,9 @@ mod address;
 mod echo;
 #[path = "stack/hostile.rs"]
 mod hostile;
+#[path = "stack/moving.rs"]
+mod moving;
 #[path = "stack/packets.rs"]
 mod packets;
+#[path = "stack/role.rs"]
+mod role;

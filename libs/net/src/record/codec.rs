@@ -155,6 +155,15 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A field that was added later: `before` in a record that ends before it.
+    pub(super) fn added<T>(
+        &mut self,
+        before: T,
+        get: impl FnOnce(&mut Self) -> Result<T, RecordError>,
+    ) -> Result<T, RecordError> {
+        if self.rest.is_empty() { Ok(before) } else { get(self) }
+    }
+
     pub(super) fn optional<T>(
         &mut self,
         get: impl FnOnce(&mut Self) -> Result<T, RecordError>,

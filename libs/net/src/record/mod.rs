@@ -28,7 +28,17 @@ pub struct PathMtu {
     pub expires_at: Micros,
 }
 
-/// The interface role: held by one instance at a time.
+/// What an instance is to the interface. One of two running instances is the holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Answers for the address: ARP, echo requests, DHCP, announcements.
+    #[default]
+    Holder,
+    /// Serves its sockets at the address and finds neighbours for them, but leaves everything else to the holder.
+    Guest,
+}
+
+/// What is known about the interface, and the role of the instance that wrote this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceRecord {
     /// The address in use; `None` before the first.
@@ -39,6 +49,8 @@ pub struct InterfaceRecord {
     pub ident_reserved: u16,
     /// Path MTUs other than the link's.
     pub paths: [Option<PathMtu>; MAX_PATHS],
+    /// Of the instance whose record this is.
+    pub role: Role,
 }
 
 const MAGIC: [u8; 4] = *b"HNif";
@@ -63,6 +75,10 @@ impl InterfaceRecord {
             w.u16(path.mtu);
             w.u64(path.expires_at.0);
         }
+        w.u8(match self.role {
+            Role::Holder => 0,
+            Role::Guest => 1,
+        });
         w.finish(MAGIC)
     }
 
@@ -93,7 +109,12 @@ impl InterfaceRecord {
                 expires_at: Micros(r.u64()?),
             });
         }
-        Ok(Self { address, lease, ident_reserved, paths })
+        let role = r.added(Role::Holder, |r| match r.u8()? {
+            0 => Ok(Role::Holder),
+            1 => Ok(Role::Guest),
+            _ => Err(RecordError::Field("role")),
+        })?;
+        Ok(Self { address, lease, ident_reserved, paths, role })
     }
 }
 

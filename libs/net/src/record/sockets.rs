@@ -6,7 +6,7 @@ use crate::slab::Id;
 use hic_netapi::message::sequence::CommandSlot;
 use hic_netapi::region::Indices;
 use hic_netapi::{Layout, NetError, RegionKind};
-use hic_tcp::{RECORD_LEN, Record, State};
+use hic_tcp::{Micros, RECORD_LEN, Record, State};
 
 /// Which command opened a socket: the caller's badge and its sequence number. The new socket's record is the deciding one:
 /// a repeat of that command after a crash finds the socket by this (`Stack::opened_by`).
@@ -48,6 +48,10 @@ pub struct ConnectionRecord {
     pub origin: Origin,
     /// The last command on its port.
     pub commands: CommandSlot,
+    /// Place in its listener's accept queue: lower ones came first. Means something while it is [`Stage::Queued`].
+    pub ticket: u64,
+    /// When it was opened; 0 if that is not known any more.
+    pub opened_at: Micros,
 }
 
 /// One listener.
@@ -109,6 +113,8 @@ impl ConnectionRecord {
         let len = self.tcp.encode(&mut tcp);
         w.u16(len as u16);
         w.bytes(tcp.get(..len).unwrap_or_default());
+        w.u64(self.ticket);
+        w.u64(self.opened_at.0);
         w.finish(CONNECTION)
     }
 
@@ -132,7 +138,9 @@ impl ConnectionRecord {
         let (origin, commands) = get_commands(&mut r)?;
         let len = r.u16()?;
         let tcp = Record::decode(r.take(len.into())?).map_err(RecordError::Tcp)?;
-        Ok(Self { tcp, stage, layout, has_region, error, origin, commands })
+        let ticket = r.added(0, Reader::u64)?;
+        let opened_at = Micros(r.added(0, Reader::u64)?);
+        Ok(Self { tcp, stage, layout, has_region, error, origin, commands, ticket, opened_at })
     }
 }
 

@@ -31,6 +31,7 @@ fn interface() -> InterfaceRecord {
         lease: Some(lease),
         ident_reserved: 512,
         paths: [Some(path); MAX_PATHS],
+        role: Role::Guest,
     }
 }
 
@@ -73,6 +74,8 @@ fn a_connection_record_survives_its_encoding() {
         error: Some(NetError::Refused),
         origin: origin(),
         commands: commands(),
+        ticket: 11,
+        opened_at: Micros(12),
     };
     let mut out = [0; MAX_RECORD];
     let len = record.encode(&mut out);
@@ -93,6 +96,18 @@ fn a_record_with_a_longer_body_is_read_and_one_for_newer_readers_is_refused() {
     assert_eq!(InterfaceRecord::decode(&newer), Ok(interface()));
     newer[6] = 2;
     assert_eq!(InterfaceRecord::decode(&newer), Err(RecordError::Schema { schema: 2, readable_by: 2 }));
+}
+
+#[test]
+fn a_record_from_before_a_field_was_added_is_read_without_it() {
+    let mut out = [0; MAX_RECORD];
+    let len = interface().encode(&mut out);
+    let mut older = out[..len - 1].to_vec();
+    let body_len = (len - 16 - 1) as u32;
+    older[8..12].copy_from_slice(&body_len.to_le_bytes());
+    let sum = crc32fast::hash(&older[16..]);
+    older[12..16].copy_from_slice(&sum.to_le_bytes());
+    assert_eq!(InterfaceRecord::decode(&older), Ok(InterfaceRecord { role: Role::Holder, ..interface() }));
 }
 
 proptest! {

@@ -5,9 +5,8 @@ use crate::config::{Address, AddressSource};
 use crate::dhcp::{self, Action, Client, Outgoing};
 use crate::env::{Env, Published};
 use crate::outgoing::IpOut;
-use crate::record::InterfaceRecord;
+use crate::record::Role;
 use crate::timers::Timer;
-use hic_netapi::NetError;
 use hic_tcp::Micros;
 use smoltcp::wire::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, IpProtocol, Ipv4Address};
 
@@ -29,6 +28,7 @@ pub(super) struct Announcements {
 impl Stack {
     /// Begins: takes the static address, or asks for one.
     pub fn start(&mut self, now: Micros, env: &mut dyn Env) {
+        self.interface.role = Role::Holder;
         match self.config.source {
             AddressSource::Static(address) => self.set_address(now, Some(address), env),
             AddressSource::Dhcp { fallback, after } => {
@@ -39,28 +39,17 @@ impl Stack {
         }
     }
 
-    /// Goes on with the role as another instance held it.
-    pub(super) fn resume_interface(&mut self, now: Micros, record: InterfaceRecord) {
-        self.interface = record;
-        self.ident = record.ident_reserved;
-        if let AddressSource::Dhcp { fallback, after } = self.config.source {
-            self.dhcp = record.lease.map_or_else(|| Client::new(Some(now)), Client::resume);
-            self.fallback_at = fallback.filter(|_| record.address.is_none()).map(|_| now.after(after));
-            self.timers.schedule(Timer::Dhcp, Some(now));
-        }
-    }
-
     fn set_address(&mut self, now: Micros, address: Option<Address>, env: &mut dyn Env) {
         let before = self.interface.address.map(|old| old.address);
         self.interface.address = address;
         self.interface.lease = self.dhcp.lease();
         env.publish(Published::Interface(&self.interface));
-        let Some(new) = address.filter(|new| before != Some(new.address)) else { return };
+        if address.is_none_or(|new| before == Some(new.address)) {
+            return;
+        }
         self.announcements = Announcements { left: ANNOUNCEMENTS, next: now, since: now, defended: None };
         self.announce_timer(now, env);
-        for id in self.tcp.not_from(new.address) {
-            self.fail(now, id, NetError::Unreachable, env);
-        }
+        self.leave_other_addresses(now, env);
     }
 
     pub(super) fn announce_timer(&mut self, now: Micros, env: &mut dyn Env) {
@@ -76,6 +65,9 @@ impl Stack {
     /// Somebody else says that our address is his. A fresh lease is declined; an address in use is defended (RFC 5227
     /// 2.4 c: never given up, since connections live on it), at most once in a while.
     pub(super) fn address_conflict(&mut self, now: Micros, env: &mut dyn Env) {
+        if self.interface.role != Role::Holder {
+            return;
+        }
         if self.dhcp.lease().is_some() && now.since(self.announcements.since) < DEFEND_EVERY {
             let actions = self.dhcp.conflict(now);
             self.dhcp_actions(now, actions, env);

@@ -1,8 +1,9 @@
 //! What applications ask for, as the shell passes it on. Each call publishes before it returns, so the shell may answer.
+//! A command on a socket that is about to move has no effect and gets [`NetError::WouldBlock`] (see [`Stack::is_frozen`]).
 
 use super::Stack;
 use super::tcp_table::Listener;
-use crate::env::{Env, Published, Socket};
+use crate::env::{Env, Protocol, Published, Socket};
 use crate::record::{ListenerRecord, Origin, Stage, UdpRecord};
 use crate::slab::Id;
 use alloc::collections::VecDeque;
@@ -13,6 +14,10 @@ use hic_netapi::region::{Indices, Status};
 use hic_netapi::{Layout, NetError};
 use hic_tcp::{Connection, Micros, Tuple};
 use smoltcp::wire::Ipv4Address;
+
+/// Ports of our choice offered to the flow table before a socket is refused. Each costs a call to the driver; even with
+/// every second port taken by another instance, all of these fail once in four thousand million times.
+const PORT_TRIES: usize = 32;
 
 impl Stack {
     /// Becomes a listener on `port`, for at most `backlog` connections that wait; accepted ones get `layout`.
@@ -31,7 +36,13 @@ impl Stack {
             return Err(NetError::AddressInUse);
         }
         let id = self.tcp.listeners.next_id().ok_or(NetError::TableFull)?;
-        env.open(Socket::Listener(id)).map_err(|_| NetError::NoMemory)?;
+        if !env.claim_port(Protocol::Tcp, port) {
+            return Err(NetError::AddressInUse);
+        }
+        if env.open(Socket::Listener(id)).is_err() {
+            env.release_port(Protocol::Tcp, port);
+            return Err(NetError::NoMemory);
+        }
         let record = ListenerRecord { port, backlog, layout, origin, commands: CommandSlot::default() };
         self.tcp.listeners.insert(Listener { record, queue: VecDeque::new(), waiting: 0 });
         self.tcp.by_port.insert(port, id);
@@ -44,6 +55,7 @@ impl Stack {
     /// # Errors
     /// [`NetError::WouldBlock`], or [`NetError::Closed`] if there is no such listener.
     pub fn accept(&mut self, listener: Id, origin: Origin, env: &mut dyn Env) -> Result<Id, NetError> {
+        self.refuse_frozen(Socket::Listener(listener))?;
         let entry = self.tcp.listeners.get_mut(listener).ok_or(NetError::Closed)?;
         let id = entry.queue.pop_front().ok_or(NetError::WouldBlock)?;
         entry.waiting = entry.waiting.saturating_sub(1);
@@ -55,14 +67,20 @@ impl Stack {
     }
 
     /// Stops listening. Connections that nobody accepted are reset.
-    pub fn close_listener(&mut self, now: Micros, listener: Id, env: &mut dyn Env) {
+    ///
+    /// # Errors
+    /// [`NetError::WouldBlock`] while it is about to move.
+    pub fn close_listener(&mut self, now: Micros, listener: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.refuse_frozen(Socket::Listener(listener))?;
         for id in self.tcp.of_listener(listener) {
             self.fail(now, id, NetError::Aborted, env);
         }
         if let Some(entry) = self.tcp.listeners.remove(listener) {
             self.tcp.by_port.remove(&entry.record.port);
+            env.release_port(Protocol::Tcp, entry.record.port);
             env.retire(Socket::Listener(listener));
         }
+        Ok(())
     }
 
     /// Opens a connection; `local_port` 0 chooses one. The region's status tells when it is established.
@@ -88,11 +106,13 @@ impl Stack {
         if self.tcp.conns.is_full() {
             return Err(NetError::TableFull);
         }
-        let tuple = self.choose_tuple(ours.address, remote, local_port)?;
+        let tuple = self.claim_tuple(ours.address, remote, local_port, env)?;
         let (isn, offset) = self.secrets(now, &tuple);
-        let config = self.tcp_config(&layout);
-        let tcp = Connection::connect(tuple, config, isn, offset, now).map_err(|_| NetError::BadArgument)?;
-        let id = self.admit(tcp, Stage::Open, layout, origin, env).ok_or(NetError::TableFull)?;
+        let tcp = Connection::connect(tuple, self.tcp_config(&layout), isn, offset, now);
+        let id = tcp
+            .map_err(|_| NetError::BadArgument)
+            .and_then(|tcp| self.enter(now, tcp, Stage::Open, layout, origin, env).ok_or(NetError::NoMemory));
+        let id = id.inspect_err(|_| env.release_flow(&tuple))?;
         if env.open_region(Socket::Connection(id), layout).is_err() {
             self.unlist(id, env);
             self.tcp.conns.remove(id);
@@ -104,6 +124,25 @@ impl Stack {
         }
         self.serve(now, id, env);
         Ok(id)
+    }
+
+    /// Our end for a new connection, claimed. With a port of our choice, a few are tried: another instance may have some.
+    fn claim_tuple(
+        &mut self,
+        ours: Ipv4Address,
+        remote: SocketAddrV4,
+        port: u16,
+        env: &mut dyn Env,
+    ) -> Result<Tuple, NetError> {
+        let tries = if port == 0 { PORT_TRIES } else { 1 };
+        for _ in 0..tries {
+            let tuple = self.choose_tuple(ours, remote, port)?;
+            if env.claim_flow(&tuple) {
+                return Ok(tuple);
+            }
+            self.ports.skip(env.random());
+        }
+        Err(NetError::TableFull)
     }
 
     fn choose_tuple(
@@ -127,42 +166,79 @@ impl Stack {
     }
 
     /// Sends FIN after what was written; reading goes on.
-    pub fn shutdown(&mut self, now: Micros, connection: Id, env: &mut dyn Env) {
-        self.pull(now, connection, env);
-        if let Some(region) = env.region(Socket::Connection(connection)) {
-            region.close_tx();
-        }
-        if let Some(conn) = self.tcp.conns.get_mut(connection) {
-            conn.tcp.app_closed();
-        }
-        self.serve(now, connection, env);
+    ///
+    /// # Errors
+    /// [`NetError::WouldBlock`] while it is about to move.
+    pub fn shutdown(&mut self, now: Micros, connection: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.end_writing(now, connection, env, |tcp| tcp.app_closed())
     }
 
     /// Shutdown, and nothing is read any more: a reset if the other end goes on sending. The application may keep the port.
-    pub fn close(&mut self, now: Micros, connection: Id, env: &mut dyn Env) {
+    ///
+    /// # Errors
+    /// As [`Stack::shutdown`].
+    pub fn close(&mut self, now: Micros, connection: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.end_writing(now, connection, env, |tcp| {
+            tcp.app_detached(now);
+        })
+    }
+
+    fn end_writing(
+        &mut self,
+        now: Micros,
+        connection: Id,
+        env: &mut dyn Env,
+        end: impl FnOnce(&mut Connection),
+    ) -> Result<(), NetError> {
+        self.refuse_frozen(Socket::Connection(connection))?;
         self.pull(now, connection, env);
         if let Some(region) = env.region(Socket::Connection(connection)) {
             region.close_tx();
         }
         if let Some(conn) = self.tcp.conns.get_mut(connection) {
-            conn.tcp.app_detached(now);
+            end(&mut conn.tcp);
         }
         self.serve(now, connection, env);
+        Ok(())
     }
 
     /// Resets the connection.
-    pub fn abort(&mut self, now: Micros, connection: Id, env: &mut dyn Env) {
+    ///
+    /// # Errors
+    /// As [`Stack::shutdown`].
+    pub fn abort(&mut self, now: Micros, connection: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.refuse_frozen(Socket::Connection(connection))?;
         self.fail(now, connection, NetError::Aborted, env);
+        Ok(())
+    }
+
+    /// Ends a connection that the shell holds to be dangerous (its packets ended instances of this stack): the peer gets a
+    /// reset, the application is told that the connection was aborted. Nothing else is touched. After [`Stack::restore`].
+    ///
+    /// # Errors
+    /// As [`Stack::shutdown`].
+    pub fn reset_connection(
+        &mut self,
+        now: Micros,
+        connection: Id,
+        env: &mut dyn Env,
+    ) -> Result<(), NetError> {
+        self.abort(now, connection, env)
     }
 
     /// The application dropped the port, or died: closes as [`Stack::close`] and forgets the connection when it is over.
-    pub fn release(&mut self, now: Micros, connection: Id, env: &mut dyn Env) {
+    ///
+    /// # Errors
+    /// As [`Stack::shutdown`]: whoever has the socket after the move must be told again.
+    pub fn release(&mut self, now: Micros, connection: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.refuse_frozen(Socket::Connection(connection))?;
         self.pull(now, connection, env);
         if let Some(conn) = self.tcp.conns.get_mut(connection) {
             conn.stage = Stage::Detached;
             conn.tcp.app_detached(now);
         }
         self.serve(now, connection, env);
+        Ok(())
     }
 
     /// Opens a UDP socket on `port`, 0 for an ephemeral one.
@@ -176,11 +252,15 @@ impl Stack {
         origin: Origin,
         env: &mut dyn Env,
     ) -> Result<(Id, u16), NetError> {
-        let port = self.udp_port(port)?;
         let id = self.udp.sockets.next_id().ok_or(NetError::TableFull)?;
+        let port = self.claim_udp_port(port, env)?;
         let socket = Socket::Udp(id);
-        env.open(socket).map_err(|_| NetError::NoMemory)?;
+        if env.open(socket).is_err() {
+            env.release_port(Protocol::Udp, port);
+            return Err(NetError::NoMemory);
+        }
         if env.open_region(socket, layout).is_err() {
+            env.release_port(Protocol::Udp, port);
             env.retire(socket);
             return Err(NetError::NoMemory);
         }
@@ -197,6 +277,18 @@ impl Stack {
         Ok((id, port))
     }
 
+    fn claim_udp_port(&mut self, wanted: u16, env: &mut dyn Env) -> Result<u16, NetError> {
+        let tries = if wanted == 0 { PORT_TRIES } else { 1 };
+        for _ in 0..tries {
+            let port = self.udp_port(wanted)?;
+            if env.claim_port(Protocol::Udp, port) {
+                return Ok(port);
+            }
+            self.ports.skip(env.random());
+        }
+        Err(NetError::AddressInUse)
+    }
+
     fn udp_port(&mut self, wanted: u16) -> Result<u16, NetError> {
         let taken = &self.udp.by_port;
         if wanted != 0 {
@@ -209,12 +301,18 @@ impl Stack {
     }
 
     /// Sends what the socket's ring holds (as far as transmit buffers go) and closes it.
-    pub fn udp_close(&mut self, now: Micros, socket: Id, env: &mut dyn Env) {
+    ///
+    /// # Errors
+    /// [`NetError::WouldBlock`] while it is about to move.
+    pub fn udp_close(&mut self, now: Micros, socket: Id, env: &mut dyn Env) -> Result<(), NetError> {
+        self.refuse_frozen(Socket::Udp(socket))?;
         self.udp_serve(now, socket, env);
         if let Some(record) = self.udp.sockets.remove(socket) {
             self.udp.by_port.remove(&record.port);
+            env.release_port(Protocol::Udp, record.port);
             env.retire(Socket::Udp(socket));
         }
+        Ok(())
     }
 
     /// The last command on a socket's port, to judge the next one by.
@@ -228,8 +326,11 @@ impl Stack {
 
     /// Keeps the answer to a numbered command in the socket's record and publishes it. Call before replying. All commands
     /// that do not open a socket may be repeated without harm if a crash falls between their effect and this; for those
-    /// that do, ask [`Stack::opened_by`].
+    /// that do, ask [`Stack::opened_by`]. Never for a command to a socket that is about to move: its number is not used up.
     pub fn answered(&mut self, socket: Socket, seq: u64, reply: Message, env: &mut dyn Env) {
+        if self.is_frozen(socket) {
+            return;
+        }
         match socket {
             Socket::Connection(id) => {
                 let Some(conn) = self.tcp.conns.get_mut(id) else { return };

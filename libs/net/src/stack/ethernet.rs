@@ -3,6 +3,7 @@
 use super::{RxInfo, Stack};
 use crate::env::{Env, FrameOut};
 use crate::outgoing::Waiting;
+use crate::record::Role;
 use crate::timers::Timer;
 use hic_tcp::Micros;
 use smoltcp::wire::{
@@ -67,11 +68,20 @@ impl Stack {
             self.send_waiting(now, waiting, env);
         }
         if for_us && operation == ArpOperation::Request {
+            if self.interface.role != Role::Holder {
+                self.counters.role_elsewhere += 1;
+                return;
+            }
             self.arp_send(ArpOperation::Reply, ours.address, mac, sender, mac, env);
         }
     }
 
-    fn send_waiting(&mut self, now: Micros, waiting: impl IntoIterator<Item = Waiting>, env: &mut dyn Env) {
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Micros,
+        waiting: impl IntoIterator<Item = Waiting>,
+        env: &mut dyn Env,
+    ) {
         for Waiting { out, payload } in waiting {
             self.ip_output(now, &out, env, &mut |space, _| {
                 for (to, from) in space.iter_mut().zip(&payload) {

@@ -2,10 +2,10 @@
 
 use super::Stack;
 use super::ip_in::Packet;
-use crate::env::{Env, Published};
+use crate::env::{Env, Published, Socket};
 use crate::icmp::{self, Bad, Complaint, Incoming, Quoted, Unreachable};
 use crate::outgoing::IpOut;
-use crate::record::PathMtu;
+use crate::record::{PathMtu, Role};
 use hic_netapi::NetError;
 use hic_tcp::{Micros, State, Tuple};
 use smoltcp::wire::{Icmpv4Message, IpProtocol, Ipv4Address};
@@ -24,6 +24,9 @@ impl Stack {
             Err(Bad::Checksum) => self.counters.icmp_bad_checksum += 1,
             // RFC 1122 3.2.2.6: an echo request to everybody may be dropped. It is an amplifier otherwise.
             Ok(Incoming::EchoRequest { .. }) if !up.unicast => self.counters.icmp_ignored += 1,
+            Ok(Incoming::EchoRequest { .. }) if self.interface.role != Role::Holder => {
+                self.counters.role_elsewhere += 1;
+            }
             Ok(Incoming::EchoRequest { ident, sequence, data }) => {
                 self.echo(now, up, u32::from(ident) << 16 | u32::from(sequence), data, env);
             }
@@ -57,7 +60,8 @@ impl Stack {
         up: &Packet<'_>,
         env: &mut dyn Env,
     ) {
-        if !up.unicast {
+        let ours_to_say = self.config.reset_strangers && self.interface.role == Role::Holder;
+        if !up.unicast || !ours_to_say {
             return;
         }
         if !self.rate.take(now) {
@@ -94,6 +98,10 @@ impl Stack {
         };
         // Only about packets that we can have sent: an outsider must at least know the connection.
         let Some(id) = self.tcp.find(&tuple) else { return };
+        if self.is_frozen(Socket::Connection(id)) {
+            self.counters.tcp_frozen += 1;
+            return;
+        }
         if let Complaint::TooBig { mtu } = complaint {
             self.learn_path_mtu(now, quoted.destination, mtu, env);
             return;
@@ -116,9 +124,18 @@ impl Stack {
         if mtu >= self.path_mtu(now, destination) {
             return;
         }
-        let fresh = PathMtu { destination, mtu, expires_at: now.after(PATH_MTU_LIFE) };
+        self.remember_path(PathMtu { destination, mtu, expires_at: now.after(PATH_MTU_LIFE) });
+        env.publish(Published::Interface(&self.interface));
+    }
+
+    /// The latest word about a destination counts.
+    pub(super) fn remember_path(&mut self, fresh: PathMtu) {
         let paths = &mut self.interface.paths;
-        let known = |slot: &Option<PathMtu>| slot.is_some_and(|path| path.destination == destination);
+        let known = |slot: &Option<PathMtu>| slot.is_some_and(|path| path.destination == fresh.destination);
+        if paths.iter().any(|slot| known(slot) && slot.is_some_and(|path| path.expires_at > fresh.expires_at))
+        {
+            return;
+        }
         let index = paths.iter().position(known).or_else(|| {
             // An empty or the oldest place.
             let age = |slot: &Option<PathMtu>| slot.map_or(Micros(0), |path| path.expires_at);
@@ -127,7 +144,6 @@ impl Stack {
         if let Some(slot) = index.and_then(|index| paths.get_mut(index)) {
             *slot = Some(fresh);
         }
-        env.publish(Published::Interface(&self.interface));
     }
 
     /// Longest packet that gets to `destination`.

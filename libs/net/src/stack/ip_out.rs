@@ -138,12 +138,17 @@ impl Stack {
 
     /// The next identification. What may have been used is in the record, so a successor never repeats one.
     fn next_ident(&mut self, env: &mut dyn Env) -> u16 {
-        if self.ident == self.interface.ident_reserved {
-            self.interface.ident_reserved = self.ident.wrapping_add(IDENT_RESERVE);
-            env.publish(Published::Interface(&self.interface));
+        loop {
+            if self.ident == self.interface.ident_reserved {
+                self.interface.ident_reserved = self.ident.wrapping_add(IDENT_RESERVE);
+                env.publish(Published::Interface(&self.interface));
+            }
+            self.ident = self.ident.wrapping_add(1);
+            // Two instances at one address use one half each.
+            if self.lane.is_none_or(|lane| lane.has(self.ident.into())) {
+                return self.ident;
+            }
         }
-        self.ident = self.ident.wrapping_add(1);
-        self.ident
     }
 
     fn next_hop(&self, destination: Ipv4Address) -> Option<Hop> {

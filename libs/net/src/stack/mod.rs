@@ -6,8 +6,10 @@ mod ethernet;
 mod icmp_io;
 mod ip_in;
 mod ip_out;
+mod moving;
 mod query;
 mod restore;
+mod role;
 mod tcp_in;
 mod tcp_out;
 mod tcp_table;
@@ -19,13 +21,15 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::dhcp::Client;
 use crate::env::Env;
+use crate::env::Socket;
 use crate::icmp::RateLimit;
 use crate::ports::PortChooser;
 use crate::reassembly::Reassembler;
-use crate::record::InterfaceRecord;
-use crate::slab::Id;
+use crate::record::{InterfaceRecord, Role};
+use crate::slab::{Id, Lane};
 use crate::timers::{Timer, Timers};
 use address::Announcements;
+use alloc::collections::BTreeSet;
 use hic_tcp::Micros;
 pub use query::{ConnectionInfo, InterfaceInfo};
 pub use restore::{RestoreError, Restored};
@@ -62,14 +66,17 @@ pub struct Stack {
     blocked: WorkQueue,
     /// Sockets whose application would not stop talking; served again on the next occasion.
     ready: WorkQueue,
+    /// Sockets about to move to another instance. Nothing may touch them.
+    frozen: BTreeSet<Socket>,
+    lane: Option<Lane>,
     counters: Counters,
 }
 
 impl Stack {
-    /// An empty stack. It does nothing until [`Stack::start`] or [`Stack::restore`].
+    /// An empty stack. It does nothing until [`Stack::start`], [`Stack::restore`] or [`Stack::set_address_from`].
     pub fn new(config: Config) -> Self {
         Self {
-            interface: InterfaceRecord::default(),
+            interface: InterfaceRecord { role: Role::Guest, ..InterfaceRecord::default() },
             ident: 0,
             arp: ArpCache::default(),
             announcements: Announcements::default(),
@@ -83,6 +90,8 @@ impl Stack {
             timers: Timers::default(),
             blocked: WorkQueue::default(),
             ready: WorkQueue::default(),
+            frozen: BTreeSet::new(),
+            lane: None,
             counters: Counters::default(),
             config,
         }
@@ -147,7 +156,8 @@ impl Stack {
         self.udp_serve(now, socket, env);
     }
 
-    /// Whether segments that belong to nobody are answered with a reset. To be off while two instances share the link.
+    /// Whether what belongs to nobody is answered: segments with a reset, other packets with ICMP unreachable. To be off while
+    /// two instances share the link, since the other may know better.
     pub fn set_reset_strangers(&mut self, on: bool) {
         self.config.reset_strangers = on;
     }

@@ -4,7 +4,7 @@ use super::Stack;
 use crate::config::Address;
 use crate::counters::Counters;
 use crate::dhcp::Lease;
-use crate::record::{ConnectionRecord, InterfaceRecord, ListenerRecord, Stage, UdpRecord};
+use crate::record::{ConnectionRecord, InterfaceRecord, ListenerRecord, Role, Stage, UdpRecord};
 use crate::slab::Id;
 use core::net::SocketAddrV4;
 use hic_netapi::NetError;
@@ -37,6 +37,8 @@ pub struct InterfaceInfo {
     pub address: Option<Address>,
     /// The lease that it comes from.
     pub lease: Option<Lease>,
+    /// What this instance is to the interface.
+    pub role: Role,
     /// What the DHCP client does.
     pub dhcp: &'static str,
 }
@@ -49,11 +51,11 @@ impl Stack {
 
     /// The interface.
     pub fn interface(&self) -> InterfaceInfo {
-        let lease = self.dhcp.lease();
         InterfaceInfo {
             mac: self.config.mac,
             address: self.interface.address,
-            lease,
+            lease: self.interface.lease,
+            role: self.interface.role,
             dhcp: self.dhcp.state_name(),
         }
     }

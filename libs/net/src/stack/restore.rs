@@ -1,16 +1,19 @@
-//! Taking over from an instance that is gone: tables are rebuilt from records, regions are shown their true indices again,
-//! every ring counts as signalled.
+//! Taking over from an instance that is gone ([`Stack::restore`]) or that gives sockets away ([`Stack::adopt`]): tables are
+//! rebuilt from records, regions are shown their true indices again, every ring counts as signalled.
 
 use super::Stack;
 use super::tcp_table::{Conn, Listener};
-use crate::env::{Env, Socket};
+use crate::activity::Activity;
+use crate::env::{Env, Published, Socket};
 use crate::record::{ConnectionRecord, InterfaceRecord, ListenerRecord, Stage, UdpRecord};
 use crate::slab::Id;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use hic_netapi::NetError;
 use hic_netapi::region::{Indices, Status};
 use hic_tcp::{Connection, Micros};
+use smoltcp::wire::Ipv4Address;
 
 /// One decoded record with the number of its place.
 #[derive(Clone, Copy, Debug)]
@@ -50,34 +53,54 @@ impl Stack {
     /// Fills an empty stack from records, in any order, instead of [`Stack::start`] (which is still to be called if there is
     /// no interface record and this instance is to hold that role). The shell attached the data regions
     /// before (with the indices of [`connection_indices`](Self::connection_indices) or of the UDP record) and claimed the
-    /// flows of the connections that [`ConnectionRecord::owns_flow`]. Then everything is served once, and sleeping applications are woken once. Returns what did not fit.
+    /// flows of the connections that [`ConnectionRecord::owns_flow`], and the ports of listeners and UDP sockets. Then
+    /// everything is served once, and applications are woken once. Returns what did not fit.
     pub fn restore(
         &mut self,
         now: Micros,
         records: impl IntoIterator<Item = Restored>,
         env: &mut dyn Env,
     ) -> Vec<RestoreError> {
-        let mut errors = Vec::new();
-        let mut connections = Vec::new();
+        self.adopt(now, records, env)
+    }
+
+    /// Takes sockets from another instance, in any order, into this one that runs and has others: as [`Stack::restore`],
+    /// but nothing else is served or woken. The interface role comes by [`Stack::take_role`]; a record of it among these
+    /// counts as our own.
+    pub fn adopt(
+        &mut self,
+        now: Micros,
+        records: impl IntoIterator<Item = Restored>,
+        env: &mut dyn Env,
+    ) -> Vec<RestoreError> {
+        let (mut errors, mut adopted, mut connections) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             let result = match record {
                 Restored::Interface(record) => {
                     self.resume_interface(now, record);
-                    Ok(())
+                    continue;
+                }
+                Restored::Connection(id, record) => {
+                    connections.push((id, record));
+                    continue;
                 }
                 Restored::Listener(id, record) => self.restore_listener(id, record),
                 Restored::Udp(id, record) => self.restore_udp(id, record),
-                Restored::Connection(id, record) => {
-                    connections.push((id, record));
-                    Ok(())
-                }
             };
-            errors.extend(result.err());
+            match result {
+                Ok(socket) => adopted.push(socket),
+                Err(error) => errors.push(error),
+            }
         }
+        // After the listeners on which they wait, and in the order in which they are to be accepted.
+        connections.sort_by_key(|(_, record)| record.ticket);
         for (id, record) in connections {
-            errors.extend(self.restore_connection(id, record).err());
+            match self.restore_connection(now, id, record) {
+                Ok(socket) => adopted.push(socket),
+                Err(error) => errors.push(error),
+            }
         }
-        self.resume_all(now, env);
+        self.resume(now, &adopted, env);
         errors
     }
 
@@ -92,34 +115,41 @@ impl Stack {
         }
     }
 
-    fn restore_listener(&mut self, id: Id, record: ListenerRecord) -> Result<(), RestoreError> {
+    fn restore_listener(&mut self, id: Id, record: ListenerRecord) -> Result<Socket, RestoreError> {
         let duplicate = RestoreError::Duplicate(Socket::Listener(id));
         let listener = Listener { record, queue: VecDeque::new(), waiting: 0 };
         if self.tcp.by_port.contains_key(&record.port) || !self.tcp.listeners.insert_at(id, listener) {
             return Err(duplicate);
         }
         self.tcp.by_port.insert(record.port, id);
-        Ok(())
+        Ok(Socket::Listener(id))
     }
 
-    fn restore_udp(&mut self, id: Id, record: UdpRecord) -> Result<(), RestoreError> {
+    fn restore_udp(&mut self, id: Id, record: UdpRecord) -> Result<Socket, RestoreError> {
         let duplicate = RestoreError::Duplicate(Socket::Udp(id));
         if self.udp.by_port.contains_key(&record.port) || !self.udp.sockets.insert_at(id, record) {
             return Err(duplicate);
         }
         self.udp.by_port.insert(record.port, id);
-        Ok(())
+        Ok(Socket::Udp(id))
     }
 
-    fn restore_connection(&mut self, id: Id, record: ConnectionRecord) -> Result<(), RestoreError> {
+    fn restore_connection(
+        &mut self,
+        now: Micros,
+        id: Id,
+        record: ConnectionRecord,
+    ) -> Result<Socket, RestoreError> {
         let listed = record.owns_flow();
-        let ConnectionRecord { tcp, stage, layout, has_region, error, origin, commands } = record;
+        let ConnectionRecord { tcp, stage, layout, has_region, error, origin, commands, ticket, opened_at } =
+            record;
         let tcp = Connection::from_record(tcp);
         let tuple = tcp.tuple();
         if listed && !self.tcp.is_free(&tuple) {
             return Err(RestoreError::Duplicate(Socket::Connection(id)));
         }
-        let conn = Conn { tcp, stage, layout, has_region, error, origin, commands, listed };
+        let activity = Activity::new(now, opened_at, tcp.tx_acked().saturating_add(tcp.rx_ready()));
+        let conn = Conn { tcp, stage, layout, has_region, error, origin, commands, listed, ticket, activity };
         let listener = conn.listener();
         if listener.is_some_and(|listener| self.tcp.listeners.get(listener).is_none()) {
             return Err(RestoreError::NoListener(id));
@@ -136,34 +166,48 @@ impl Stack {
                 entry.queue.push_back(id);
             }
         }
-        Ok(())
+        self.tcp.tickets.saw(ticket);
+        Ok(Socket::Connection(id))
     }
 
-    fn resume_all(&mut self, now: Micros, env: &mut dyn Env) {
-        let connections: Vec<Id> = self.connections().collect();
-        for id in connections {
-            if let Some(region) = env.region(Socket::Connection(id)) {
-                region.republish();
-                // Also of an application that is gone: what it wrote is still to be sent. Nonsense is dealt with by `serve`.
-                let _ = region.refresh();
+    /// Serves each of these once, as after a restart of its ring, and wakes its application once.
+    pub(super) fn resume(&mut self, now: Micros, sockets: &[Socket], env: &mut dyn Env) {
+        for socket in sockets {
+            match *socket {
+                Socket::Connection(id) => self.resume_connection(now, id, env),
+                Socket::Udp(id) => self.resume_udp(now, id, env),
+                Socket::Listener(_) => env.notify(*socket),
             }
-            self.serve(now, id, env);
         }
-        let sockets: Vec<Id> = self.udp_sockets().map(|(id, _)| id).collect();
-        for id in sockets {
-            if let Some(region) = env.region(Socket::Udp(id)) {
-                region.republish();
-                region.publish_status(Status { established: true, ..Status::default() });
-                if region.take_app_wake() {
-                    env.notify(Socket::Udp(id));
-                }
-            }
-            self.udp_serve(now, id, env);
+    }
+
+    fn resume_connection(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        if let Some(region) = env.region(Socket::Connection(id)) {
+            region.republish();
+            // Also of an application that is gone: what it wrote is still to be sent. Nonsense is dealt with by `serve`.
+            let _ = region.refresh();
         }
-        let queued = |(id, entry): (Id, &'_ Listener)| (!entry.queue.is_empty()).then_some(id);
-        let listeners: Vec<Id> = self.tcp.listeners.iter().filter_map(queued).collect();
-        for id in listeners {
-            env.notify(Socket::Listener(id));
+        self.serve(now, id, env);
+        let ours = self.interface.address.map(|ours| ours.address);
+        let Some(conn) = self.tcp.conns.get(id) else { return };
+        let local = Ipv4Address::from(conn.tcp.tuple().local_addr);
+        if conn.listed && ours.is_some_and(|ours| ours != local) {
+            // The address changed while the connection was between two instances.
+            self.fail(now, id, NetError::Unreachable, env);
         }
+        if self.tcp.conns.get(id).is_some_and(|conn| conn.stage == Stage::Open) {
+            env.notify(Socket::Connection(id));
+        }
+    }
+
+    fn resume_udp(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        let Some(record) = self.udp.sockets.get(id) else { return };
+        env.publish(Published::Udp(id, record));
+        if let Some(region) = env.region(Socket::Udp(id)) {
+            region.republish();
+            region.publish_status(Status { established: true, ..Status::default() });
+        }
+        env.notify(Socket::Udp(id));
+        self.udp_serve(now, id, env);
     }
 }

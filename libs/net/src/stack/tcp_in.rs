@@ -3,6 +3,7 @@
 use super::Stack;
 use super::ip_in::Packet;
 use super::tcp_table::Conn;
+use crate::activity::Activity;
 use crate::env::{Env, Socket};
 use crate::record::{Origin, Stage};
 use crate::slab::Id;
@@ -46,6 +47,7 @@ impl Stack {
         };
         self.counters.tcp_in += 1;
         match self.tcp.find(&tuple) {
+            Some(id) if self.is_frozen(Socket::Connection(id)) => self.counters.tcp_frozen += 1,
             Some(id) if self.tcp.conns.get(id).is_some_and(|conn| conn.tcp.may_reopen(&segment)) => {
                 self.unlist(id, env);
                 self.reap(id, env);
@@ -77,6 +79,7 @@ impl Stack {
             match conn.stage {
                 Stage::HalfOpen(listener) => {
                     conn.stage = Stage::Queued(listener);
+                    conn.ticket = self.tcp.tickets.draw();
                     arrived = Some(listener);
                 }
                 _ => self.counters.tcp_connected += 1,
@@ -122,12 +125,15 @@ impl Stack {
             && segment.flags.contains(Flags::SYN)
             && !segment.flags.intersects(Flags::RST | Flags::FIN);
         let listener = self.tcp.by_port.get(&tuple.local_port).copied().filter(|_| opens);
-        let Some(listener) = listener else {
-            self.counters.tcp_no_listener += 1;
-            self.reset(now, tuple, segment, env);
-            return;
-        };
-        self.half_open(now, listener, tuple, segment, env);
+        match listener {
+            Some(id) if self.is_frozen(Socket::Listener(id)) => self.counters.tcp_frozen += 1,
+            Some(id) => self.half_open(now, id, tuple, segment, env),
+            None if !self.config.reset_strangers => self.counters.tcp_strangers += 1,
+            None => {
+                self.counters.tcp_no_listener += 1;
+                self.reset(now, tuple, segment, env);
+            }
+        }
     }
 
     fn half_open(&mut self, now: Micros, listener: Id, tuple: &Tuple, syn: &Segment<'_>, env: &mut dyn Env) {
@@ -143,7 +149,8 @@ impl Stack {
             self.counters.tcp_malformed += 1;
             return;
         };
-        let Some(id) = self.admit(tcp, Stage::HalfOpen(listener), layout, Origin::default(), env) else {
+        let stage = Stage::HalfOpen(listener);
+        let Some(id) = self.admit(now, tcp, stage, layout, Origin::default(), env) else {
             self.counters.tcp_no_memory += 1;
             return;
         };
@@ -154,8 +161,9 @@ impl Stack {
     }
 
     /// Enters a new connection everywhere, or nowhere.
-    pub(super) fn admit(
+    fn admit(
         &mut self,
+        now: Micros,
         tcp: Connection,
         stage: Stage,
         layout: Layout,
@@ -164,17 +172,40 @@ impl Stack {
     ) -> Option<Id> {
         let tuple = tcp.tuple();
         self.recycle(env);
-        let socket = Socket::Connection(self.tcp.conns.next_id()?);
-        if !self.tcp.is_free(&tuple) || !env.claim_flow(&tuple) {
+        if !self.tcp.is_free(&tuple) || self.tcp.conns.is_full() || !env.claim_flow(&tuple) {
             return None;
         }
-        if env.open(socket).is_err() {
+        let id = self.enter(now, tcp, stage, layout, origin, env);
+        if id.is_none() {
             env.release_flow(&tuple);
-            return None;
         }
-        let commands = CommandSlot::default();
-        let conn =
-            Conn { tcp, stage, layout, has_region: false, error: None, origin, commands, listed: true };
+        id
+    }
+
+    /// Enters a new connection whose flow is claimed.
+    pub(super) fn enter(
+        &mut self,
+        now: Micros,
+        tcp: Connection,
+        stage: Stage,
+        layout: Layout,
+        origin: Origin,
+        env: &mut dyn Env,
+    ) -> Option<Id> {
+        let tuple = tcp.tuple();
+        env.open(Socket::Connection(self.tcp.conns.next_id()?)).ok()?;
+        let conn = Conn {
+            tcp,
+            stage,
+            layout,
+            has_region: false,
+            error: None,
+            origin,
+            commands: CommandSlot::default(),
+            listed: true,
+            ticket: 0,
+            activity: Activity::new(now, now, 0),
+        };
         let id = self.tcp.conns.insert(conn)?;
         self.tcp.list(&tuple, id);
         Some(id)
@@ -189,7 +220,9 @@ impl Stack {
         }
         // Some at once: looking for them costs a look at every connection.
         let share = (self.config.limits.connections / RECYCLED_SHARE).max(1);
-        for id in self.tcp.oldest_time_wait(share) {
+        let mut oldest = self.tcp.oldest_time_wait();
+        oldest.retain(|id| !self.is_frozen(Socket::Connection(*id)));
+        for id in oldest.into_iter().take(share) {
             self.unlist(id, env);
             self.reap(id, env);
             self.counters.tcp_recycled += 1;
@@ -211,6 +244,9 @@ impl Stack {
     }
 
     pub(super) fn connection_timer(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        if self.is_frozen(Socket::Connection(id)) {
+            return;
+        }
         let Some(conn) = self.tcp.conns.get_mut(id) else { return };
         let due = conn.tcp.deadline();
         if due.is_none_or(|at| at > now) {

@@ -41,20 +41,23 @@ impl TxData for TxRing<'_> {
 impl Stack {
     /// Does everything that there is to do for a connection now.
     pub(super) fn serve(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        if self.is_frozen(Socket::Connection(id)) {
+            return;
+        }
         for _ in 0..ROUNDS {
             self.pull(now, id, env);
             let all_sent = self.send_owed(now, id, env);
             self.push(id, env);
             if !all_sent {
                 self.blocked.push(Work::Connection(id));
-                return self.settle(id, env);
+                return self.settle(now, id, env);
             }
             if self.arm(id, env) {
-                return self.settle(id, env);
+                return self.settle(now, id, env);
             }
         }
         self.ready.push(Work::Connection(id));
-        self.settle(id, env);
+        self.settle(now, id, env);
     }
 
     /// From the application: what it wrote, consumed, closed.
@@ -140,8 +143,9 @@ impl Stack {
     }
 
     /// Timers, and the end of what is over.
-    fn settle(&mut self, id: Id, env: &mut dyn Env) {
-        let Some(conn) = self.tcp.conns.get(id) else { return };
+    fn settle(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        let Some(conn) = self.tcp.conns.get_mut(id) else { return };
+        conn.activity.note(now, conn.tcp.tx_acked().saturating_add(conn.tcp.rx_ready()));
         self.timers.schedule(Timer::Connection(id), conn.tcp.deadline());
         if matches!(conn.tcp.state(), State::Closed(_)) && !self.blocked.contains(Work::Connection(id)) {
             self.unlist(id, env);
@@ -176,6 +180,9 @@ impl Stack {
 
     /// Ends a connection for a reason of ours.
     pub(super) fn fail(&mut self, now: Micros, id: Id, error: NetError, env: &mut dyn Env) {
+        if self.is_frozen(Socket::Connection(id)) {
+            return;
+        }
         if let Some(conn) = self.tcp.conns.get_mut(id) {
             conn.error = Some(error);
             conn.tcp.abort();
@@ -193,11 +200,8 @@ impl Stack {
         tso.min(MAX_TSO).max(usize::from(self.config.mtu).saturating_sub(IP + 20))
     }
 
-    /// Answers a segment that belongs to nobody.
+    /// Answers a segment that is not acceptable at all.
     pub(super) fn reset(&mut self, now: Micros, tuple: &Tuple, segment: &Segment<'_>, env: &mut dyn Env) {
-        if !self.config.reset_strangers {
-            return;
-        }
         let Some(answer) = reset_for(segment) else { return };
         if !self.rate.take(now) {
             self.counters.replies_rate_limited += 1;

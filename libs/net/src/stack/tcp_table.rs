@@ -1,5 +1,6 @@
 //! TCP connections and listeners, and how to find them. All of it except the records is derived.
 
+use crate::activity::Activity;
 use crate::config::Limits;
 use crate::record::{ConnectionRecord, ListenerRecord, Origin, Stage};
 use crate::slab::{Id, Slab};
@@ -22,6 +23,9 @@ pub(super) struct Conn {
     pub commands: CommandSlot,
     /// It is in the flow table, ours and the driver's.
     pub listed: bool,
+    /// See [`ConnectionRecord::ticket`].
+    pub ticket: u64,
+    pub activity: Activity,
 }
 
 impl Conn {
@@ -34,6 +38,8 @@ impl Conn {
             error: self.error,
             origin: self.origin,
             commands: self.commands,
+            ticket: self.ticket,
+            opened_at: self.activity.opened_at(),
         }
     }
 
@@ -60,12 +66,32 @@ pub(super) struct Listener {
     pub waiting: usize,
 }
 
+/// The order of accept queues, in numbers that survive in records.
+#[derive(Debug)]
+pub(super) struct Tickets {
+    next: u64,
+}
+
+impl Tickets {
+    pub(super) fn draw(&mut self) -> u64 {
+        let ticket = self.next;
+        self.next = ticket.saturating_add(1);
+        ticket
+    }
+
+    /// Later tickets are higher than this one, which another instance gave.
+    pub(super) fn saw(&mut self, ticket: u64) {
+        self.next = self.next.max(ticket.saturating_add(1));
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct TcpTable {
     pub conns: Slab<Conn>,
     pub listeners: Slab<Listener>,
     pub by_port: BTreeMap<u16, Id>,
     by_tuple: BTreeMap<u64, Id>,
+    pub tickets: Tickets,
     /// Scratch for one batch of segments, kept to avoid an allocation for each.
     pub batch: Vec<SegmentOut>,
 }
@@ -84,6 +110,7 @@ impl TcpTable {
             listeners: Slab::new(limits.listeners),
             by_port: BTreeMap::new(),
             by_tuple: BTreeMap::new(),
+            tickets: Tickets { next: 1 },
             batch: Vec::new(),
         }
     }
@@ -120,13 +147,15 @@ impl TcpTable {
         self.conns.iter().filter(|(_, conn)| other(conn)).map(|(id, _)| id).collect()
     }
 
-    /// At most `count` connections in TIME-WAIT, left by their applications: those that would be forgotten first.
-    pub(super) fn oldest_time_wait(&self, count: usize) -> Vec<Id> {
+    /// Connections in TIME-WAIT, left by their applications, whose places may be given again: those that would be
+    /// forgotten first come first.
+    pub(super) fn oldest_time_wait(&self) -> Vec<Id> {
         let waits = |conn: &Conn| conn.stage == Stage::Detached && conn.tcp.state() == State::TimeWait;
-        let waiting = self.conns.iter().filter(|(_, conn)| waits(conn));
+        let useful = |id: Id| self.conns.may_give(id.slot());
+        let waiting = self.conns.iter().filter(|(id, conn)| waits(conn) && useful(*id));
         let mut waiting: Vec<_> = waiting.map(|(id, conn)| (conn.tcp.deadline(), id)).collect();
         waiting.sort_unstable();
-        waiting.into_iter().take(count).map(|(_, id)| id).collect()
+        waiting.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Connections that wait on a listener.

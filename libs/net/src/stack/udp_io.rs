@@ -56,6 +56,10 @@ impl Stack {
             self.send_unreachable(now, Unreachable::Port, up, env);
             return;
         };
+        if self.is_frozen(Socket::Udp(id)) {
+            self.counters.udp_frozen += 1;
+            return;
+        }
         let remote = SocketAddrV4::new(up.source, packet.src_port());
         self.udp_deliver(id, remote, packet.payload(), env);
     }
@@ -85,6 +89,9 @@ impl Stack {
 
     /// Sends what the application queued, then waits for its kick.
     pub(super) fn udp_serve(&mut self, now: Micros, id: Id, env: &mut dyn Env) {
+        if self.is_frozen(Socket::Udp(id)) {
+            return;
+        }
         for _ in 0..BATCH {
             let Some(region) = env.region(Socket::Udp(id)) else { return };
             if region.status().over {

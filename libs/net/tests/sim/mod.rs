@@ -3,11 +3,13 @@
 pub mod apps;
 pub mod memory;
 pub mod shell;
+pub mod table;
+pub mod twins;
 
 use hic_net::{
     Address, AddressSource, Config, EthernetAddress, Ipv4Address, Micros, Offload, RxInfo, Socket, Stack,
 };
-use hic_netapi::{Layout, RegionKind};
+use hic_netapi::{AppSide, Layout, RegionKind};
 use shell::{Shell, random};
 use std::collections::BTreeMap;
 
@@ -74,6 +76,66 @@ pub struct Faults {
     pub reorder: u64,
     /// Each call into host 1 dies with this probability, somewhere inside.
     pub death: u64,
+}
+
+/// Where applications live: host 0 and host 1, each with whatever serves its sockets.
+pub trait World {
+    fn now(&self) -> Micros;
+
+    /// A call into the stack that has `socket`; for new ones, the one that takes such commands.
+    fn call<T>(
+        &mut self,
+        host: usize,
+        socket: Option<Socket>,
+        call: impl FnOnce(&mut Stack, &mut Shell) -> T,
+    ) -> T;
+
+    /// A call during which no stack dies.
+    fn call_alive<T>(
+        &mut self,
+        host: usize,
+        socket: Option<Socket>,
+        call: impl FnOnce(&mut Stack, &mut Shell) -> T,
+    ) -> T;
+
+    fn app_side(&self, host: usize, socket: Socket) -> AppSide;
+
+    fn take_woken(&mut self, host: usize) -> Vec<Socket>;
+}
+
+impl World for Wire {
+    fn now(&self) -> Micros {
+        self.now
+    }
+
+    fn call<T>(
+        &mut self,
+        host: usize,
+        _: Option<Socket>,
+        call: impl FnOnce(&mut Stack, &mut Shell) -> T,
+    ) -> T {
+        self.enter(host, call)
+    }
+
+    fn call_alive<T>(
+        &mut self,
+        host: usize,
+        _: Option<Socket>,
+        call: impl FnOnce(&mut Stack, &mut Shell) -> T,
+    ) -> T {
+        let deaths = std::mem::take(&mut self.faults.death);
+        let result = self.enter(host, call);
+        self.faults.death = deaths;
+        result
+    }
+
+    fn app_side(&self, host: usize, socket: Socket) -> AppSide {
+        self.hosts[host].shell.regions[&socket].1.app()
+    }
+
+    fn take_woken(&mut self, host: usize) -> Vec<Socket> {
+        std::mem::take(&mut self.hosts[host].shell.woken).into_iter().collect()
+    }
 }
 
 pub struct Wire {
@@ -164,9 +226,5 @@ impl Wire {
         let until = self.now.after(time);
         while self.step(until) {}
         self.now = until;
-    }
-
-    pub fn take_woken(&mut self, host: usize) -> Vec<Socket> {
-        std::mem::take(&mut self.hosts[host].shell.woken).into_iter().collect()
     }
 }

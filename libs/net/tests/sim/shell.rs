@@ -2,13 +2,16 @@
 //! between any two of its calls.
 
 use super::memory::{Memory, Regions};
+use super::table::{Key, Table};
 use hic_net::env::Fill;
 use hic_net::record::{ConnectionRecord, InterfaceRecord, ListenerRecord, MAX_RECORD, UdpRecord};
-use hic_net::{Env, FrameOut, NoBuffer, NoMemory, Offload, Published, Restored, Socket, Stack};
+use hic_net::{Env, FrameOut, NoBuffer, NoMemory, Offload, Protocol, Published, Restored, Socket, Stack};
+use hic_netapi::region::Indices;
 use hic_netapi::{Layout, StackSide};
 use hic_tcp::Tuple;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -31,6 +34,9 @@ pub struct Shell {
     pub die_in: Cell<Option<u32>>,
     pub seed: u64,
     pub refuse_memory: bool,
+    pub ports: BTreeSet<(Protocol, u16)>,
+    /// The driver's table, where two instances share one, and who this one is there.
+    pub table: Option<(usize, Rc<RefCell<Table>>)>,
 }
 
 pub fn random(seed: &mut u64) -> u64 {
@@ -43,6 +49,25 @@ pub fn random(seed: &mut u64) -> u64 {
 
 fn flow(tuple: &Tuple) -> (u16, [u8; 4], u16) {
     (tuple.local_port, tuple.remote_addr, tuple.remote_port)
+}
+
+pub fn decode(socket: Socket, bytes: &[u8]) -> Restored {
+    match socket {
+        Socket::Connection(id) => Restored::Connection(id, ConnectionRecord::decode(bytes).unwrap()),
+        Socket::Listener(id) => Restored::Listener(id, ListenerRecord::decode(bytes).unwrap()),
+        Socket::Udp(id) => Restored::Udp(id, UdpRecord::decode(bytes).unwrap()),
+    }
+}
+
+/// With what to attach the data region of a socket; `None` for what has none.
+pub fn indices(record: &Restored) -> Option<(Socket, Indices)> {
+    match record {
+        Restored::Connection(id, record) => {
+            Some((Socket::Connection(*id), Stack::connection_indices(record)))
+        }
+        Restored::Udp(id, record) => Some((Socket::Udp(*id), record.indices)),
+        _ => None,
+    }
 }
 
 impl Shell {
@@ -64,14 +89,13 @@ impl Shell {
 
     /// What a successor finds.
     pub fn restored(&self) -> Vec<Restored> {
-        let interface = self.interface.iter();
-        let interface = interface.map(|bytes| Restored::Interface(InterfaceRecord::decode(bytes).unwrap()));
-        let socket = |(socket, bytes): (&Socket, &Vec<u8>)| match *socket {
-            Socket::Connection(id) => Restored::Connection(id, ConnectionRecord::decode(bytes).unwrap()),
-            Socket::Listener(id) => Restored::Listener(id, ListenerRecord::decode(bytes).unwrap()),
-            Socket::Udp(id) => Restored::Udp(id, UdpRecord::decode(bytes).unwrap()),
-        };
-        interface.chain(self.records.iter().map(socket)).collect()
+        let interface = self.interface().map(Restored::Interface);
+        let sockets = self.records.iter().map(|(socket, bytes)| decode(*socket, bytes));
+        interface.into_iter().chain(sockets).collect()
+    }
+
+    pub fn interface(&self) -> Option<InterfaceRecord> {
+        self.interface.as_ref().map(|bytes| InterfaceRecord::decode(bytes).unwrap())
     }
 
     /// What the service does before a successor runs: regions attached at the records' indices, orphans given back.
@@ -82,16 +106,12 @@ impl Shell {
         self.flows.clear();
         self.regions.retain(|socket, _| self.records.contains_key(socket));
         for record in records {
-            let (socket, indices) = match record {
-                Restored::Connection(id, record) => {
-                    if record.owns_flow() {
-                        self.flows.insert(flow(&record.tcp.tuple()));
-                    }
-                    (Socket::Connection(id), Stack::connection_indices(&record))
-                }
-                Restored::Udp(id, record) => (Socket::Udp(id), record.indices),
-                _ => continue,
-            };
+            if let Restored::Connection(_, record) = &record
+                && record.owns_flow()
+            {
+                self.flows.insert(flow(&record.tcp.tuple()));
+            }
+            let Some((socket, indices)) = indices(&record) else { continue };
             if let Some((side, memory)) = self.regions.get_mut(&socket) {
                 *side = memory.attach(indices);
             }
@@ -193,11 +213,31 @@ impl Env for Shell {
     }
 
     fn claim_flow(&mut self, tuple: &Tuple) -> bool {
-        self.flows.insert(flow(tuple))
+        match &self.table {
+            Some((me, table)) => table.borrow_mut().claim(Key::of(tuple), *me),
+            None => self.flows.insert(flow(tuple)),
+        }
     }
 
     fn release_flow(&mut self, tuple: &Tuple) {
-        self.flows.remove(&flow(tuple));
+        match &self.table {
+            Some((me, table)) => table.borrow_mut().release(Key::of(tuple), *me),
+            None => drop(self.flows.remove(&flow(tuple))),
+        }
+    }
+
+    fn claim_port(&mut self, protocol: Protocol, port: u16) -> bool {
+        match &self.table {
+            Some((me, table)) => table.borrow_mut().claim(Key::Port(protocol, port), *me),
+            None => self.ports.insert((protocol, port)),
+        }
+    }
+
+    fn release_port(&mut self, protocol: Protocol, port: u16) {
+        match &self.table {
+            Some((me, table)) => table.borrow_mut().release(Key::Port(protocol, port), *me),
+            None => drop(self.ports.remove(&(protocol, port))),
+        }
     }
 
     fn random(&mut self) -> u64 {

@@ -5,21 +5,25 @@ use hic_net::{Address, AddressSource, Config, EthernetAddress, Ipv4Address, Micr
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::*;
 
-const SERVER: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
-const OURS: Ipv4Address = Ipv4Address::new(10, 0, 2, 15);
+pub const SERVER: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
+pub const OURS: Ipv4Address = Ipv4Address::new(10, 0, 2, 15);
 const FALLBACK: Ipv4Address = Ipv4Address::new(192, 168, 7, 2);
 
-fn host() -> Host {
+pub fn config() -> Config {
     let fallback =
         Address { address: FALLBACK, prefix_len: 24, gateway: None, dns: [Ipv4Address::UNSPECIFIED; 2] };
     let source = AddressSource::Dhcp { fallback: Some(fallback), after: Micros::from_secs(20) };
-    let mut host = Host::new(Config::new(mac(1), source, [1; 16]), 5);
+    Config::new(mac(1), source, [1; 16])
+}
+
+pub fn host() -> Host {
+    let mut host = Host::new(config(), 5);
     host.enter(Micros(0), |stack, shell| stack.start(Micros(0), shell));
     host
 }
 
 /// The DHCP messages among the frames that the host sent: type, transaction, destination.
-fn messages(host: &mut Host) -> Vec<(DhcpMessageType, u32, Ipv4Address)> {
+pub fn messages(host: &mut Host) -> Vec<(DhcpMessageType, u32, Ipv4Address)> {
     let parse = |frame: &Vec<u8>| {
         let frame = EthernetFrame::new_checked(&frame[..]).ok()?;
         if frame.ethertype() != EthernetProtocol::Ipv4 {
@@ -87,30 +91,30 @@ fn reply(kind: DhcpMessageType, transaction: u32) -> Vec<u8> {
     frame
 }
 
-fn answer(host: &mut Host, now: Micros, kind: DhcpMessageType, transaction: u32) {
+pub fn answer(host: &mut Host, now: Micros, kind: DhcpMessageType, transaction: u32) {
     let frame = reply(kind, transaction);
     host.enter(now, |stack, shell| stack.on_frame(now, &frame, RxInfo::default(), shell));
 }
 
-fn bind(host: &mut Host, now: Micros) {
+pub fn bind(host: &mut Host, now: Micros) {
     let transaction = messages(host).last().unwrap().1;
     answer(host, now, DhcpMessageType::Offer, transaction);
     assert_eq!(messages(host)[0].0, DhcpMessageType::Request);
     answer(host, now, DhcpMessageType::Ack, transaction);
 }
 
-fn address(host: &Host) -> Option<Ipv4Address> {
+pub fn address(host: &Host) -> Option<Ipv4Address> {
     host.stack.interface().address.map(|address| address.address)
 }
 
 /// Lets time pass up to `until`, timer by timer.
-fn pass(host: &mut Host, until: Micros) {
+pub fn pass(host: &mut Host, until: Micros) {
     while let Some(at) = host.stack.deadline().filter(|at| *at <= until) {
         host.enter(at, |stack, shell| stack.on_timer(at, shell));
     }
 }
 
-fn arp_from(mac: EthernetAddress, sender: Ipv4Address, target: Ipv4Address) -> Vec<u8> {
+pub fn arp_from(mac: EthernetAddress, sender: Ipv4Address, target: Ipv4Address) -> Vec<u8> {
     let mut frame = vec![0; 42];
     EthernetRepr { src_addr: mac, dst_addr: EthernetAddress::BROADCAST, ethertype: EthernetProtocol::Arp }
         .emit(&mut EthernetFrame::new_unchecked(&mut frame[..]));

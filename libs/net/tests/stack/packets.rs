@@ -246,6 +246,7 @@ fn a_segment_for_nobody_is_reset_unless_another_instance_may_have_it() {
             .unwrap();
         wire.run_for(Micros::from_millis(50));
         assert_eq!(wire.hosts[1].stack.counters().tcp_resets_out, resets);
-        assert_eq!(wire.hosts[1].stack.counters().tcp_no_listener, 1);
+        assert_eq!(wire.hosts[1].stack.counters().tcp_no_listener, resets);
+        assert_eq!(wire.hosts[1].stack.counters().tcp_strangers, 1 - resets);
     }
 }
