@@ -14,7 +14,7 @@
 //!   message::tcp / udp  ── call on a port ──────▶ decode, judge(sequence), act, reply
 //!   AppSide::write      ── tx ring ─────────────▶ StackSide::copy_tx
 //!   AppSide::read       ◀─ rx ring ────────────── StackSide::write_rx
-//!   doorbell (its bits)  ─ only if StackSide armed▶ conn_kicked
+//!   signal on the port  ── only if StackSide armed ▶ conn_kicked
 //!   own notification    ◀─ only if AppSide sleeps ─ notify
 //! ```
 //!
@@ -27,10 +27,10 @@
 //! A client in short (the system calls are the reader's):
 //! ```ignore
 //! let m = ServiceCommand::Connect { seq: 1, remote, local_port: 0, buffer_size: 65536, signal: 1 << 3 }.encode();
-//! let reply = call(tcp_port, m.label, m.words, &[my_notification])?;      // caps: port, region, doorbell
+//! let reply = call(tcp_port, m.label, m.words, &[my_notification])?;      // caps: port, region
 //! let mut side = unsafe { AppSide::attach(region_ptr, region_len) }?;
 //! side.write(b"hello");
-//! if side.must_kick() { signal(doorbell, opened.doorbell_bits) }
+//! if side.must_kick() { signal(port, opened.doorbell_bits) }
 //! while !side.sleep_until(Want::READABLE, 1, 1) { /* ready: go on reading */ break }
 //! ```
 #![no_std]

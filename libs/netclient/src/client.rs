@@ -6,14 +6,16 @@ use core::net::SocketAddrV4;
 use hic_abi::start::StartPage;
 use hic_abi::{Error, Handle, MessageInfo, Nanos, Rights, SELF};
 use hic_control::grants;
+use hic_netapi::NetError;
 use hic_netapi::message::{CAP_NOTIFICATION, Message as NetMessage, tcp, udp};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{cap, clock, start, sys};
 
-/// How long a command may take. A stack that is being restarted answers when it is back; who wants longer asks again.
-const PATIENCE: Nanos = 1_000_000_000;
-/// Capabilities in the reply to a command that opens a socket: port, data region, doorbell.
-const OPENED_CAPS: usize = 3;
+/// How long a command may take. A stack that is being restarted answers when it is back; who wants longer asks again. Shorter than a
+/// monitor waits for us to say that we are alive: we cannot while we wait here.
+const PATIENCE: Nanos = 300_000_000;
+/// Capabilities in the reply to a command that opens a socket: port, data region.
+const OPENED_CAPS: usize = 2;
 
 /// This program's connection to the stack.
 pub struct Client {
@@ -23,7 +25,7 @@ pub struct Client {
     buffer: Buffer,
 }
 
-/// Three slots offered for a reply's capabilities.
+/// Slots offered for a reply's capabilities.
 pub(crate) struct Offered([Handle; OPENED_CAPS]);
 
 impl Offered {
@@ -46,7 +48,7 @@ impl Offered {
         self.0.into_iter().for_each(cap::drop_slot);
     }
 
-    /// Port, region, doorbell.
+    /// Port, region.
     fn into_slots(self) -> [Handle; OPENED_CAPS] {
         self.0
     }
@@ -108,7 +110,8 @@ impl Client {
             tcp::ServiceCommand::Listen { seq, local_port: port, backlog, buffer_size: ring, signal };
         let (words, offered) = self.open(self.service, &command.encode(), true)?;
         tcp::Listening::decode(&words).map_err(SocketError::Refused)?;
-        let [port, ..] = offered.into_slots();
+        let [port, region] = offered.into_slots();
+        cap::drop_slot(region);
         Ok(TcpListener::new(port))
     }
 
@@ -126,7 +129,7 @@ impl Client {
         let command = tcp::ServiceCommand::Connect { seq, remote, local_port: 0, buffer_size: ring, signal };
         let (words, offered) = self.open(self.service, &command.encode(), true)?;
         let opened = tcp::Opened::decode(&words).map_err(SocketError::Refused)?;
-        TcpStream::open(offered.into_slots(), &opened)
+        TcpStream::open(self.service, offered.into_slots(), &opened)
     }
 
     /// Opens a UDP socket on a port, 0 for any.
@@ -138,14 +141,14 @@ impl Client {
         let command = udp::ServiceCommand::Bind { seq, local_port: port, buffer_size: ring, signal };
         let (words, offered) = self.open(self.service, &command.encode(), true)?;
         let bound = udp::Bound::decode(&words).map_err(SocketError::Refused)?;
-        UdpSocket::open(offered.into_slots(), &bound)
+        UdpSocket::open(self.service, offered.into_slots(), &bound)
     }
 
     /// Sends one numbered command on a listener's port that opens a connection.
     pub(crate) fn accept(&mut self, port: Handle, command: &NetMessage) -> Result<TcpStream, SocketError> {
         let (words, offered) = self.open(port, command, false)?;
         let opened = tcp::Opened::decode(&words).map_err(SocketError::Refused)?;
-        TcpStream::open(offered.into_slots(), &opened)
+        TcpStream::open(self.service, offered.into_slots(), &opened)
     }
 
     fn next_sequence(&mut self) -> u64 {
@@ -173,16 +176,21 @@ impl Client {
         }
     }
 
-    /// The same message again as often as the stack dies under it: its number says that it is the same.
+    /// The same message again as often as the stack dies under it, or was started again and is not ready: its number says that it is
+    /// the same. While the stack is down the call waits at the port.
     fn ask(&mut self, port: Handle, command: &NetMessage, notify: bool) -> Result<NetMessage, SocketError> {
         let deadline = clock::now() + PATIENCE;
         loop {
             let mut info = MessageInfo::new(command.label);
             if notify {
-                self.buffer.send_copy(CAP_NOTIFICATION, self.notification, Rights::SEND);
+                // COPY: the stack keeps one capability for each socket, so that each can move to another instance on its own.
+                self.buffer.send_copy(CAP_NOTIFICATION, self.notification, Rights::SEND | Rights::COPY);
                 info = info.with_caps(1);
             }
             match ipc::call(port, Message { info, words: command.words }, &mut self.buffer, deadline) {
+                Ok(answer) if answer.label() == NetError::NotReady.code() && clock::now() < deadline => {
+                    sys::yield_now();
+                }
                 Ok(answer) => return Ok(NetMessage { label: answer.label(), words: answer.words }),
                 Err(Error::ServerDied) => {}
                 Err(error) => return Err(SocketError::of_call(error)),

@@ -10,8 +10,9 @@ use hic_netapi::region::LayoutError;
 pub enum SocketError {
     /// The stack refused it.
     Refused(NetError),
-    /// The object behind the port is gone: the stack was restarted. Open it again through the service port.
-    StackRestarted,
+    /// The object behind the port is gone: the stack could not take it over when it was started again, which it says in the log. Open it
+    /// again through the service port.
+    SocketLost,
     /// The kernel refused a step.
     Kernel {
         /// Which.
@@ -29,9 +30,20 @@ impl SocketError {
     /// An error of a call through a socket's own port.
     pub(crate) const fn of_call(error: Error) -> Self {
         match error {
-            Error::Gone | Error::InvalidHandle => Self::StackRestarted,
+            Error::Gone | Error::InvalidHandle => Self::SocketLost,
             error => Self::Kernel { step: "call", error },
         }
+    }
+
+    /// Whether the socket that was asked will never answer otherwise: it is gone, or the two sides do not understand each other.
+    #[must_use]
+    pub const fn is_for_good(self) -> bool {
+        use NetError::{BadArgument, BadSequence, Closed, Protocol, UnknownOperation};
+        matches!(
+            self,
+            Self::SocketLost
+                | Self::Refused(BadArgument | BadSequence | Closed | Protocol | UnknownOperation)
+        )
     }
 
     /// Whether the stack has nothing now and will signal when it has.
@@ -45,7 +57,7 @@ impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => write!(f, "refused by the stack: {error}"),
-            Self::StackRestarted => f.write_str("the network stack was restarted"),
+            Self::SocketLost => f.write_str("the stack lost the socket when it was restarted"),
             Self::Kernel { step, error } => write!(f, "{step}: {error}"),
             Self::NoSlot => f.write_str("no free capability slot"),
             Self::Region(error) => write!(f, "data region: {error}"),

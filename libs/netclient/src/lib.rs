@@ -2,13 +2,13 @@
 //! waited for with one notification in one thread.
 //!
 //! An application writes a [`Service`]: what it does with the bytes of one connection, as a state machine that never
-//! waits. [`Server`] owns everything else: accepting, sleeping, waking, time limits, back-pressure, closing, and beginning
-//! again when the stack was restarted.
+//! waits. [`Server`] owns everything else: accepting, sleeping, waking, time limits, back-pressure, closing. That the stack was
+//! started again, or another instance of it serves a socket now, shows in nothing but a short wait.
 //!
 //! ```text
 //!   stack ── signal(bit) ──▶ Server::run ── which sessions have this bit? ──▶ Service::step(session, rings)
 //!                                 ▲                                               │ Step::Wait(what for)
-//!                                 └────── doorbell, if the stack sleeps ◀─────────┘
+//!                                 └── signal(port), if the stack sleeps ◀─────────┘
 //! ```
 //!
 //! What it must never do: trust the stack for its own safety (all indices are checked by `hic-netapi`), block on one

@@ -7,6 +7,7 @@ use crate::table::{Table, other_bit, session_bit};
 use alloc::vec::Vec;
 use hic_abi::start::StartPage;
 use hic_abi::{Error, FOREVER, Handle, Nanos};
+use hic_netapi::NetError;
 use hic_netapi::region::{AppSide, Want};
 use hic_rt::ipc::{self, Message, Received};
 use hic_rt::{clock, log, start, sys};
@@ -19,6 +20,8 @@ const ACCEPT_BATCH: usize = 32;
 const SWEEP: Nanos = 250_000_000;
 /// How long a closed connection may wait for the other end to close too.
 const LINGER: Nanos = 5_000_000_000;
+/// Until a stack that did not answer is asked again, after the others had their turn.
+const ASK_AGAIN: Nanos = 20_000_000;
 /// Until a socket that could not be opened is tried again.
 const RETRY: Nanos = 500_000_000;
 /// Bytes of a datagram's header in the ring: with less there is no datagram to read.
@@ -85,7 +88,7 @@ pub struct Limits {
     pub backlog: u16,
 }
 
-/// A socket that is to be open always: opened again when the stack was restarted.
+/// A socket that is to be open always: opened again if the stack lost it.
 struct Kept<T> {
     port: u16,
     ring: u32,
@@ -219,6 +222,7 @@ impl<S: Service> Server<S> {
             let (Some(number), Some(listener)) = (table.next_number(), kept.socket.as_mut()) else { return };
             match listener.accept(client, session_bit(number)) {
                 Ok(stream) => {
+                    kept.reported = false;
                     let session = Some(service.open(index, &stream, now));
                     // There is room: `next_number` said so, and nothing was inserted since.
                     let _ = table.insert(Entry { stream, session, deadline: FOREVER });
@@ -227,10 +231,17 @@ impl<S: Service> Server<S> {
                     kept.ready = false;
                     return;
                 }
-                Err(SocketError::StackRestarted | SocketError::Refused(_)) => return kept.lost(now),
+                // The connection broke before we had it.
+                Err(SocketError::Refused(NetError::Aborted)) => {}
+                Err(error) if error.is_for_good() => {
+                    log!("port {}: accept: {error}; listening again", kept.port);
+                    return kept.lost(now);
+                }
                 Err(error) => {
-                    log!("port {}: accept: {error}", kept.port);
-                    kept.retry_at = now + RETRY;
+                    if !core::mem::replace(&mut kept.reported, true) {
+                        log!("port {}: accept: {error}; asking again", kept.port);
+                    }
+                    kept.retry_at = now + ASK_AGAIN;
                     return;
                 }
             }
@@ -295,10 +306,11 @@ impl<S: Service> Server<S> {
 
     /// Waits for bits; liveness questions are answered meanwhile.
     fn wait(&mut self) -> u64 {
-        let deadline = self.next_deadline();
+        let mut deadline = self.next_deadline();
         let Some(endpoint) = self.endpoint else {
             return sys::wait(self.client.notification(), deadline).unwrap_or(0);
         };
+        let mut all = 0;
         loop {
             match ipc::receive(endpoint, self.client.buffer(), deadline) {
                 Ok(Received::Call { message, .. }) => {
@@ -308,8 +320,9 @@ impl<S: Service> Server<S> {
                     };
                     let _ = ipc::reply(Message::new(label, [0; 4]), self.client.buffer());
                 }
-                Ok(Received::Signal(bits)) => return bits,
-                Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => return 0,
+                // Bits come before calls: who went back to work here would never hear a question while there is always work.
+                Ok(Received::Signal(bits)) => (all, deadline) = (all | bits, 0),
+                Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => return all,
                 // A caller that sends capabilities: it was refused by the kernel already.
                 Err(Error::NoReceiveSlot) => {}
                 Err(error) => {

@@ -1,26 +1,30 @@
-//! What a command opened: its port, its data region, its doorbell. Dropping one gives all of it back.
+//! What a command opened: its port and its data region. Dropping one gives both back.
+//!
+//! The port is the doorbell too: a signal on it reaches whoever serves the socket at that moment, so nothing here notices that the
+//! stack was started again, or that the socket moved to another instance.
 
 use crate::client::Client;
 use crate::error::SocketError;
 use core::net::SocketAddrV4;
 use hic_abi::{Handle, Rights, SELF};
+use hic_netapi::NetError;
 use hic_netapi::message::{tcp, udp};
 use hic_netapi::region::AppSide;
 use hic_rt::region::Mapped;
 use hic_rt::{cap, sys};
 
-/// The three capabilities of a socket with a data region, and the rings in it.
+/// The capabilities of a socket with a data region, and the rings in it.
 struct Rings {
+    service: Handle,
     port: Handle,
     region: Mapped,
-    doorbell: Handle,
     doorbell_bits: u64,
     side: AppSide,
 }
 
 impl Rings {
-    /// Maps the region. On an error all three capabilities are dropped, which closes the socket.
-    fn open([port, region, doorbell]: [Handle; 3], doorbell_bits: u64) -> Result<Self, SocketError> {
+    /// Maps the region. On an error both capabilities are dropped, which closes the socket.
+    fn open(service: Handle, [port, region]: [Handle; 2], doorbell_bits: u64) -> Result<Self, SocketError> {
         let opened = Mapped::map(region, Rights::READ | Rights::WRITE)
             .map_err(|error| SocketError::Kernel { step: "map a data region", error })
             .and_then(|mapped| {
@@ -29,9 +33,9 @@ impl Rings {
                 side.map(|side| (mapped, side)).map_err(SocketError::Region)
             });
         match opened {
-            Ok((region, side)) => Ok(Self { port, region, doorbell, doorbell_bits, side }),
+            Ok((region, side)) => Ok(Self { service, port, region, doorbell_bits, side }),
             Err(error) => {
-                [port, region, doorbell].into_iter().for_each(cap::drop_slot);
+                [port, region].into_iter().for_each(cap::drop_slot);
                 Err(error)
             }
         }
@@ -40,7 +44,7 @@ impl Rings {
     /// Tells the stack what changed since the last time, if it sleeps.
     fn flush(&mut self) {
         if self.side.must_kick() {
-            let _ = sys::signal(self.doorbell, self.doorbell_bits);
+            let _ = sys::signal(self.port, self.doorbell_bits);
         }
     }
 }
@@ -51,9 +55,8 @@ impl Drop for Rings {
         let _ = sys::region_unmap(SELF, self.region.slot);
         cap::drop_slot(self.region.slot);
         cap::drop_slot(self.port);
-        // The stack looks for ports without holders when the doorbell rings.
-        let _ = sys::signal(self.doorbell, self.doorbell_bits);
-        cap::drop_slot(self.doorbell);
+        // The stack looks for ports without holders when it is rung, and this port is gone: through the service's own.
+        let _ = sys::signal(self.service, self.doorbell_bits);
     }
 }
 
@@ -72,12 +75,17 @@ impl TcpListener {
     ///
     /// # Errors
     /// [`SocketError::is_would_block`] when none waits: the listener's bits will be signalled.
-    /// [`SocketError::StackRestarted`]: listen again.
+    /// [`SocketError::SocketLost`]: listen again. Any other error but a refusal leaves the command open: the next attempt repeats it.
     pub fn accept(&mut self, client: &mut Client, signal: u64) -> Result<TcpStream, SocketError> {
         let command = tcp::ListenerCommand::Accept { seq: self.sequence + 1, signal };
         let result = client.accept(self.port, &command.encode());
         // Without an answer the number is still open: the next attempt repeats it.
-        if !matches!(result, Err(SocketError::Kernel { step: "call", .. } | SocketError::NoSlot)) {
+        let open = match &result {
+            Err(SocketError::Kernel { step, .. }) => *step == "call",
+            Err(SocketError::NoSlot | SocketError::Refused(NetError::NotReady)) => true,
+            _ => false,
+        };
+        if !open {
             self.sequence += 1;
         }
         result
@@ -98,8 +106,12 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(crate) fn open(slots: [Handle; 3], opened: &tcp::Opened) -> Result<Self, SocketError> {
-        let rings = Rings::open(slots, opened.doorbell_bits)?;
+    pub(crate) fn open(
+        service: Handle,
+        slots: [Handle; 2],
+        opened: &tcp::Opened,
+    ) -> Result<Self, SocketError> {
+        let rings = Rings::open(service, slots, opened.doorbell_bits)?;
         Ok(Self { rings, local: opened.local, remote: opened.remote })
     }
 
@@ -141,8 +153,9 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(crate) fn open(slots: [Handle; 3], bound: &udp::Bound) -> Result<Self, SocketError> {
-        Ok(Self { rings: Rings::open(slots, bound.doorbell_bits)?, local_port: bound.local_port })
+    pub(crate) fn open(service: Handle, slots: [Handle; 2], bound: &udp::Bound) -> Result<Self, SocketError> {
+        let rings = Rings::open(service, slots, bound.doorbell_bits)?;
+        Ok(Self { rings, local_port: bound.local_port })
     }
 
     /// Its rings: [`AppSide::recv_from`] and [`AppSide::send_to`].

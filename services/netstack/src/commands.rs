@@ -3,22 +3,42 @@
 //! Order within a command: effect, record (with the answer), answer. An answer that its caller does not take gives the
 //! capabilities in it back, and with them the socket.
 
-use crate::shell::{Notification, Shell};
-use alloc::rc::Rc;
+use crate::orphans::Orphans;
+use crate::shell::Shell;
 use hic_abi::{Handle, MessageInfo, Plain, Rights};
-use hic_net::record::Origin;
+use hic_net::record::{ListenerRecord, Origin};
 use hic_net::{Id, Micros, Socket, Stack};
 use hic_netapi::admin;
 use hic_netapi::message::sequence::Verdict;
-use hic_netapi::message::{CAP_DOORBELL, CAP_PORT, CAP_REGION, Message, NetError, tcp, udp};
+use hic_netapi::message::{CAP_PORT, CAP_REGION, Message, NetError, tcp, udp};
 use hic_netapi::{Layout, RegionKind};
-use hic_rt::{cap, ipc, log};
+use hic_rt::{cap, clock, ipc, log};
 use netstack::{place, view};
 
 /// Labels of admin requests have this above the operation.
 const ADMIN: u32 = 3;
 /// The same for udp@1.
 const UDP: u32 = 2;
+
+/// The slot of a capability that came with a call; emptied again unless somebody takes it.
+pub struct Arrived(Option<Handle>);
+
+impl Arrived {
+    /// Around a slot that holds it.
+    pub fn new(slot: Handle) -> Self {
+        Self(Some(slot))
+    }
+
+    fn into_slot(mut self) -> Option<Handle> {
+        self.0.take()
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(cap::drop_slot);
+    }
+}
 
 /// One call.
 pub struct Call {
@@ -29,7 +49,7 @@ pub struct Call {
     /// The message.
     pub message: ipc::Message,
     /// The capability that came with it.
-    pub capability: Option<Rc<Notification>>,
+    pub capability: Option<Arrived>,
 }
 
 /// An answer, and the socket whose capabilities go with it.
@@ -54,15 +74,15 @@ pub struct Context<'a> {
     pub shell: &'a mut Shell,
     /// This thread's message buffer.
     pub buffer: &'a mut ipc::Buffer,
-    /// The main notification: what applications ring.
-    pub doorbell: Handle,
+    /// Sockets to be spared though nobody holds them.
+    pub orphans: &'a mut Orphans,
     /// The time.
     pub now: Micros,
 }
 
 impl Context<'_> {
     /// Acts on a call and answers it.
-    pub fn answer(&mut self, call: Call) {
+    pub fn answer(&mut self, mut call: Call) {
         if call.message.label() == hic_control::PING {
             return self.reply(Message { label: hic_control::OK, words: [0; 4] }, 0);
         }
@@ -70,7 +90,7 @@ impl Context<'_> {
             return self.admin(&call.message);
         }
         let outcome = match place::target(call.badge) {
-            place::Target::Service => self.service(&call),
+            place::Target::Service => self.service(&mut call),
             place::Target::Socket(Socket::Listener(id)) => self.listener(id, &call),
             place::Target::Socket(Socket::Connection(id)) => self.connection(id, &call),
             place::Target::Socket(Socket::Udp(id)) => self.udp_socket(id, &call),
@@ -88,7 +108,7 @@ impl Context<'_> {
         let _ = ipc::reply(ipc::Message { info, words: message.words }, self.buffer);
     }
 
-    /// Answers with the capabilities of a socket: port, data region if it has one, doorbell.
+    /// Answers with the capabilities of a socket: port, data region if it has one.
     fn reply_with(&mut self, message: Message, socket: Socket) {
         let port = match self.shell.make_port(socket) {
             Ok(port) => port,
@@ -102,42 +122,57 @@ impl Context<'_> {
         let mut caps = CAP_PORT + 1;
         if let Some((region, _)) = self.shell.region_of(socket) {
             self.buffer.send_copy(CAP_REGION, region, Rights::READ | Rights::WRITE);
-            self.buffer.send_copy(CAP_DOORBELL, self.doorbell, Rights::SEND);
-            caps = CAP_DOORBELL + 1;
+            caps = CAP_REGION + 1;
         }
         let info = MessageInfo::new(message.label).with_caps(caps);
         match ipc::reply(ipc::Message { info, words: message.words }, self.buffer) {
             Ok(()) => cap::release(port),
-            // Nobody has the port: dropping it here makes the socket one without holder.
-            Err(_) => cap::drop_slot(port),
+            // Nobody has the port. Its caller may have given up waiting, and ask again.
+            Err(_) => {
+                self.orphans.add(socket, clock::now());
+                cap::drop_slot(port);
+            }
         }
     }
 
     /// Ends a socket that nobody holds.
     pub fn discard(&mut self, socket: Socket) {
-        match socket {
+        // One that is about to move refuses: whoever has it then finds out by itself that nobody holds it.
+        let _ = match socket {
             Socket::Connection(id) => self.stack.release(self.now, id, self.shell),
             Socket::Listener(id) => self.stack.close_listener(self.now, id, self.shell),
             Socket::Udp(id) => self.stack.udp_close(self.now, id, self.shell),
-        }
+        };
     }
 
     /// Ends the sockets in these buckets that nobody holds any more: dropped, or the application died.
     pub fn bury(&mut self, buckets: u64) {
         for socket in self.shell.bereaved(buckets) {
-            self.discard(socket);
+            if !self.orphans.has(socket) {
+                self.discard(socket);
+            }
+        }
+    }
+
+    /// Ends the orphans that nobody asked for.
+    pub fn bury_orphans(&mut self) {
+        for socket in self.orphans.take_due(clock::now()) {
+            // With a port that has no holder, `bury` finds it.
+            if !self.shell.watch_port(socket) {
+                self.discard(socket);
+            }
         }
     }
 
     /// Commands that open something. A repeat finds what the first attempt opened.
-    fn service(&mut self, call: &Call) -> Outcome {
+    fn service(&mut self, call: &mut Call) -> Outcome {
         // A program that was started again asks for the ports of its earlier life, which may not have been noticed yet.
         self.bury(u64::MAX);
         let message = Message { label: call.message.label(), words: call.message.words };
         if message.label >> 16 == UDP {
             let udp::ServiceCommand::Bind { seq, local_port, buffer_size, signal } =
                 udp::ServiceCommand::decode(&message)?;
-            let notification = call.capability.clone().ok_or(NetError::BadArgument)?;
+            let notification = call.capability.take().ok_or(NetError::BadArgument)?;
             let layout = layout(RegionKind::Udp, buffer_size)?;
             let socket = match self.opened_before(call, seq) {
                 Some(socket) => socket,
@@ -145,10 +180,10 @@ impl Context<'_> {
                     Socket::Udp(self.stack.udp_bind(local_port, layout, origin(call, seq), self.shell)?.0)
                 }
             };
-            self.shell.set_application(socket, notification, signal);
+            self.tell(socket, notification, signal);
             return self.bound(socket);
         }
-        let notification = call.capability.clone().ok_or(NetError::BadArgument);
+        let notification = call.capability.take().ok_or(NetError::BadArgument);
         match tcp::ServiceCommand::decode(&message)? {
             tcp::ServiceCommand::Listen { seq, local_port, backlog, buffer_size, signal } => {
                 let (notification, layout) = (notification?, layout(RegionKind::Tcp, buffer_size)?);
@@ -159,7 +194,7 @@ impl Context<'_> {
                         Socket::Listener(self.stack.listen(local_port, backlog, layout, origin, self.shell)?)
                     }
                 };
-                self.shell.set_application(socket, notification, signal);
+                self.tell(socket, notification, signal);
                 Ok(Answer { message: tcp::Listening { local_port }.encode(), grants: Some(socket) })
             }
             tcp::ServiceCommand::Connect { seq, remote, local_port, buffer_size, signal } => {
@@ -171,9 +206,15 @@ impl Context<'_> {
                         self.stack.connect(self.now, remote, local_port, layout, origin, self.shell)?,
                     ),
                 };
-                self.shell.set_application(socket, notification, signal);
+                self.tell(socket, notification, signal);
                 self.opened(socket)
             }
+        }
+    }
+
+    fn tell(&mut self, socket: Socket, notification: Arrived, signal: u64) {
+        if let Some(slot) = notification.into_slot() {
+            self.shell.set_application(socket, slot, signal);
         }
     }
 
@@ -203,6 +244,10 @@ impl Context<'_> {
 
     /// Judges a numbered command on a socket's port: `Ok(None)` if it is new, else its answer.
     fn judge(&self, socket: Socket, seq: u64) -> Result<Option<Message>, NetError> {
+        if self.stack.is_frozen(socket) {
+            // It is about to move: whoever has it then is asked the same.
+            return Err(NetError::NotReady);
+        }
         match self.stack.commands(socket).ok_or(NetError::Closed)?.judge(seq) {
             Verdict::Execute => Ok(None),
             Verdict::Repeat(message) => Ok(Some(message)),
@@ -219,7 +264,7 @@ impl Context<'_> {
                 if let Some(answer) = self.judge(socket, seq)? {
                     return Ok(Answer::plain(answer));
                 }
-                self.stack.close_listener(self.now, id, self.shell);
+                self.stack.close_listener(self.now, id, self.shell)?;
                 Ok(Answer::plain(Message::ok([0; 4])))
             }
         }
@@ -227,20 +272,32 @@ impl Context<'_> {
 
     fn accept(&mut self, id: Id, seq: u64, signal: u64) -> Outcome {
         let listener = Socket::Listener(id);
-        let origin = Origin { badge: place::badge(listener), seq };
+        let (_, record) = self.stack.listeners().find(|(other, _)| *other == id).ok_or(NetError::Closed)?;
+        let origin = origin_of_accept(&record, id, seq);
         if let Some(kept) = self.judge(listener, seq)? {
             // The same connection again, with new capabilities, if the first answer did not arrive and it still exists.
             return match kept.into_result() {
-                Ok(_) => self.opened(self.stack.opened_by(origin).ok_or(NetError::Closed)?),
+                Ok(_) => self.opened(self.stack.opened_by(origin).ok_or(NetError::Aborted)?),
                 Err(_) => Ok(Answer::plain(kept)),
             };
         }
-        let notification = self.shell.notification(listener).ok_or(NetError::Closed)?;
-        let outcome = self.stack.accept(id, origin, self.shell).and_then(|connection| {
-            let socket = Socket::Connection(connection);
-            self.shell.set_application(socket, notification, signal);
-            self.opened(socket)
-        });
+        let notification = self.shell.copy_of_notification(listener).ok_or(NetError::NoMemory)?;
+        // The connection's record decides: one that this command took before a crash is not taken again.
+        let taken = if self.orphans.is_empty() { None } else { self.stack.opened_by(origin) };
+        let accepted = match taken {
+            Some(socket) => Ok(socket),
+            None => self.stack.accept(id, origin, self.shell).map(Socket::Connection),
+        };
+        let outcome = match accepted {
+            Ok(socket) => {
+                self.shell.set_application(socket, notification, signal);
+                self.opened(socket)
+            }
+            Err(error) => {
+                cap::drop_slot(notification);
+                Err(error)
+            }
+        };
         let message = match &outcome {
             Ok(answer) => answer.message,
             Err(error) => Message::error(*error, 0),
@@ -266,8 +323,8 @@ impl Context<'_> {
             tcp::ConnectionCommand::Shutdown { .. } => self.stack.shutdown(self.now, id, self.shell),
             tcp::ConnectionCommand::Close { .. } => self.stack.close(self.now, id, self.shell),
             tcp::ConnectionCommand::Abort { .. } => self.stack.abort(self.now, id, self.shell),
-            tcp::ConnectionCommand::Info => {}
-        }
+            tcp::ConnectionCommand::Info => Ok(()),
+        }?;
         let message = Message::ok([0; 4]);
         self.stack.answered(socket, seq, message, self.shell);
         Ok(Answer::plain(message))
@@ -280,7 +337,7 @@ impl Context<'_> {
         if let Some(answer) = self.judge(socket, seq)? {
             return Ok(Answer::plain(answer));
         }
-        self.stack.udp_close(self.now, id, self.shell);
+        self.stack.udp_close(self.now, id, self.shell)?;
         Ok(Answer::plain(Message::ok([0; 4])))
     }
 
@@ -310,4 +367,10 @@ fn layout(kind: RegionKind, size: u32) -> Result<Layout, NetError> {
 /// Who sent a command: the caller's sandbox, the port it came through, its number.
 fn origin(call: &Call, seq: u64) -> Origin {
     Origin { badge: call.caller << 32 | call.badge & 0xffff_ffff, seq }
+}
+
+/// The same for Accept. Numbers of listeners come again after a restart, and so do those of the commands to them; the number of the command
+/// that opened the listener does not (it is a time).
+fn origin_of_accept(listener: &ListenerRecord, id: Id, seq: u64) -> Origin {
+    Origin { badge: place::badge(Socket::Listener(id)) ^ listener.origin.seq.rotate_left(8), seq }
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`place`] | sockets by place: record, notification bit, port badge |
 //! | [`records`] | the state region: double-buffered records that survive this instance |
+//! | [`crumb`] | which frame killed the start before |
 //! | [`view`] | the stack as the console sees it |
 #![no_std]
 #![cfg_attr(
@@ -18,6 +19,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod crumb;
 pub mod place;
 pub mod records;
 pub mod view;

@@ -4,7 +4,7 @@
 use core::cell::RefCell;
 use hic_abi::{Error, Handle, MessageInfo, Nanos, Rights, SELF};
 use hic_nic::flow::FlowKey;
-use hic_nic::message::CAP_NOTIFICATION;
+use hic_nic::message::{CAP_NOTIFICATION, MAX_KEYS, write_keys};
 use hic_nic::{Attached, Refusal, Request, RxHalf, TxHalf, VERSION, region};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{cap, clock, log, region::Mapped, sys};
@@ -117,6 +117,37 @@ impl Wire {
     /// Gives a flow back. The driver drops all flows of a stack that is gone, so a lost request costs one entry for a while.
     pub fn remove_flow(&self, key: FlowKey) {
         let _ = self.flow(&Request::RemoveFlow(key));
+    }
+
+    /// Makes flows ours, whoever has them: they are ours by the records (and by the token, in an update). `from` is the serial number of the
+    /// sandbox that had them, 0 for ourselves.
+    ///
+    /// # Errors
+    /// The label of the driver's refusal; the kernel's errors count as [`Refusal::NotAttached`].
+    pub fn take_flows(&self, keys: &[FlowKey], from: u64) -> Result<(), u32> {
+        keys.chunks(MAX_KEYS).try_for_each(|keys| {
+            self.many(keys, |count| Request::Take { count, from_serial: from }).map(|_| ())
+        })
+    }
+
+    /// One request about up to [`MAX_KEYS`] flows; word 0 of the answer.
+    fn many(&self, keys: &[FlowKey], request: impl Fn(u32) -> Request) -> Result<u64, u32> {
+        let request = request(keys.len() as u32).encode();
+        let mut buffer = Buffer::new();
+        let len = write_keys(keys, buffer.data_mut()).unwrap_or(0);
+        let info = MessageInfo::new(request.label).with_inline(len);
+        let until = clock::now() + FLOW_PATIENCE;
+        loop {
+            match ipc::call(self.port, Message { info, words: request.words }, &mut buffer, until) {
+                Ok(answer) if answer.label() == hic_control::OK => return Ok(answer.words[0]),
+                Ok(answer) => return Err(answer.label()),
+                Err(Error::ServerDied) => {}
+                Err(error) => {
+                    log!("eth_driver does not answer: {error}");
+                    return Err(Refusal::NotAttached.label());
+                }
+            }
+        }
     }
 
     fn flow(&self, request: &Request) -> Result<u32, Error> {

@@ -1,6 +1,6 @@
 //! The network stack as a service: a shell around `hic_net::Stack`.
 //!
-//! Main does: clean up after the start before, join the driver, then for ever: take a batch of frames, serve the sockets
+//! Main does: take over what the start before left, join the driver, then for ever: take a batch of frames, serve the sockets
 //! whose applications rang, let time pass, ring the driver once, answer calls, sleep.
 //!
 //! What it must never do: make anything visible before its record is published (the engine's order, kept by `shell`), trust
@@ -13,6 +13,7 @@ extern crate alloc;
 
 mod commands;
 mod link;
+mod orphans;
 mod recover;
 mod service;
 mod setup;

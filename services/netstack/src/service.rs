@@ -1,16 +1,18 @@
 //! The loop: batches of frames, rings and timers, one signal to the driver for each, calls in between.
 
-use crate::commands::{Call, Context};
+use crate::commands::{Arrived, Call, Context};
 use crate::link::Wire;
-use crate::shell::{Notification, Shell};
-use alloc::rc::Rc;
+use crate::orphans::Orphans;
+use crate::shell::{Grants, Shell, recorded};
 use alloc::vec::Vec;
 use hic_abi::{Error, FOREVER, Handle, Nanos};
-use hic_net::{Env, Micros, RxInfo, Socket, Stack};
+use hic_net::record::InterfaceRecord;
+use hic_net::{Env, EthernetAddress, Micros, RestoreError, Restored, RxInfo, Socket, Stack};
 use hic_nic::RxHalf;
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{cap, clock, log};
-use netstack::place::BUCKETS;
+use netstack::crumb::{Flow, Sentence};
+use netstack::place::{BUCKETS, PLACES};
 
 /// Frames taken in before calls and timers have their turn.
 const RX_BATCH: usize = 128;
@@ -26,13 +28,13 @@ pub struct Netstack {
     stack: Stack,
     shell: Shell,
     rx: RxHalf,
-    endpoint: Handle,
-    notification: Handle,
+    grants: Grants,
     buffer: Buffer,
     /// The slot in which the next capability arrives.
     spare: Option<Handle>,
-    /// Buckets to look at.
+    /// Buckets to look at. All of them at a start: who rang before may not have been heard.
     dirty: u64,
+    orphans: Orphans,
     next_sweep: Nanos,
     /// Room for the sockets found in a bucket, kept to allocate it once.
     found: Vec<Socket>,
@@ -40,10 +42,73 @@ pub struct Netstack {
 
 impl Netstack {
     /// A service over a stack that was started.
-    pub fn new(stack: Stack, shell: Shell, rx: RxHalf, endpoint: Handle, notification: Handle) -> Self {
-        let buffer = Buffer::new();
-        let found = Vec::new();
-        Self { stack, shell, rx, endpoint, notification, buffer, spare: None, dirty: 0, next_sweep: 0, found }
+    pub fn new(stack: Stack, shell: Shell, rx: RxHalf, grants: Grants) -> Self {
+        let (buffer, orphans, found) = (Buffer::new(), Orphans::default(), Vec::new());
+        let (spare, dirty, next_sweep) = (None, BUCKET_BITS, 0);
+        Self { stack, shell, rx, grants, buffer, spare, dirty, orphans, next_sweep, found }
+    }
+
+    /// Goes on with everything that is on record; with nothing, begins.
+    pub fn go_on(&mut self, restarts: u64) {
+        let began = clock::now();
+        let (resumed, flows) = self.shell.resume(0..PLACES);
+        if let Err(code) = self.shell.wire.take_flows(&flows, 0) {
+            // Frames of these flows still come: what belongs to no flow comes to the only stack there is.
+            log!("eth_driver does not give the flows back (code {code})");
+        }
+        let now = Micros(clock::now_micros());
+        let interface = InterfaceRecord::decode(&self.shell.records.interface()).ok();
+        let begins = interface.is_none();
+        self.stack.restore(now, interface.map(Restored::Interface), &mut self.shell);
+        // Before anything is sent: whoever has to ask for a station first drops what it has to send meanwhile.
+        let view = *self.shell.records;
+        let neighbours = view.neighbours().map(|(ip, mac)| (ip.into(), EthernetAddress(mac)));
+        self.stack.learn_neighbours(now, neighbours, &mut self.shell);
+        let sockets = recorded(view, resumed);
+        let errors = self.stack.restore(now, sockets, &mut self.shell);
+        for error in errors {
+            log!("{error}; it ends");
+            self.shell.lose(match error {
+                RestoreError::Duplicate(socket) => socket,
+                RestoreError::NoListener(id) => Socket::Connection(id),
+            });
+        }
+        if begins {
+            self.stack.start(now, &mut self.shell);
+        }
+        self.orphans.adopt(&self.stack, &mut self.shell, clock::now());
+        self.judge_crumb();
+        if restarts > 0 {
+            let (sockets, micros) = (resumed.places.len(), (clock::now() - began) / 1000);
+            log!("start {}: {sockets} sockets go on, {micros} us after the driver was joined", restarts + 1);
+        }
+    }
+
+    /// The frame at the head of the ring may have killed the start before.
+    fn judge_crumb(&mut self) {
+        let frame = self.rx.peek().map(|frame| frame.bytes);
+        let (crumb, sentence) = self.shell.records.crumb().judge(self.rx.position(), frame, clock::now());
+        let flow = frame.and_then(Flow::of);
+        self.shell.records.set_crumb(crumb);
+        if sentence == Sentence::Serve {
+            return;
+        }
+        log!(
+            "dropped a frame of {} bytes that killed the start before: {flow:?}",
+            frame.map_or(0, <[u8]>::len)
+        );
+        self.rx.consume();
+        self.shell.records.count_poisoned();
+        let Some(flow) = flow.filter(|_| sentence == Sentence::Reset) else { return };
+        let its = |id: &hic_net::Id| {
+            self.stack.connection(*id).is_some_and(|c| (c.local, c.remote) == (flow.local, flow.remote))
+        };
+        let found = self.stack.connections().find(its);
+        if let Some(id) = found {
+            log!("reset the connection from {}: its frames kill", flow.remote);
+            // Nothing is about to move at a start, so it does not refuse.
+            let _ = self.stack.reset_connection(Micros(clock::now_micros()), id, &mut self.shell);
+        }
     }
 
     /// Serves; returns only when the kernel refuses to let it receive.
@@ -80,6 +145,8 @@ impl Netstack {
     fn take_frames(&mut self, now: Micros) {
         for _ in 0..RX_BATCH {
             let Some(frame) = self.rx.peek() else { return };
+            // Whoever starts here next knows what we died of.
+            self.shell.records.set_crumb_frame(self.rx.position().wrapping_add(1));
             let info = RxInfo { checksum_valid: frame.checksum_valid };
             self.stack.on_frame(now, frame.bytes, info, &mut self.shell);
             // Only now: what a crash interrupts comes again.
@@ -107,23 +174,26 @@ impl Netstack {
     }
 
     fn context(&mut self, now: Micros) -> Context<'_> {
-        let Self { stack, shell, buffer, notification, .. } = self;
-        Context { stack, shell, buffer, doorbell: *notification, now }
+        let Self { stack, shell, buffer, orphans, .. } = self;
+        Context { stack, shell, buffer, orphans, now }
     }
 
     /// What nobody signals: an application that died, a driver that died.
     fn sweep(&mut self, now: Micros) {
         self.next_sweep = clock::now() + SWEEP;
+        self.context(now).bury_orphans();
+        let neighbours = self.stack.neighbours().map(|(ip, mac)| (ip.octets(), mac.0));
+        self.shell.records.keep_neighbours(neighbours);
         self.context(now).bury(BUCKET_BITS);
         self.ring_driver();
     }
 
     fn ring_driver(&mut self) {
-        let Self { shell, rx, notification, .. } = self;
+        let Self { shell, rx, grants, .. } = self;
         if shell.wire.ring().is_ok() {
             return;
         }
-        match shell.wire.reattach(*notification, rx) {
+        match shell.wire.reattach(grants.notification, rx) {
             Ok(()) => {
                 log!("joined eth_driver again");
                 let _ = shell.wire.ring();
@@ -149,11 +219,9 @@ impl Netstack {
         let mut until = deadline;
         for _ in 0..CALL_BATCH {
             self.offer();
-            match ipc::receive(self.endpoint, &mut self.buffer, until) {
-                Ok(Received::Signal(bits)) => {
-                    self.dirty |= bits;
-                    return Ok(());
-                }
+            match ipc::receive(self.grants.endpoint, &mut self.buffer, until) {
+                // Bits come before calls: who returned here would never hear a caller while the link is busy.
+                Ok(Received::Signal(bits)) => self.dirty |= bits,
                 Ok(Received::Call { badge, caller, message }) => {
                     let capability = self.take_capability(message.info.caps());
                     let now = Micros(clock::now_micros());
@@ -177,10 +245,7 @@ impl Netstack {
         }
     }
 
-    fn take_capability(&mut self, count: usize) -> Option<Rc<Notification>> {
-        if count == 0 {
-            return None;
-        }
-        self.spare.take().map(|slot| Rc::new(Notification(slot)))
+    fn take_capability(&mut self, count: usize) -> Option<Arrived> {
+        if count == 0 { None } else { self.spare.take().map(Arrived::new) }
     }
 }

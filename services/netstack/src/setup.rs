@@ -1,4 +1,4 @@
-//! From the start page to a stack that runs.
+//! From the start page to a stack that runs, with everything that the start before left.
 
 use crate::link;
 use crate::recover;
@@ -7,14 +7,11 @@ use crate::shell::{Grants, Shell};
 use core::fmt;
 use hic_abi::{Error, Handle, Nanos};
 use hic_control::grants;
-use hic_net::record::InterfaceRecord;
-use hic_net::{
-    Address, AddressSource, Capabilities, Config, EthernetAddress, Ipv4Address, Micros, Restored, Stack,
-};
+use hic_net::{Address, AddressSource, Capabilities, Config, EthernetAddress, Ipv4Address, Micros, Stack};
 use hic_netapi::message::{Message as NetMessage, NetError};
 use hic_nic::{Attached, Features, RxHalf};
 use hic_rt::ipc::{self, Buffer, Message, Received};
-use hic_rt::{StartPage, cap, clock, log, start, sys};
+use hic_rt::{StartPage, clock, log, start, sys};
 use netstack::place;
 use netstack::records::{BadRegion, Records};
 
@@ -45,8 +42,11 @@ impl fmt::Display for SetupError {
     }
 }
 
-fn at(step: &'static str) -> impl Fn(Error) -> SetupError {
-    move |error| SetupError::Kernel { step, error }
+impl SetupError {
+    /// The error of this step.
+    pub fn at(step: &'static str) -> impl Fn(Error) -> Self {
+        move |error| Self::Kernel { step, error }
+    }
 }
 
 /// The address to use without DHCP: that of QEMU's user network (10.0.2.0/24, gateway .2, name server .3).
@@ -65,35 +65,24 @@ pub fn netstack(page: &'static StartPage) -> Result<Netstack, SetupError> {
     // SAFETY: the module manager mapped this region for us alone, for reading and writing, for the life of the sandbox.
     let records = unsafe { Records::attach(state.address as *mut u8, state.length as usize) };
     let mut records = records.map_err(SetupError::Records)?;
-    if page.restarts > 0 {
-        let ended = recover::end_sockets(page, &records);
-        log!("restarted; {ended} sockets of the start before ended");
-    }
+    let account = start::require(page, grants::ACCOUNT).slot;
+    let notification = recover::claim_slots(page, &mut records, account)?;
     let grants = Grants {
-        account: start::require(page, grants::ACCOUNT).slot,
+        account,
         endpoint: start::require(page, "endpoint:netstack").slot,
         entropy: start::require(page, grants::ENTROPY).slot,
+        notification,
+        graves: notification + 1,
     };
-    let notification = cap::allocate().ok_or(Error::SlotUnusable).map_err(at("notification"))?;
-    sys::create_notification(grants.account, notification).map_err(at("notification"))?;
-    sys::bind_notification(notification).map_err(at("bind notification"))?;
+    sys::bind_notification(notification).map_err(SetupError::at("bind notification"))?;
+    sys::endpoint_notify(grants.endpoint, notification).map_err(SetupError::at("tie notification"))?;
 
     let secret = secret(&mut records, grants.entropy)?;
     let (wire, rx) = join_driver(start::require(page, "port:eth_driver").slot, notification, grants.endpoint);
-    recover::forget(&mut records, &wire);
-    let mut stack = Stack::new(config(&wire.attached, secret));
-    let interface = InterfaceRecord::decode(records.interface()).ok();
-    let mut shell = Shell::new(grants, wire, records).map_err(at("bucket notifications"))?;
-    let now = Micros(clock::now_micros());
-    match interface {
-        Some(record) => {
-            for error in stack.restore(now, [Restored::Interface(record)], &mut shell) {
-                log!("{error}");
-            }
-        }
-        None => stack.start(now, &mut shell),
-    }
-    Ok(Netstack::new(stack, shell, rx, grants.endpoint, notification))
+    let stack = Stack::new(config(&wire.attached, secret));
+    let mut netstack = Netstack::new(stack, Shell::new(grants, wire, records), rx, grants);
+    netstack.go_on(page.restarts);
+    Ok(netstack)
 }
 
 /// The secret of all starts and instances: made once.
@@ -102,7 +91,7 @@ fn secret(records: &mut Records, entropy: Handle) -> Result<[u8; 16], SetupError
         return Ok(secret);
     }
     let mut secret = [0; 16];
-    sys::entropy(entropy, &mut secret).map_err(at("entropy"))?;
+    sys::entropy(entropy, &mut secret).map_err(SetupError::at("entropy"))?;
     records.set_secret(secret);
     Ok(secret)
 }
@@ -122,7 +111,7 @@ fn config(link: &Attached, secret: [u8; 16]) -> Config {
     }
 }
 
-/// Joins the driver, for as long as it takes; callers are answered meanwhile.
+/// Joins the driver, for as long as it takes. Liveness questions are answered meanwhile; whoever asks for something else asks again.
 fn join_driver(port: Handle, notification: Handle, endpoint: Handle) -> (link::Wire, RxHalf) {
     let mut buffer = Buffer::new();
     let mut reported = false;
@@ -132,15 +121,17 @@ fn join_driver(port: Handle, notification: Handle, endpoint: Handle) -> (link::W
             Err(error) if !core::mem::replace(&mut reported, true) => log!("waiting for eth_driver: {error}"),
             Err(_) => {}
         }
-        let until = clock::now() + ATTACH_EVERY;
-        while let Ok(received) = ipc::receive(endpoint, &mut buffer, until) {
-            if let Received::Call { message, .. } = received {
-                let answer = match message.label() {
-                    hic_control::PING => NetMessage { label: hic_control::OK, words: [0; 4] },
-                    _ => NetMessage::error(NetError::NoAddress, 0),
-                };
-                let _ = ipc::reply(Message::new(answer.label, answer.words), &mut buffer);
-            }
-        }
+        answer_one(endpoint, &mut buffer);
+    }
+}
+
+/// Answers one caller, or waits a moment for one. One only: the next attempt to join is not to wait for those who ask again at once.
+fn answer_one(endpoint: Handle, buffer: &mut Buffer) {
+    if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, buffer, clock::now() + ATTACH_EVERY) {
+        let answer = match message.label() {
+            hic_control::PING => NetMessage { label: hic_control::OK, words: [0; 4] },
+            _ => NetMessage::error(NetError::NotReady, 0),
+        };
+        let _ = ipc::reply(Message::new(answer.label, answer.words), buffer);
     }
 }

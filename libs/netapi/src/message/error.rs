@@ -60,6 +60,8 @@ net_errors! {
     Protocol = 16, "the other side speaks another protocol version";
     /// Aborted by the local application.
     Aborted = 17, "connection aborted locally";
+    /// The stack was started again and cannot act yet. The command was not looked at: send it again with the same number.
+    NotReady = 18, "the stack was restarted and is not ready yet";
 }
 
 impl NetError {

@@ -26,12 +26,11 @@ pub const LABEL_OK: u32 = 0;
 
 /// Request slot: the notification the stack signals for this object (Listen, Connect, Bind).
 pub const CAP_NOTIFICATION: usize = 0;
-/// Reply slot: the port to the new listener, connection or UDP socket.
+/// Reply slot: the port to the new listener, connection or UDP socket. It is also the socket's doorbell: signalled with the bits in
+/// the reply, it rings whoever serves the socket now.
 pub const CAP_PORT: usize = 0;
 /// Reply slot: the data region (absent in the reply to Listen).
 pub const CAP_REGION: usize = 1;
-/// Reply slot: the notification to signal when [`crate::AppSide`] says so (absent in the reply to Listen).
-pub const CAP_DOORBELL: usize = 2;
 
 impl Message {
     /// A success reply with these words.

@@ -228,7 +228,7 @@ pub struct Listening {
     pub local_port: u16,
 }
 
-/// Reply to Connect and Accept; capabilities in [`super::CAP_PORT`], [`super::CAP_REGION`], [`super::CAP_DOORBELL`].
+/// Reply to Connect and Accept; capabilities in [`super::CAP_PORT`], [`super::CAP_REGION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Our end.
@@ -237,7 +237,7 @@ pub struct Opened {
     pub remote: SocketAddrV4,
     /// Length of the data region in bytes.
     pub region_len: u64,
-    /// Bits to signal on the doorbell for this connection.
+    /// Bits to signal on the port as the doorbell.
     pub doorbell_bits: u64,
 }
 

@@ -11,7 +11,7 @@ const CLOSE: u32 = INTERFACE | 2;
 /// On the service port `udp`, with the application's notification in [`super::CAP_NOTIFICATION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceCommand {
-    /// Open a socket. Reply: [`Bound`] with port, region and doorbell.
+    /// Open a socket. Reply: [`Bound`] with port and region.
     Bind {
         /// Command number.
         seq: u64,
@@ -34,14 +34,14 @@ pub enum SocketCommand {
     },
 }
 
-/// Reply to Bind; capabilities in [`super::CAP_PORT`], [`super::CAP_REGION`], [`super::CAP_DOORBELL`].
+/// Reply to Bind; capabilities in [`super::CAP_PORT`], [`super::CAP_REGION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// The local port.
     pub local_port: u16,
     /// Length of the data region in bytes.
     pub region_len: u64,
-    /// Bits to signal on the doorbell for this socket.
+    /// Bits to signal on the port as the doorbell.
     pub doorbell_bits: u64,
 }
 

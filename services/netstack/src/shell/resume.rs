@@ -1,0 +1,198 @@
+//! Sockets on record: those of the start before, and those that came from another instance, with their capabilities in the slots that the
+//! record names.
+//!
+//! A record that does not hold together costs its own socket and no other: the application sees the end of it in its data region.
+
+use super::env::{flow, port_flow};
+use super::{Place, Shell, destroy};
+use alloc::vec::Vec;
+use hic_abi::{Handle, ObjectType, Rights, SELF};
+use hic_net::record::{ConnectionRecord, ListenerRecord, RecordError, Stage, UdpRecord};
+use hic_net::{Env, Protocol, Restored, Socket, Stack};
+use hic_netapi::region::{Indices, Status};
+use hic_netapi::{Layout, NetError, StackSide};
+use hic_nic::flow::FlowKey;
+use hic_rt::{cap, log, region::Mapped, sys};
+use netstack::records::{Found, Handles, Places, View};
+
+/// The places that could be taken over.
+#[derive(Clone, Copy, Default)]
+pub struct Resumed {
+    /// All of them.
+    pub places: Places,
+    /// Those with a data region.
+    with_region: Places,
+}
+
+/// Reads what is on record at a place.
+///
+/// # Errors
+/// [`RecordError`]; an empty record is [`None`]: nothing was promised of that socket yet.
+pub fn decode(found: &Found) -> Result<Option<Restored>, RecordError> {
+    if found.record.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(match found.socket {
+        Socket::Connection(id) => Restored::Connection(id, ConnectionRecord::decode(&found.record)?),
+        Socket::Listener(id) => Restored::Listener(id, ListenerRecord::decode(&found.record)?),
+        Socket::Udp(id) => Restored::Udp(id, UdpRecord::decode(&found.record)?),
+    }))
+}
+
+/// The flow of a socket at the driver; `None` if it has none (any more).
+pub fn flow_of(record: &Restored) -> Option<FlowKey> {
+    match record {
+        Restored::Connection(_, record) => record.owns_flow().then(|| flow(&record.tcp.tuple())),
+        Restored::Listener(_, record) => Some(port_flow(Protocol::Tcp, record.port)),
+        Restored::Udp(_, record) => Some(port_flow(Protocol::Udp, record.port)),
+        Restored::Interface(_) => None,
+    }
+}
+
+/// Geometry and indices of the data region that a record needs.
+fn geometry(record: &Restored) -> Option<(Layout, Indices)> {
+    match record {
+        Restored::Connection(_, record) => {
+            record.has_region.then(|| (record.layout, Stack::connection_indices(record)))
+        }
+        Restored::Udp(_, record) => Some((record.layout, record.indices)),
+        Restored::Listener(..) | Restored::Interface(_) => None,
+    }
+}
+
+/// Whether nobody was told yet that this connection exists, not even its peer.
+fn is_unborn(record: &Restored) -> bool {
+    matches!(record, Restored::Connection(_, record) if record.stage == Stage::Open && !record.has_region)
+}
+
+fn is_detached(record: &Restored) -> bool {
+    matches!(record, Restored::Connection(_, record) if record.stage == Stage::Detached)
+}
+
+/// The records of the places that were resumed, read again one by one when they are needed.
+pub fn records(view: View, resumed: Resumed) -> impl Iterator<Item = Restored> {
+    resumed.places.iter().filter_map(move |place| {
+        let mut record = decode(&view.get(place)?).ok()??;
+        if let Restored::Connection(_, record) = &mut record {
+            record.has_region &= resumed.with_region.contains(place);
+        }
+        Some(record)
+    })
+}
+
+impl Shell {
+    /// Makes places for the sockets on record at `places`: regions mapped, ports watched. What cannot be taken over ends. Returns the
+    /// places taken over and the flows that are theirs.
+    pub fn resume(&mut self, places: impl Iterator<Item = usize>) -> (Resumed, Vec<FlowKey>) {
+        let (mut resumed, mut flows) = (Resumed::default(), Vec::new());
+        for number in places {
+            let Some(found) = self.records.get(number) else { continue };
+            match decode(&found) {
+                Ok(Some(record)) if !is_unborn(&record) => {
+                    if self.resume_one(number, &found, &record) {
+                        resumed.places.insert(number);
+                        if self.region_of(found.socket).is_some() {
+                            resumed.with_region.insert(number);
+                        }
+                        flows.extend(flow_of(&record));
+                    } else {
+                        log!("{:?}: its data region is gone; it ends", found.socket);
+                        self.end(number, &found);
+                    }
+                }
+                Ok(_) => self.end(number, &found),
+                Err(error) => {
+                    log!("{:?}: {error}; it ends", found.socket);
+                    self.end(number, &found);
+                }
+            }
+        }
+        (resumed, flows)
+    }
+
+    fn resume_one(&mut self, number: usize, found: &Found, record: &Restored) -> bool {
+        let Handles { port, region, notification, bits } = found.handles;
+        let mut place = Place { socket: Some(found.socket), ..Place::default() };
+        match geometry(record) {
+            Some((layout, indices)) => match attach(region, layout, indices) {
+                Some((mapped, side)) => (place.region, place.side) = (Some(mapped), Some(side)),
+                None if is_detached(record) => {}
+                None => return false,
+            },
+            // Made, but not on record yet: nobody has seen it.
+            None if region != 0 => {
+                self.records.set_handles(number, Handles { region: 0, ..found.handles });
+                destroy(region);
+            }
+            None => {}
+        }
+        place.port = holds(port, ObjectType::Port).then_some(port);
+        place.application = holds(notification, ObjectType::Notification).then_some((notification, bits));
+        if let Some(slot) = self.places.get_mut(number) {
+            *slot = place;
+        }
+        self.keep_handles(found.socket);
+        self.watch_port(found.socket);
+        true
+    }
+
+    /// Ends a socket that cannot be taken over: its application sees that, and its flow goes back to the driver.
+    ///
+    /// A data region is not destroyed here, only let go: the application may be reading it at this moment. It sees the end
+    /// of the connection in it and drops its own capability, and the memory returns to the account.
+    fn end(&mut self, number: usize, found: &Found) {
+        let Handles { port, region, notification, bits } = found.handles;
+        let record = decode(found).ok().flatten();
+        self.records.close(number);
+        // First the port, so that an application that is woken finds it gone.
+        if port != 0 {
+            destroy(port);
+        }
+        if let Some((layout, indices)) = record.as_ref().and_then(geometry)
+            && let Some((_, side)) = attach(region, layout, indices)
+        {
+            show_end(side);
+        }
+        if notification != 0 {
+            let _ = sys::signal(notification, bits);
+        }
+        for slot in [region, notification].into_iter().filter(|slot| *slot != 0) {
+            cap::drop_slot(slot);
+        }
+        record.as_ref().and_then(flow_of).into_iter().for_each(|flow| self.wire.remove_flow(flow));
+    }
+
+    /// Ends a socket that was resumed and that the engine could not take: its record contradicts another.
+    pub fn lose(&mut self, socket: Socket) {
+        if let Some(side) = self.place(socket).and_then(|place| place.side.take()) {
+            show_end(side);
+        }
+        self.notify(socket);
+        if let Some(place) = self.place(socket) {
+            place.region.take().into_iter().for_each(|region| cap::drop_slot(region.slot));
+        }
+        self.retire(socket);
+    }
+}
+
+fn holds(slot: Handle, kind: ObjectType) -> bool {
+    slot != 0 && sys::cap_info(SELF, slot).is_ok_and(|(found, _)| found == kind as u64)
+}
+
+fn attach(slot: Handle, layout: Layout, indices: Indices) -> Option<(Mapped, StackSide)> {
+    if slot == 0 {
+        return None;
+    }
+    let mapped = Mapped::map(slot, Rights::READ | Rights::WRITE).ok()?;
+    // SAFETY: mapped just now and until its place is destroyed or moves; whoever had the other `StackSide` is gone, or has let it go.
+    let side = unsafe {
+        StackSide::attach(mapped.pointer(), mapped.bytes as usize, layout, indices, Status::default())
+    };
+    side.ok().map(|side| (mapped, side))
+}
+
+/// Writes into a data region that nothing will ever move in it again.
+fn show_end(mut side: StackSide) {
+    side.republish();
+    side.publish_status(Status { over: true, error: Some(NetError::Aborted), ..Status::default() });
+}
