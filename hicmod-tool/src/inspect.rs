@@ -4,8 +4,11 @@ use std::fmt;
 
 use hic_hicmod::archive::{ArchiveError, Entry};
 use hic_hicmod::container::{Section, SectionKind};
+use hic_hicmod::signature::uuid;
 use hic_hicmod::{Archive, Container, Image, Manifest, Module, ModuleError, PAGE_SIZE};
 use serde::Serialize;
+
+use crate::signature::{self, SignatureReport};
 
 /// What was found in a file.
 #[derive(Debug, Serialize)]
@@ -24,10 +27,14 @@ pub struct ModuleReport {
     pub bytes: usize,
     /// Its sections in file order.
     pub sections: Vec<SectionReport>,
+    /// The identifier of the release.
+    pub uuid: String,
     /// What it says about itself.
     pub manifest: Manifest,
     /// What will be placed in memory.
     pub image: ImageReport,
+    /// What its signature says, if it has one. Not verified.
+    pub signature: Option<SignatureReport>,
 }
 
 /// One section of a module.
@@ -128,6 +135,8 @@ fn module_report(bytes: &[u8]) -> Result<ModuleReport, ModuleError> {
     let container = Container::parse(bytes).map_err(ModuleError::Container)?;
     Ok(ModuleReport {
         bytes: bytes.len(),
+        uuid: uuid(&manifest).to_string(),
+        signature: signature::report(&container),
         sections: container.sections().map(|section| section_report(&section)).collect(),
         manifest,
         image: image_report(&image),
@@ -138,6 +147,7 @@ fn section_report(section: &Section<'_>) -> SectionReport {
     let kind = match section.kind {
         SectionKind::Manifest => "manifest".to_owned(),
         SectionKind::Image => "image".to_owned(),
+        SectionKind::Signature => "signature".to_owned(),
         SectionKind::Unknown(code) => format!("kind-{code}"),
     };
     SectionReport {

@@ -6,16 +6,26 @@
 //! - [`pack`]: linker output and `hicmod.toml` become a `.hicmod`.
 //! - [`archive`]: named files become the boot archive.
 //! - [`inspect`]: either of the two becomes a [`Report`].
+//! - [`keys`]: keys, certificates and revocation lists as files; [`SigningSet`] signs modules.
+//!
+//! *Private keys.* `rsa` has an open advisory on the timing of private-key operations (RUSTSEC-2023-0071). Keys are used here,
+//! off line, blinded with the system's randomness, and never in the guest; see `hic_hicmod::sign`.
 
 mod elf;
 mod inspect;
+pub mod keys;
 mod pack;
+mod signature;
 
 pub use elf::{ElfError, flatten};
 pub use inspect::{
     ArchiveReport, EntryReport, ImageReport, InspectError, ModuleReport, Report, SectionReport, inspect,
 };
+pub use keys::{ChainOptions, KeyError, SigningSet, make_chain};
 pub use pack::{PackError, pack, parse_manifest};
+pub use signature::{CertificateReport, SignatureReport, date, hex, is_signed_form_of, parse_date};
+
+pub use hic_hicmod::archive::{REVOKED, TRUST_ROOT};
 
 use hic_hicmod::archive::{ArchiveError, encode};
 

@@ -1,54 +1,19 @@
-//! The `hicmod-tool` command: makes, checks and shows HIC modules. Reads and writes files; the work is in the library.
+//! The `hicmod-tool` command: makes, signs, checks and shows HIC modules. Reads and writes files; the work is in the
+//! library.
 
+mod arguments;
 mod show;
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Parser, Subcommand};
-use hicmod_tool::{archive, inspect, pack};
-
-/// Makes, checks and shows HIC modules.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Make a module of a static-pie ELF file and its manifest.
-    Pack {
-        /// The linked binary.
-        #[arg(long)]
-        elf: PathBuf,
-        /// The manifest, usually hicmod.toml beside the module's Cargo.toml.
-        #[arg(long)]
-        manifest: PathBuf,
-        /// Where to write the module.
-        #[arg(long)]
-        out: PathBuf,
-    },
-    /// Show what a module or a boot archive holds.
-    Inspect {
-        /// The module or archive.
-        file: PathBuf,
-        /// Print one JSON document on one line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Put files into a boot archive, in the given order.
-    Archive {
-        /// Where to write the archive.
-        #[arg(long)]
-        out: PathBuf,
-        /// The files, each with its name in the archive.
-        #[arg(value_name = "NAME=PATH", required = true, value_parser = named_file)]
-        files: Vec<(String, PathBuf)>,
-    },
-}
+use arguments::{Arguments, Command};
+use clap::Parser;
+use hic_hicmod::{RevocationList, TrustRoot, Verified, verify};
+use hicmod_tool::keys::{self, ChainOptions};
+use hicmod_tool::{SigningSet, archive, date, hex, inspect, make_chain, pack};
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
@@ -62,12 +27,29 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), String> {
     match command {
-        Command::Pack { elf, manifest, out } => {
+        Command::Pack { elf, manifest, out, key, chain } => {
             let text = String::from_utf8(read(&manifest)?).map_err(|error| at(&manifest, error))?;
-            let module = pack(&read(&elf)?, &text)
+            let mut module = pack(&read(&elf)?, &text)
                 .map_err(|error| format!("{} with {}: {error}", elf.display(), manifest.display()))?;
+            if let (Some(key), Some(chain)) = (key, chain) {
+                module = sign(&module, &key, &chain)?;
+            }
             write(&out, &module)
         }
+        Command::Chain { out, development, days } => {
+            let options = ChainOptions { development, days, now: now()? };
+            make_chain(&out, options).map_err(|error| error.to_string())?;
+            println!("root, intermediate and signer made in {}", out.display());
+            Ok(())
+        }
+        Command::Sign { module, key, chain, out } => {
+            let signed = sign(&read(&module)?, &key, &chain).map_err(|error| at(&module, error))?;
+            write(out.as_ref().unwrap_or(&module), &signed)
+        }
+        Command::Verify { module, root, revoked, at } => {
+            check(&module, &root, revoked.as_deref(), at.map_or_else(now, Ok)?)
+        }
+        Command::Revoke { certificate, issuer, key, list } => revoke(&certificate, &issuer, &key, &list),
         Command::Inspect { file, json } => {
             let report = inspect(&read(&file)?).map_err(|error| at(&file, error))?;
             let text = if json {
@@ -91,11 +73,50 @@ fn run(command: Command) -> Result<(), String> {
     }
 }
 
-/// Splits `NAME=PATH`.
-fn named_file(argument: &str) -> Result<(String, PathBuf), String> {
-    let (name, path) =
-        argument.split_once('=').ok_or("expected NAME=PATH, for example netstack=target/netstack.hicmod")?;
-    Ok((name.to_owned(), PathBuf::from(path)))
+fn sign(module: &[u8], key: &Path, chain: &Path) -> Result<Vec<u8>, String> {
+    let set = SigningSet::load(key, chain).map_err(|error| error.to_string())?;
+    set.sign(module, now()?).map_err(|error| error.to_string())
+}
+
+fn check(module: &Path, root: &Path, revoked: Option<&Path>, now: u64) -> Result<(), String> {
+    let root_der = keys::read_certificate(root).map_err(|error| error.to_string())?;
+    let trusted = TrustRoot::parse(&root_der).map_err(|error| at(root, error))?;
+    let lists = revoked.map_or_else(|| Ok(Vec::new()), read)?;
+    let lists = RevocationList::parse(&lists).map_err(|error| error.to_string())?;
+    let file = read(module)?;
+    let verified = verify(&file, &trusted, now, &lists)
+        .map_err(|error| at(module, format_args!("refused by the check {}: {error}", error.check_name())))?;
+    print_good(&verified, &trusted);
+    Ok(())
+}
+
+fn print_good(verified: &Verified<'_>, root: &TrustRoot) {
+    let manifest = &verified.module().manifest;
+    println!("good: {} {}", manifest.name, manifest.version);
+    println!("signed {} by {}", date(verified.signed_at()), verified.signer());
+    println!("chain valid until {}, root {}", date(verified.valid_until()), root.name());
+    println!("SHA-384 {}", hex(verified.digest()));
+    if verified.is_development() {
+        println!("warning: a development root; its key is on some developer's disk");
+    }
+}
+
+fn revoke(certificate: &Path, issuer: &Path, key: &Path, list: &Path) -> Result<(), String> {
+    let read_certificate = |path| keys::read_certificate(path).map_err(|error| error.to_string());
+    let lists = if list.exists() { read(list)? } else { Vec::new() };
+    let key = keys::read_key(key).map_err(|error| error.to_string())?;
+    let lists =
+        keys::revoke(&lists, &read_certificate(certificate)?, &read_certificate(issuer)?, &key, now()?)
+            .map_err(|error| at(certificate, error))?;
+    write(list, &lists)
+}
+
+/// Seconds since 1970, UTC.
+fn now() -> Result<u64, String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since
+        .map(|since| since.as_secs())
+        .map_err(|_| "the clock of this machine is before 1970; set it".to_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use hic_hicmod::Manifest;
-use hicmod_tool::{ArchiveReport, ModuleReport, Report};
+use hicmod_tool::{ArchiveReport, ModuleReport, Report, SignatureReport};
 
 /// The report as lines of text.
 pub fn report(report: &Report) -> String {
@@ -17,6 +17,7 @@ fn module(report: &ModuleReport) -> String {
     let image = &report.image;
     let mut text = String::new();
     manifest(&mut text, &report.manifest);
+    row(&mut text, "uuid", &report.uuid);
     row(
         &mut text,
         "image",
@@ -36,8 +37,25 @@ fn module(report: &ModuleReport) -> String {
         let (kind, offset, length, crc) = (&section.kind, section.offset, section.length, &section.crc);
         row(&mut text, "section", format_args!("{kind} ({critical}) at {offset}, {length} bytes, CRC {crc}"));
     }
+    match &report.signature {
+        Some(signature) => self::signature(&mut text, signature),
+        None => row(&mut text, "signature", "none"),
+    }
     row(&mut text, "file", format_args!("{} bytes", report.bytes));
     text
+}
+
+/// What the signature says; whether that is true is for `verify` to find out.
+fn signature(text: &mut String, report: &SignatureReport) {
+    row(text, "signed", format_args!("{} (stated; `hicmod-tool verify` checks it)", report.signed_at));
+    for (title, certificate) in [("signer", &report.signer), ("issuer", &report.intermediate)] {
+        let (subject, serial) = (&certificate.subject, &certificate.serial);
+        row(text, title, format_args!("{subject}, serial {serial}"));
+        row(text, "  valid", format_args!("{} to {}", certificate.valid_from, certificate.valid_until));
+    }
+    row(text, "root", &report.intermediate.issuer);
+    let fits = if report.digest_fits { "" } else { " (DOES NOT FIT THE CONTENT)" };
+    row(text, "SHA-384", format_args!("{}{fits}", report.digest));
 }
 
 fn manifest(text: &mut String, manifest: &Manifest) {
@@ -79,6 +97,20 @@ fn manifest(text: &mut String, manifest: &Manifest) {
     list(text, "devices", devices.map(|(id, pages)| format!("{id} ({pages} DMA pages)")));
     list(text, "ioports", manifest.ioports.iter().map(|r| format!("{:#x} ({} ports)", r.base, r.len)));
     list(text, "irqs", manifest.irqs.iter());
+    if let Some(update) = &manifest.update {
+        let tested: Vec<String> = update.tested_with.iter().map(ToString::to_string).collect();
+        row(
+            text,
+            "update",
+            format_args!(
+                "state schema {}, readable by {}, reads from {}; tested with {}",
+                update.schema,
+                update.readable_by,
+                update.reads,
+                if tested.is_empty() { "no version".to_owned() } else { tested.join(", ") }
+            ),
+        );
+    }
 }
 
 fn archive(report: &ArchiveReport) -> String {

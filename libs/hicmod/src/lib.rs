@@ -6,7 +6,7 @@
 //! - *Everything here is input from outside.* Each parser checks every bound before it hands out a slice, never
 //!   panics, never allocates, and returns an error which names the part at fault.
 //! - *Canonical.* Sections and entries lie in one defined order with zero padding between them, so that no byte of a
-//!   module escapes its checksums (and, with the signing that builds upon this, its signature).
+//!   module escapes its checksums and its signature.
 //!
 //! ```text
 //!   boot archive (initrd)                 .hicmod                        image
@@ -19,11 +19,12 @@
 //!   +---------------------+               +------------------+
 //! ```
 //!
-//! Modules, in the order in which data meets them: [`archive`], [`container`], `manifest` (feature `manifest`) and
-//! [`image`].
+//! Modules, in the order in which data meets them: [`archive`], [`container`], `signature` and `verify` (feature
+//! `verify`), `manifest` (feature `manifest`) and [`image`]; `verdict` is how the verifier and the module manager speak
+//! of the outcome, `sign` (feature `sign`, host only) makes what `verify` accepts.
 #![no_std]
 
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", feature = "verify"))]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
@@ -33,6 +34,14 @@ pub mod container;
 pub mod image;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+#[cfg(feature = "sign")]
+pub mod sign;
+#[cfg(feature = "verify")]
+pub mod signature;
+#[cfg(feature = "manifest")]
+pub mod verdict;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 mod bytes;
 mod name;
@@ -45,3 +54,5 @@ pub use image::{Image, ImageError, PAGE_SIZE, Placed};
 #[cfg(feature = "manifest")]
 pub use manifest::{Manifest, ManifestError};
 pub use name::{MAX_NAME_BYTES, is_valid_name};
+#[cfg(feature = "verify")]
+pub use verify::{RevocationList, TrustRoot, Verified, VerifyError, verify};

@@ -33,6 +33,10 @@ use crate::name::{MAX_NAME_BYTES, is_valid_name};
 pub const ARCHIVE_VERSION: u32 = 1;
 /// Most files in an archive; bounds the work of a boot and the quadratic check for equal names.
 pub const MAX_ENTRIES: u32 = 64;
+/// Name of the file that holds the root certificate, DER, which the system trusts.
+pub const TRUST_ROOT: &str = "trust-root";
+/// Name of the file that holds the revocation lists, DER; it may be absent.
+pub const REVOKED: &str = "revoked";
 /// Files start at multiples of this many bytes.
 pub const FILE_ALIGN: usize = 4096;
 
@@ -69,6 +73,11 @@ impl<'a> Entry<'a> {
             return Err(ArchiveError::FileChecksum { offset: self.offset, expected: self.crc, found });
         }
         Ok(self.content)
+    }
+
+    /// Whether the file starts as a module does. Others are for whoever knows their names.
+    pub fn is_module(&self) -> bool {
+        self.content.starts_with(&crate::container::MAGIC)
     }
 
     /// Length of the file in bytes.

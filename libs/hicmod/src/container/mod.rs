@@ -17,8 +17,9 @@
 //!
 //! *Growth.* A section of an unknown kind is skipped when it is optional and the module is refused when it is
 //! critical, so a later format can add what old readers may ignore and what they must not. Kinds 16 to 31 are set
-//! aside for signatures and certificates, which describe the other sections by kind and digest. No byte of the file
-//! lies outside the header, the table, a section and zero padding, so nothing can hide from a signature.
+//! aside for signatures; 16 is the one that exists (module `signature`). It is optional, since Core-0 does not verify,
+//! and the last section. No byte of the file lies outside the header, the table, a section and zero padding, so nothing
+//! can hide from a signature.
 
 mod error;
 #[cfg(feature = "manifest")]
@@ -56,6 +57,8 @@ pub enum SectionKind {
     Manifest,
     /// The flattened image, see [`crate::image`].
     Image,
+    /// Who vouches for the module, see module `signature`. Optional, and the last section.
+    Signature,
     /// A kind that this build does not know; only ever seen on an optional section.
     Unknown(u16),
 }
@@ -66,6 +69,7 @@ impl SectionKind {
         match self {
             Self::Manifest => 1,
             Self::Image => 2,
+            Self::Signature => 16,
             Self::Unknown(code) => code,
         }
     }
@@ -74,6 +78,7 @@ impl SectionKind {
         match code {
             1 => Self::Manifest,
             2 => Self::Image,
+            16 => Self::Signature,
             other => Self::Unknown(other),
         }
     }
@@ -197,6 +202,11 @@ impl<'a> Container<'a> {
         let container = *self;
         // `parse` has read each section once, so none is skipped here.
         (0..self.count).filter_map(move |index| container.section(index).ok())
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The content of the section of this kind.

@@ -58,13 +58,13 @@ fn a_flipped_bit_in_any_byte_of_a_module_is_refused() {
 fn an_unknown_optional_section_is_skipped() {
     let (manifest, image) = (manifest_bytes(), image_bytes());
     let bytes = encode(&[
-        section(SectionKind::Unknown(16), false, b"signature"),
+        section(SectionKind::Unknown(17), false, b"signature"),
         section(SectionKind::Manifest, true, &manifest),
         section(SectionKind::Image, true, &image),
     ])
     .unwrap();
     assert!(Module::parse(&bytes).is_ok());
-    assert_eq!(Container::parse(&bytes).unwrap().find(SectionKind::Unknown(16)), Some(&b"signature"[..]));
+    assert_eq!(Container::parse(&bytes).unwrap().find(SectionKind::Unknown(17)), Some(&b"signature"[..]));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_part_at_fault_is_named() {
         Module::parse(&encode(&sections).unwrap()).unwrap_err()
     };
     assert_eq!(with(b"", &image), ModuleError::Manifest(ManifestError::Encoding));
-    assert_eq!(with(b"\x02\0", &image), ModuleError::Manifest(ManifestError::Schema { found: 2 }));
+    assert_eq!(with(b"\x01\0", &image), ModuleError::Manifest(ManifestError::Schema { found: 1 }));
     assert!(matches!(with(&manifest, b"HICI"), ModuleError::Image(_)));
     assert!(matches!(Module::parse(b"\x7fELF").unwrap_err(), ModuleError::Container(_)));
 }

@@ -44,7 +44,8 @@ impl Manifest {
         self.check_memory()?;
         self.check_services()?;
         self.check_authority()?;
-        self.check_hardware()
+        self.check_hardware()?;
+        self.update.as_ref().map_or(Ok(()), |update| update.check(self.version))
     }
 
     fn check_scheduling(&self) -> Check {
@@ -170,7 +171,7 @@ fn names<'a, I: Iterator<Item = &'a Name>>(field: &'static str, list: impl Fn() 
     Ok(())
 }
 
-fn in_range<T: Into<u64>>(field: &'static str, value: T, min: T, max: T) -> Check {
+pub(super) fn in_range<T: Into<u64>>(field: &'static str, value: T, min: T, max: T) -> Check {
     let (value, min, max) = (value.into(), min.into(), max.into());
     if (min..=max).contains(&value) {
         Ok(())

@@ -6,7 +6,7 @@ use super::{Manifest, ManifestError};
 use crate::bytes::u16_at;
 
 /// The only schema that this crate reads and writes.
-pub const SCHEMA_VERSION: u16 = 1;
+pub const SCHEMA_VERSION: u16 = 2;
 /// Longest encoded manifest; the largest one that [`Manifest`] can express is shorter.
 pub const MAX_MANIFEST_BYTES: usize = 4096;
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::codec::SCHEMA_VERSION;
-use super::{Authority, MAX_SUMMARY_BYTES, Name};
+use super::{Authority, MAX_SUMMARY_BYTES, Name, Version};
 
 /// Why a manifest was refused. `field` is the field's name in `hicmod.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum ManifestError {
     NoDeviceId,
     /// A field that this kind of module may not use.
     NotForKind { field: &'static str, allowed: &'static str },
+    /// A version in `tested_with` that is named twice or is the module's own.
+    TestedWith { version: Version },
 }
 
 impl fmt::Display for ManifestError {
@@ -96,6 +98,12 @@ impl fmt::Display for ManifestError {
             }
             Self::NotForKind { field, allowed } => {
                 write!(f, "{field}: only for kind = {allowed}; change the kind or leave the field out")
+            }
+            Self::TestedWith { version } => {
+                write!(
+                    f,
+                    "update.tested_with: {version} is named twice or is the module's own; name each other one once"
+                )
             }
         }
     }

@@ -28,12 +28,19 @@
 //! # devices = [{ ids = ["1af4:1041"], dma_pages = 64 }]
 //! # ioports = [{ base = 0x3f8, len = 8 }]
 //! # irqs = [4]
+//! # Only for what can be replaced while it runs:
+//! # [update]
+//! # schema = 2                  # state schema that it publishes once committed
+//! # readable_by = 1             # oldest schema whose readers understand what it publishes until then
+//! # reads = 1                   # oldest schema that it reads
+//! # tested_with = ["1.1.0"]     # versions between which and this one moves both ways were tested
 //! ```
 
 mod check;
 mod codec;
 mod error;
 mod order;
+pub mod update;
 mod values;
 
 pub use check::{
@@ -43,6 +50,7 @@ pub use check::{
 pub use codec::{MAX_MANIFEST_BYTES, SCHEMA_VERSION, decode, encode};
 pub use error::ManifestError;
 pub use order::{MAX_MODULES, OrderError, StartOrder, start_order};
+pub use update::{PairError, Update, check_pair};
 pub use values::{InvalidText, PciId, Version};
 
 use serde::{Deserialize, Serialize};
@@ -130,6 +138,9 @@ pub struct Manifest {
     /// What happens when it dies.
     #[serde(default)]
     pub restart: Restart,
+    /// How it is exchanged for another version while it runs; `None`: it is not.
+    #[serde(default)]
+    pub update: Option<Update>,
 }
 
 impl Manifest {
@@ -191,11 +202,13 @@ pub enum Authority {
     Power,
     /// Create, replace and end instances.
     Manage,
+    /// Be asked things by the module manager through a channel, while it does not wait.
+    Channel,
 }
 
 impl Authority {
     /// Number of authorities: a manifest can name each once.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 }
 
 /// What happens when a module's instance dies.

@@ -54,6 +54,7 @@ fn module(text: &str, order: u8, needs: &[&str]) -> Manifest {
         irqs: List::new(),
         authority: List::new(),
         restart: Restart::default(),
+        update: None,
     }
 }
 
@@ -69,7 +70,7 @@ fn encoded(manifest: &Manifest) -> Vec<u8> {
     encode(manifest, &mut [0; MAX_MANIFEST_BYTES]).unwrap().to_vec()
 }
 
-fn refusal(mut manifest: Manifest, change: impl FnOnce(&mut Manifest)) -> ManifestError {
+pub(super) fn refusal(mut manifest: Manifest, change: impl FnOnce(&mut Manifest)) -> ManifestError {
     change(&mut manifest);
     let error = manifest.check().unwrap_err();
     assert_eq!(encode(&manifest, &mut [0; MAX_MANIFEST_BYTES]).unwrap_err(), error, "encode checks too");
@@ -228,6 +229,9 @@ fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
     let id = PciId { vendor: 0xffff, device: 0xffff };
     let device = Device { ids: (0..MAX_DEVICE_IDS).map(|_| id).collect(), dma_pages: 65_536 };
     largest.devices = (0..MAX_DEVICES).map(|_| device.clone()).collect();
+    let tested_with =
+        (0..update::MAX_TESTED_WITH).map(|n| Version::new(u32::MAX, u32::MAX, n as u32)).collect();
+    largest.update = Some(Update { schema: 9999, readable_by: 9999, reads: 9999, tested_with });
     assert_eq!(decode(&encoded(&largest)), Ok(largest.clone()));
     assert_eq!(encode(&largest, &mut [0; 100]), Err(ManifestError::BufferTooSmall));
     assert_eq!(encode(&largest, &mut [0; 1]), Err(ManifestError::BufferTooSmall));

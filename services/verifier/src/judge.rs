@@ -1,0 +1,180 @@
+//! One question answered.
+
+use hic_hicmod::verdict::{Facts, Question, Refusal, Span, Verdict};
+use hic_hicmod::{RevocationList, TrustRoot, Verified, VerifyError, verify};
+
+/// Why there is no good verdict.
+enum Problem {
+    /// A span, named here, that cannot be memory of the asker's.
+    Outside(&'static str),
+    /// There is no root certificate.
+    NoRoot,
+    /// A check failed.
+    Failed(VerifyError),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Outside(what) => {
+                Self::new("question", &format_args!("the {what} lies outside the memory of programs"))
+            }
+            Problem::NoRoot => {
+                Self::new("root", &"this system trusts no root; build the image with a root certificate")
+            }
+            Problem::Failed(error) => Self::new(error.check_name(), &error),
+        }
+    }
+}
+
+/// Answers `question`. `memory` gives the bytes of a span, or `None` for one that cannot be memory of the asker's.
+pub fn judge<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Verdict {
+    match check(question, memory) {
+        Ok(facts) => Verdict::Good(facts),
+        Err(problem) => Verdict::Refused(problem.into()),
+    }
+}
+
+fn check<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Result<Facts, Problem> {
+    let bytes = |span, what| memory(span).ok_or(Problem::Outside(what));
+    let module = bytes(question.module, "module")?;
+    let root = bytes(question.root, "root certificate")?;
+    let revoked = bytes(question.revoked, "revocation list")?;
+    if root.is_empty() {
+        return Err(Problem::NoRoot);
+    }
+    let root = TrustRoot::parse(root).map_err(Problem::Failed)?;
+    let revoked = RevocationList::parse(revoked).map_err(Problem::Failed)?;
+    verify(module, &root, question.now, &revoked).map(facts).map_err(Problem::Failed)
+}
+
+fn facts(verified: Verified<'_>) -> Facts {
+    Facts {
+        digest: *verified.digest(),
+        signer: verified.signer().clone(),
+        development: verified.is_development(),
+        signed_at: verified.signed_at(),
+        valid_until: verified.valid_until(),
+        manifest: verified.module().manifest.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use hic_hicmod::container::{NewSection, SectionKind, encode};
+    use hic_hicmod::image::{ImageParts, PAGE_SIZE};
+    use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest};
+    use hic_hicmod::sign::{
+        CertificateSpec, IssuerKey, SignerKey, Validity, generate_key, issue, sign_module,
+    };
+    use hic_hicmod::verdict::MAX_VERDICT_BYTES;
+    use rsa::rand_core::OsRng;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A signed module and the root that vouches for it.
+    fn signed() -> (Vec<u8>, Vec<u8>) {
+        let valid = Validity { from: NOW - 10, until: NOW + 10 };
+        let [root, middle, signer] = [(); 3].map(|()| generate_key(&mut OsRng).unwrap());
+        let own = IssuerKey { certificate: None, key: &root };
+        let public = root.to_public_key();
+        let root_der =
+            issue(&CertificateSpec::root(&public, true, valid, vec![1]).unwrap(), &public, own, &mut OsRng)
+                .unwrap();
+        let by_root = IssuerKey { certificate: Some(&root_der), key: &root };
+        let public = middle.to_public_key();
+        let spec = CertificateSpec::intermediate(&public, true, valid, vec![2]).unwrap();
+        let middle_der = issue(&spec, &public, by_root, &mut OsRng).unwrap();
+        let by_middle = IssuerKey { certificate: Some(&middle_der), key: &middle };
+        let public = signer.to_public_key();
+        let spec = CertificateSpec::signer(&public, true, valid, vec![3]).unwrap();
+        let signer_der = issue(&spec, &public, by_middle, &mut OsRng).unwrap();
+        let key = SignerKey { key: &signer, certificate: &signer_der, intermediate: &middle_der };
+        (sign_module(&module(), key, NOW, &mut OsRng).unwrap(), root_der)
+    }
+
+    fn module() -> Vec<u8> {
+        let image = ImageParts { rx_pages: 1, body: vec![0x90; PAGE_SIZE], ..ImageParts::default() };
+        let mut buffer = [0; MAX_MANIFEST_BYTES];
+        let manifest = manifest::encode(&echo(), &mut buffer).unwrap();
+        encode(&[
+            NewSection { kind: SectionKind::Manifest, critical: true, bytes: manifest },
+            NewSection { kind: SectionKind::Image, critical: true, bytes: &image.encode().unwrap() },
+        ])
+        .unwrap()
+    }
+
+    fn echo() -> Manifest {
+        Manifest {
+            name: "echo".parse().unwrap(),
+            version: manifest::Version::new(1, 0, 0),
+            summary: Default::default(),
+            kind: manifest::Kind::Service,
+            order: 1,
+            priority: 1,
+            budget_us: 0,
+            period_us: 0,
+            cpu: Default::default(),
+            stack_pages: 1,
+            heap_pages: 0,
+            account_pages: 0,
+            cspace_slots: 16,
+            state_regions: Default::default(),
+            provides: Default::default(),
+            needs: Default::default(),
+            devices: Default::default(),
+            ioports: Default::default(),
+            irqs: Default::default(),
+            authority: Default::default(),
+            restart: Default::default(),
+            update: None,
+        }
+    }
+
+    /// Spans whose address is 1 (module), 2 (root) or 3 (no list); all others are nobody's.
+    fn ask(module: &[u8], root: &[u8], now: u64) -> Verdict {
+        let span = |address, bytes: &[u8]| Span { address, length: bytes.len() as u64 };
+        let question = Question { module: span(1, module), root: span(2, root), revoked: span(3, &[]), now };
+        judge(&question, |span| match span.address {
+            1 => Some(module),
+            2 => Some(root),
+            3 => Some(&[]),
+            _ => None,
+        })
+    }
+
+    fn check_of(verdict: &Verdict) -> &str {
+        match verdict {
+            Verdict::Good(_) => "good",
+            Verdict::Refused(refusal) => &refusal.check,
+        }
+    }
+
+    #[test]
+    fn a_good_module_is_described_and_a_bad_one_refused_with_the_check() {
+        let (file, root) = signed();
+        let good = ask(&file, &root, NOW);
+        let Verdict::Good(facts) = &good else { panic!("{good:?}") };
+        assert_eq!((&facts.manifest, facts.signed_at, facts.development), (&echo(), NOW, true));
+        let mut buffer = [0; MAX_VERDICT_BYTES];
+        assert_eq!(Verdict::decode(good.encode(&mut buffer).unwrap()), Some(good.clone()));
+
+        assert_eq!(check_of(&ask(&file, &root, NOW + 11)), "validity");
+        assert_eq!(check_of(&ask(&file[..100], &root, NOW)), "truncated");
+        assert_eq!(check_of(&ask(&[], &root, NOW)), "truncated");
+        assert_eq!(check_of(&ask(&file, &[], NOW)), "root");
+        assert_eq!(check_of(&ask(&file, b"no certificate", NOW)), "certificate");
+    }
+
+    #[test]
+    fn memory_that_is_nobody_s_is_not_looked_at() {
+        let nowhere = Span { address: 99, length: 1 };
+        let question = Question { module: nowhere, root: nowhere, revoked: nowhere, now: NOW };
+        assert_eq!(check_of(&judge(&question, |_| None)), "question");
+    }
+}
