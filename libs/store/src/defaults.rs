@@ -1,0 +1,249 @@
+//! The defaults record: which version of each service is started at boot, and what is done when that version does not come up.
+//!
+//! The module manager writes it, flushed, *before* it acts on it: it counts an attempt before it starts a default, and makes a version
+//! the default before it tells anybody that the update is done. So whatever was seen to happen is what a reboot finds.
+//!
+//! ```text
+//!   boot: begin_boot ─▶ attempts + 1, written ─▶ start ─▶ healthy: attempts = 0, written
+//!                                                  └─ died, or power failed: attempts stays
+//!   attempts = 2 at the next boot: the version before is started; once that is healthy, it is the default again
+//! ```
+
+use core::fmt;
+
+use hic_hicmod::manifest::{Name, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::MAX_RECORD_BYTES;
+
+/// Boots in which a default may fail before the version before it is started.
+pub const MAX_BOOT_ATTEMPTS: u32 = 2;
+/// Most services with a default of their own: as many as the longest record holds, with room to spare.
+pub const MAX_SERVICES: usize = 48;
+
+/// Schema of the record: the first two bytes, little-endian. Postcard does not describe itself, so another schema is refused by number.
+const SCHEMA: u16 = 1;
+const SCHEMA_BYTES: usize = size_of::<u16>();
+
+/// All that outlives power.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defaults {
+    /// Services whose default was chosen by an update; any other one is started from the boot archive.
+    pub services: heapless::Vec<ServiceDefault, MAX_SERVICES>,
+    /// The update that runs, so that a boot after a power failure can say what was cut off.
+    pub update: Option<RunningUpdate>,
+}
+
+/// The default version of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceDefault {
+    /// The service.
+    pub name: Name,
+    /// What is started.
+    pub version: Version,
+    /// What was the default before; started if `version` fails at boot.
+    pub previous: Option<Version>,
+    /// Boots that started `version` since it last proved healthy.
+    pub attempts: u32,
+}
+
+/// An update that was begun and is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningUpdate {
+    /// The service.
+    pub name: Name,
+    /// The version that served when it began.
+    pub from: Version,
+    /// The version that it leads to.
+    pub to: Version,
+    /// How far it came.
+    pub phase: UpdatePhase,
+}
+
+/// How far an update came. Until it is committed, the default is the version that it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpdatePhase {
+    /// The old version serves.
+    Started,
+    /// The new version serves and is watched.
+    Switched,
+    /// It goes back.
+    Reverting,
+}
+
+impl fmt::Display for UpdatePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "before the switch",
+            Self::Switched => "after the switch, before the commit",
+            Self::Reverting => "on its way back",
+        })
+    }
+}
+
+/// What a boot starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootChoice {
+    /// The default.
+    Default(Version),
+    /// The version before it, since the default failed [`MAX_BOOT_ATTEMPTS`] times; to be reported.
+    Fallback {
+        /// What is started.
+        version: Version,
+        /// What failed.
+        failed: Version,
+    },
+    /// The default although it failed, since there is none before it; to be reported.
+    OnlyOne(Version),
+}
+
+impl BootChoice {
+    /// What is started.
+    #[must_use]
+    pub const fn version(self) -> Version {
+        match self {
+            Self::Default(version) | Self::Fallback { version, .. } | Self::OnlyOne(version) => version,
+        }
+    }
+}
+
+/// Which version of a service a boot starts.
+#[must_use]
+pub fn boot_choice(service: &ServiceDefault) -> BootChoice {
+    match service.previous {
+        _ if service.attempts < MAX_BOOT_ATTEMPTS => BootChoice::Default(service.version),
+        Some(version) => BootChoice::Fallback { version, failed: service.version },
+        None => BootChoice::OnlyOne(service.version),
+    }
+}
+
+/// Why a record cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// More than [`MAX_SERVICES`] services.
+    TooManyServices,
+    /// It was written by a system with another schema.
+    Schema {
+        /// Its number.
+        found: u16,
+    },
+    /// The checksum held, but the bytes are no record.
+    Malformed,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyServices => write!(f, "more than {MAX_SERVICES} services have a default"),
+            Self::Schema { found } => {
+                write!(f, "the defaults record has schema {found}, this system reads {SCHEMA}")
+            }
+            Self::Malformed => f.write_str("the defaults record is malformed"),
+        }
+    }
+}
+
+impl core::error::Error for RecordError {}
+
+impl Defaults {
+    /// The default of a service, if an update ever chose one.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&ServiceDefault> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    fn service_mut(&mut self, name: &str) -> Option<&mut ServiceDefault> {
+        self.services.iter_mut().find(|service| service.name == name)
+    }
+
+    /// Makes `version` the default of a service that runs `running` by now: `running` is the version before it. Nothing changes if it is the
+    /// default already.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyServices`].
+    pub fn set_default(
+        &mut self,
+        name: &Name,
+        version: Version,
+        running: Version,
+    ) -> Result<(), RecordError> {
+        match self.service_mut(name) {
+            Some(service) if service.version == version => {}
+            Some(service) => {
+                *service = ServiceDefault {
+                    name: name.clone(),
+                    version,
+                    previous: Some(running).filter(|&running| running != version),
+                    attempts: 0,
+                };
+            }
+            None => {
+                let previous = Some(running).filter(|&running| running != version);
+                let service = ServiceDefault { name: name.clone(), version, previous, attempts: 0 };
+                self.services.push(service).map_err(|_| RecordError::TooManyServices)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses what a boot starts and counts the attempt. The record must be on the disk before the version is started. `None`: the service
+    /// has no default of its own.
+    pub fn begin_boot(&mut self, name: &str) -> Option<BootChoice> {
+        let service = self.service_mut(name)?;
+        let choice = boot_choice(service);
+        if matches!(choice, BootChoice::Default(_)) {
+            service.attempts += 1;
+        }
+        Some(choice)
+    }
+
+    /// A version that a boot started has proved healthy. If it is the version before the default, it is the default again, with none before it:
+    /// what failed is not tried again by itself. Whether the record changed.
+    pub fn healthy(&mut self, name: &str, version: Version) -> bool {
+        let Some(service) = self.service_mut(name) else { return false };
+        if service.version == version {
+            return core::mem::take(&mut service.attempts) != 0;
+        }
+        let fell_back =
+            matches!(boot_choice(service), BootChoice::Fallback { version: v, .. } if v == version);
+        if fell_back {
+            (service.version, service.previous, service.attempts) = (version, None, 0);
+        }
+        fell_back
+    }
+
+    /// Writes the record to `buffer` and returns the part that was used; [`MAX_RECORD_BYTES`] always suffice.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`]: the buffer is too small.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], RecordError> {
+        let (schema, body) = buffer.split_first_chunk_mut::<SCHEMA_BYTES>().ok_or(RecordError::Malformed)?;
+        *schema = SCHEMA.to_le_bytes();
+        let used = postcard::to_slice(self, body).map_err(|_| RecordError::Malformed)?.len();
+        buffer.get(..SCHEMA_BYTES + used).ok_or(RecordError::Malformed)
+    }
+
+    /// Reads a record that takes up all of `bytes`. Each service is in it once, with a valid name.
+    ///
+    /// # Errors
+    /// [`RecordError::Schema`], [`RecordError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let (schema, body) = bytes.split_first_chunk::<SCHEMA_BYTES>().ok_or(RecordError::Malformed)?;
+        let found = u16::from_le_bytes(*schema);
+        if found != SCHEMA {
+            return Err(RecordError::Schema { found });
+        }
+        let (defaults, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| RecordError::Malformed)?;
+        let mut names = defaults.services.iter().map(|service| service.name.as_str());
+        let twice =
+            (1..).zip(names.clone()).any(|(n, name)| names.clone().skip(n).any(|other| other == name));
+        let updated = defaults.update.as_ref().map(|update| update.name.as_str());
+        let valid = names.by_ref().chain(updated).all(hic_hicmod::is_valid_name);
+        if rest.is_empty() && valid && !twice { Ok(defaults) } else { Err(RecordError::Malformed) }
+    }
+}
+
+const _: () = assert!(MAX_SERVICES * 64 + 128 <= MAX_RECORD_BYTES);
+
+#[cfg(test)]
+mod tests;

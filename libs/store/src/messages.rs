@@ -1,0 +1,234 @@
+//! Requests to the storage service and its answers: the payload of messages in an asynchronous channel, whose labels and words are not used. Its
+//! only client is the module manager.
+//!
+//! Every request may be repeated: it reads, or it writes the same record once more. So a client whose answer was lost with a killed
+//! storage service asks again.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::MAX_RECORD_BYTES;
+
+/// Longest name of a file, bytes of UTF-8. A file with a longer one is listed under its short name (`NETSTA~1.HIC`).
+pub const MAX_FILE_NAME_BYTES: usize = 64;
+/// Longest request or answer, bytes.
+pub const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + 128;
+
+/// Name of a file.
+pub type FileName = heapless::String<MAX_FILE_NAME_BYTES>;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// Module file number `index` of the repository.
+    List {
+        /// From 0; the order stays the same as long as the disk is in use.
+        index: u32,
+    },
+    /// A part of a module file, to memory that the module manager mapped writable into the service.
+    Read {
+        /// A name as listed.
+        name: &'a str,
+        /// First byte of the part.
+        offset: u32,
+        /// Bytes. Less is read where the file ends.
+        length: u32,
+        /// Address at which the client mapped memory for `length` bytes into the service.
+        destination: u64,
+    },
+    /// The newest whole record of `HIC/STATE.BIN`.
+    ReadState,
+    /// A new record; answered when it is on the disk, flushed.
+    WriteState {
+        /// At most [`MAX_RECORD_BYTES`].
+        record: &'a [u8],
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply<'a> {
+    /// To [`Request::List`].
+    File {
+        /// Module files in the repository.
+        count: u32,
+        /// Name of the one asked for.
+        name: FileName,
+        /// Its bytes.
+        size: u32,
+    },
+    /// To [`Request::Read`].
+    Read {
+        /// Bytes that were written to the destination.
+        length: u32,
+    },
+    /// To [`Request::ReadState`].
+    State {
+        /// `None`: none was ever written.
+        record: Option<&'a [u8]>,
+    },
+    /// To [`Request::WriteState`].
+    Written,
+    /// To any request.
+    Failed(StoreError),
+}
+
+/// Why a request could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreError {
+    /// There is no disk, or no file system on it that the service knows.
+    NoDisk,
+    /// No file of this name or number.
+    NotFound,
+    /// The disk reports an error, or does not answer.
+    Device,
+    /// No room for the record's file.
+    Full,
+    /// Neither half of the record's file holds, or the file system contradicts itself.
+    Corrupt,
+    /// The disk cannot be written.
+    ReadOnly,
+    /// The request is not of its form, or its record is too long.
+    Malformed,
+}
+
+impl StoreError {
+    /// The stable code that the console prints: `error[CODE]`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoDisk => "no-disk",
+            Self::NotFound => "no-such-file",
+            Self::Device => "disk-error",
+            Self::Full => "disk-full",
+            Self::Corrupt => "disk-corrupt",
+            Self::ReadOnly => "disk-read-only",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoDisk => "no repository disk: attach one with a FAT partition and a folder HIC",
+            Self::NotFound => "no such file in the repository",
+            Self::Device => "the disk reports an error or does not answer",
+            Self::Full => "the disk is full",
+            Self::Corrupt => "the disk's contents are damaged",
+            Self::ReadOnly => "the disk cannot be written",
+            Self::Malformed => "the request is malformed",
+        })
+    }
+}
+
+impl core::error::Error for StoreError {}
+
+/// A message that is no message, or a buffer too small for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMessage;
+
+impl fmt::Display for NoMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a message of the storage service")
+    }
+}
+
+impl core::error::Error for NoMessage {}
+
+fn encode<'b>(message: &impl Serialize, buffer: &'b mut [u8]) -> Result<&'b [u8], NoMessage> {
+    postcard::to_slice(message, buffer).map(|bytes| &*bytes).map_err(|_| NoMessage)
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, NoMessage> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(NoMessage),
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Writes it to `buffer`, for which [`MAX_MESSAGE_BYTES`] always suffice, and returns the part that was used.
+    ///
+    /// # Errors
+    /// [`NoMessage`]: the buffer is too small.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], NoMessage> {
+        encode(self, buffer)
+    }
+
+    /// Reads a request that takes up all of `bytes`.
+    ///
+    /// # Errors
+    /// [`NoMessage`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, NoMessage> {
+        decode(bytes)
+    }
+}
+
+impl<'a> Reply<'a> {
+    /// As [`Request::encode`].
+    ///
+    /// # Errors
+    /// [`NoMessage`]: the buffer is too small.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], NoMessage> {
+        encode(self, buffer)
+    }
+
+    /// As [`Request::decode`].
+    ///
+    /// # Errors
+    /// [`NoMessage`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, NoMessage> {
+        decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request_survives(request: Request<'_>) {
+        let mut buffer = [0; MAX_MESSAGE_BYTES];
+        let bytes = request.encode(&mut buffer).unwrap();
+        assert_eq!(Request::decode(bytes), Ok(request));
+        for cut in 0..bytes.len() {
+            assert_eq!(Request::decode(&bytes[..cut]), Err(NoMessage));
+        }
+    }
+
+    fn reply_survives(reply: &Reply<'_>) {
+        let mut buffer = [0; MAX_MESSAGE_BYTES];
+        let bytes = reply.encode(&mut buffer).unwrap();
+        assert_eq!(Reply::decode(bytes).as_ref(), Ok(reply));
+    }
+
+    #[test]
+    fn every_message_is_read_as_it_was_written_up_to_the_longest() {
+        let name = core::str::from_utf8(&[b'x'; MAX_FILE_NAME_BYTES]).unwrap();
+        let record = &[0xff; MAX_RECORD_BYTES][..];
+        request_survives(Request::List { index: u32::MAX });
+        request_survives(Request::Read { name, offset: u32::MAX, length: u32::MAX, destination: u64::MAX });
+        request_survives(Request::ReadState);
+        request_survives(Request::WriteState { record });
+        reply_survives(&Reply::File {
+            count: u32::MAX,
+            name: FileName::try_from(name).unwrap(),
+            size: u32::MAX,
+        });
+        reply_survives(&Reply::Read { length: u32::MAX });
+        reply_survives(&Reply::State { record: None });
+        reply_survives(&Reply::State { record: Some(record) });
+        reply_survives(&Reply::Written);
+        reply_survives(&Reply::Failed(StoreError::Full));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoders_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Request::decode(&bytes);
+            let _ = Reply::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! From a request to its answer.
+
+use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
+
+use crate::disk::Disk;
+use crate::repository::Repository;
+
+/// Most bytes that one request reads, so that a liveness question behind it need not wait long. A client asks for the rest again.
+pub const MAX_READ_BYTES: u32 = 256 * 1024;
+
+/// Answers a request; `memory` gives the bytes at an address that the client named, `None` if there cannot be any.
+pub fn answer<'b, D: Disk>(
+    repository: &mut Result<Repository<D>, StoreError>,
+    request: Request<'_>,
+    memory: impl FnOnce(u64, usize) -> Option<&'static mut [u8]>,
+    record: &'b mut [u8; MAX_RECORD_BYTES],
+) -> Reply<'b> {
+    let repository = match repository {
+        Ok(repository) => repository,
+        Err(error) => return Reply::Failed(*error),
+    };
+    let result = match request {
+        Request::List { index } => list(repository, index),
+        Request::Read { name, offset, length, destination } => {
+            let length = length.min(MAX_READ_BYTES) as usize;
+            memory(destination, length)
+                .ok_or(StoreError::Malformed)
+                .and_then(|out| repository.read(name, offset, out))
+                .map(|read| Reply::Read { length: read as u32 })
+        }
+        Request::ReadState => repository.read_state(record).map(|record| Reply::State { record }),
+        Request::WriteState { record } => repository.write_state(record).map(|()| Reply::Written),
+    };
+    result.unwrap_or_else(Reply::Failed)
+}
+
+fn list<D: Disk>(repository: &Repository<D>, index: u32) -> Result<Reply<'static>, StoreError> {
+    let count = repository.count() as u32;
+    let (name, size) = repository.file(index as usize)?;
+    Ok(Reply::File { count, name: name.clone(), size })
+}

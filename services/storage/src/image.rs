@@ -1,0 +1,114 @@
+//! A disk over an image in memory, for tests: what was not flushed can be lost.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::string::String;
+use std::vec::Vec;
+
+use crate::disk::{Disk, DiskError, SECTOR_BYTES};
+
+/// One write: first byte and bytes.
+pub type Write = (usize, Vec<u8>);
+
+/// What a test sees of a disk that a repository owns.
+#[derive(Default)]
+pub struct Platter {
+    /// What outlives power.
+    pub bytes: Vec<u8>,
+    /// Writes since the last flush, in order.
+    pub pending: Vec<Write>,
+    /// Flushes so far.
+    pub flushes: usize,
+    /// Reads so far.
+    pub reads: usize,
+    /// Whether all transfers fail.
+    pub broken: bool,
+}
+
+/// A disk.
+#[derive(Clone, Default)]
+pub struct Image(pub Rc<RefCell<Platter>>);
+
+impl Image {
+    /// A disk as the host's tools make it, with these files.
+    pub fn with_files(files: &[(&str, &[u8])]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(hic_tests::disk::IMAGE);
+        let on_host: Vec<(String, PathBuf)> = (0..)
+            .zip(files)
+            .map(|(n, (name, bytes))| {
+                let file = folder.path().join(std::format!("{n}"));
+                std::fs::write(&file, bytes).unwrap();
+                (String::from(*name), file)
+            })
+            .collect();
+        hic_tests::disk::create(&path, &on_host).unwrap();
+        Self::from_bytes(std::fs::read(&path).unwrap())
+    }
+
+    /// A disk with these bytes.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(Rc::new(RefCell::new(Platter { bytes, ..Platter::default() })))
+    }
+
+    /// The bytes as a reader sees them now.
+    pub fn seen(&self) -> Vec<u8> {
+        let platter = self.0.borrow();
+        let mut bytes = platter.bytes.clone();
+        for (at, piece) in &platter.pending {
+            bytes[*at..*at + piece.len()].copy_from_slice(piece);
+        }
+        bytes
+    }
+
+    /// Puts these bytes on the host's disk and asks the host's tools for a file.
+    pub fn file_on_host(&self, name: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(hic_tests::disk::IMAGE);
+        std::fs::write(&path, self.seen()).unwrap();
+        hic_tests::disk::get(&path, name).unwrap()
+    }
+}
+
+impl Disk for Image {
+    fn sectors(&self) -> u64 {
+        (self.0.borrow().bytes.len() / SECTOR_BYTES) as u64
+    }
+
+    fn read(&mut self, first: u64, out: &mut [u8]) -> Result<(), DiskError> {
+        let mut platter = self.0.borrow_mut();
+        platter.reads += 1;
+        if platter.broken {
+            return Err(DiskError::Failed);
+        }
+        let start = first as usize * SECTOR_BYTES;
+        out.copy_from_slice(&platter.bytes[start..start + out.len()]);
+        for (at, piece) in &platter.pending {
+            for (n, byte) in piece.iter().enumerate() {
+                if let Some(out) = (at + n).checked_sub(start).and_then(|n| out.get_mut(n)) {
+                    *out = *byte;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, first: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut platter = self.0.borrow_mut();
+        if platter.broken {
+            return Err(DiskError::Failed);
+        }
+        platter.pending.push((first as usize * SECTOR_BYTES, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), DiskError> {
+        let bytes = self.seen();
+        let mut platter = self.0.borrow_mut();
+        platter.bytes = bytes;
+        platter.pending.clear();
+        platter.flushes += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! The pure parts of the storage service: a cache over a disk, the repository on it, answers to requests. Tested on the host over disk images;
+//! the driver of the virtio disk is `main.rs` and beside it.
+//!
+//! ```text
+//!   request ─▶ answer ─▶ Repository ─▶ embedded-sdmmc (FAT) ─▶ Cached ─▶ Disk
+//!                            └──────── record, sector by sector ─▶┘
+//! ```
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`disk`] | what a disk does |
+//! | [`cache`] | fewer, larger reads |
+//! | [`repository`] | module files and the defaults record on a FAT volume |
+//! | [`answer`] | requests and answers |
+//!
+//! What it must never do: write anything but the record's file, or look into a module: whoever reads one verifies it.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod answer;
+pub mod cache;
+pub mod disk;
+pub mod repository;
+
+#[cfg(test)]
+mod image;
+
+pub use repository::Repository;

@@ -1,0 +1,153 @@
+//! The storage service: modules from the repository disk, and the defaults record on it.
+//!
+//! ```text
+//!   module manager ─ question in the channel, rings our endpoint ─▶ answer ─▶ Repository ─▶ disk
+//!                  ◀─ answer in the channel, we ring its bell ─────────┘
+//!   anybody        ─ PING ─▶ OK
+//! ```
+//!
+//! Nothing is kept between two requests, and every request may come twice: whoever starts this program again after it died resets the disk and goes
+//! on. The record is flushed before its write is answered.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `setup` | from grants to a disk |
+//! | `transport` | the disk's registers |
+//! | `dma` | the memory that the disk may reach |
+//! | `virtio_disk` | the disk |
+//!
+//! What it must never do: give the disk an address outside its own DMA memory.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod dma;
+mod setup;
+mod transport;
+mod virtio_disk;
+
+use hic_channel::{Answerer, Message};
+use hic_control::{OK, PING, Refusal, grants};
+use hic_rt::ipc::{self, Buffer, Received};
+use hic_rt::{Error, FOREVER, Handle, StartPage, log, start, sys};
+use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
+use storage::Repository;
+use storage::answer::answer;
+use virtio_disk::VirtioDisk;
+
+hic_rt::entry!(main);
+
+/// Exit code of a service that has no channel to be asked through.
+const NO_CHANNEL: u64 = 1;
+/// Exit code after an error of its own endpoint.
+const NO_ENDPOINT: u64 = 2;
+
+/// The repository, or why there is none: then each request is answered with that.
+type Store = Result<Repository<VirtioDisk>, StoreError>;
+
+fn main(page: &'static StartPage) -> u64 {
+    let endpoint = start::require(page, "endpoint:storage").slot;
+    let channel = match Channel::open(page, endpoint) {
+        Ok(channel) => channel,
+        Err(error) => {
+            log!("channel: {error}");
+            return NO_CHANNEL;
+        }
+    };
+    let store = open_store(page);
+    serve(endpoint, channel, store)
+}
+
+fn open_store(page: &'static StartPage) -> Store {
+    let disk = setup::disk(page).map_err(|error| {
+        log!("no disk: {error}");
+        StoreError::Device
+    })?;
+    let repository = Repository::open(disk).inspect_err(|error| log!("{error}"))?;
+    log!("ready: {} files", repository.count());
+    if repository.left_out() > 0 {
+        log!("{} files are too many and left out", repository.left_out());
+    }
+    Ok(repository)
+}
+
+fn serve(endpoint: Handle, mut channel: Channel, mut store: Store) -> u64 {
+    // A question that an earlier start did not answer is still open.
+    channel.answer_open(&mut store);
+    let mut buffer = Buffer::new();
+    let mut next = ipc::receive(endpoint, &mut buffer, FOREVER);
+    loop {
+        next = match next {
+            Ok(Received::Call { message, .. }) => {
+                let label = if message.label() == PING { OK } else { Refusal::UnknownRequest as u32 };
+                ipc::reply_receive(endpoint, ipc::Message::new(label, [0; 4]), &mut buffer, FOREVER)
+            }
+            Ok(Received::Signal(_)) => {
+                channel.answer_open(&mut store);
+                ipc::receive(endpoint, &mut buffer, FOREVER)
+            }
+            Ok(Received::Fault { .. })
+            | Err(Error::Timeout | Error::WouldBlock | Error::CallerGone | Error::NoReceiveSlot) => {
+                ipc::receive(endpoint, &mut buffer, FOREVER)
+            }
+            Err(error) => {
+                log!("receive: {error}");
+                return NO_ENDPOINT;
+            }
+        };
+    }
+}
+
+/// The way to the module manager.
+struct Channel {
+    questions: Answerer,
+    bell: Handle,
+    bell_bits: u64,
+}
+
+impl Channel {
+    /// Opens the channel and lets the manager's ring end a receive.
+    fn open(page: &'static StartPage, endpoint: Handle) -> Result<Self, Error> {
+        let account = start::require(page, grants::ACCOUNT).slot;
+        let ring = setup::ensure(|slot| sys::create_notification(account, slot))?;
+        sys::endpoint_notify(endpoint, ring)?;
+        sys::bind_notification(ring)?;
+        let region = start::require(page, grants::CHANNEL);
+        let bell = start::require(page, grants::BELL);
+        // SAFETY: the module manager mapped the region for this service as its side of the channel, for reading and writing; the program attaches once.
+        let questions = unsafe { Answerer::attach(region.address as *mut u8, region.length as usize) };
+        let questions = questions.map_err(|_| Error::InvalidArgument)?;
+        Ok(Self { questions, bell: bell.slot, bell_bits: bell.address })
+    }
+
+    /// Answers the open question, if there is one, and rings.
+    fn answer_open(&mut self, store: &mut Store) {
+        let Some((number, question)) = self.questions.question() else { return };
+        let mut record = [0; MAX_RECORD_BYTES];
+        let mut bytes = [0; hic_channel::PAYLOAD];
+        let reply = match Request::decode(question.payload()) {
+            Ok(request) => answer(store, request, client_memory, &mut record),
+            Err(_) => Reply::Failed(StoreError::Malformed),
+        };
+        // The payload is longer than the longest answer.
+        let encoded = reply.encode(&mut bytes).unwrap_or_default();
+        self.questions.reply(number, &Message::new(0, [0; _]).with_payload(encoded));
+        if let Err(error) = sys::signal(self.bell, self.bell_bits) {
+            log!("cannot ring the module manager: {error}");
+        }
+    }
+}
+
+const _: () = assert!(hic_store::messages::MAX_MESSAGE_BYTES <= hic_channel::PAYLOAD);
+
+/// Memory of the client's at an address that it named.
+fn client_memory(address: u64, length: usize) -> Option<&'static mut [u8]> {
+    let end = address.checked_add(length as u64)?;
+    if address < hic_abi::USER_BASE || end > i64::MAX as u64 {
+        return None;
+    }
+    // SAFETY: the only client is the module manager, which has power over all of this program anyway: it mapped a region here for the answer, keeps it
+    // mapped, and leaves it alone until it is told of the answer. An address that is not mapped ends this program and nothing else.
+    Some(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length) })
+}

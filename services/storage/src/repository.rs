@@ -1,0 +1,277 @@
+//! Module files and the defaults record on the first partition of a disk: FAT16 or FAT32, as any host reads and writes it.
+//!
+//! In the folder `HIC`, each file whose name ends in `.hicmod` (or, where only short names are known, `.HIC`) is a module, whatever else
+//! its name is: what is in it is said by its manifest. `HIC/STATE.BIN` has the two halves of the record ([`hic_store::pair`]).
+//!
+//! Where that file lies is learnt once, by watching which sectors the file system reads for it. From then on its sectors are written
+//! directly, so that no power cut can come between the record and the file system's own bookkeeping.
+
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use embedded_sdmmc::{
+    Error, LfnBuffer, Mode, RawDirectory, RawFile, ShortFileName, TimeSource, Timestamp, VolumeIdx,
+    VolumeManager,
+};
+use hic_store::pair::{self, Contents, HALF_BYTES, Half};
+use hic_store::{FileName, StoreError};
+
+use crate::cache::Cached;
+use crate::disk::{Disk, DiskError, SECTOR_BYTES};
+
+/// The folder.
+pub const FOLDER: &str = "HIC";
+/// The record's file in it.
+pub const STATE_FILE: &str = "STATE.BIN";
+/// Extension of a module file's short name. Hosts make it of `.hicmod`.
+const MODULE_EXTENSION: &[u8] = b"HIC";
+/// Most module files that are listed; the rest is counted and left alone.
+pub const MAX_FILES: usize = 256;
+/// Bytes of the longest long file name: 255 characters of at most 3 bytes.
+const LONG_NAME_BYTES: usize = 765;
+
+const STATE_SECTORS: usize = pair::FILE_BYTES / SECTOR_BYTES;
+const HALF_SECTORS: usize = HALF_BYTES / SECTOR_BYTES;
+
+/// Files get the FAT epoch as their time: the service has no clock that knows the date, and nobody asks for it.
+struct Epoch;
+
+impl TimeSource for Epoch {
+    fn get_timestamp(&self) -> Timestamp {
+        Timestamp::from_fat(0x21, 0)
+    }
+}
+
+type Volumes<D> = VolumeManager<Cached<D>, Epoch, 2, 1, 1>;
+
+/// A module file.
+struct Module {
+    name: FileName,
+    short: ShortFileName,
+    size: u32,
+}
+
+/// The repository.
+pub struct Repository<D: Disk> {
+    volumes: Volumes<D>,
+    folder: RawDirectory,
+    modules: Vec<Module>,
+    left_out: usize,
+    /// Where the record's file lies; `None` if it must be made first.
+    state: Option<[u64; STATE_SECTORS]>,
+}
+
+/// What an error of the file system means to a client.
+fn store_error(error: Error<DiskError>) -> StoreError {
+    match error {
+        Error::DeviceError(DiskError::Failed) => StoreError::Device,
+        Error::DeviceError(DiskError::ReadOnly) | Error::ReadOnly => StoreError::ReadOnly,
+        Error::NotFound => StoreError::NotFound,
+        Error::DiskFull | Error::NotEnoughSpace | Error::AllocationError => StoreError::Full,
+        _ => StoreError::Corrupt,
+    }
+}
+
+fn disk_error(error: DiskError) -> StoreError {
+    store_error(Error::DeviceError(error))
+}
+
+impl<D: Disk> Repository<D> {
+    /// Finds the partition, the folder, the module files and the record's file.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDisk`]: no partition with a FAT file system and the folder. [`StoreError::Device`]. [`StoreError::Corrupt`].
+    pub fn open(disk: D) -> Result<Self, StoreError> {
+        let volumes = Volumes::new_with_limits(Cached::new(disk), Epoch, 1);
+        let no_disk = |error| match error {
+            Error::DeviceError(DiskError::Failed) => StoreError::Device,
+            _ => StoreError::NoDisk,
+        };
+        let volume = volumes.open_raw_volume(VolumeIdx(0)).map_err(no_disk)?;
+        let root = volumes.open_root_dir(volume).map_err(no_disk)?;
+        let folder = volumes.open_dir(root, FOLDER).map_err(no_disk)?;
+        volumes.close_dir(root).map_err(store_error)?;
+        let mut repository = Self { volumes, folder, modules: Vec::new(), left_out: 0, state: None };
+        repository.scan()?;
+        match repository.locate_state() {
+            Ok(()) | Err(StoreError::NotFound) => Ok(repository),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn scan(&mut self) -> Result<(), StoreError> {
+        let mut storage = [0; LONG_NAME_BYTES];
+        let mut long_names = LfnBuffer::new(&mut storage);
+        let (modules, left_out) = (&mut self.modules, &mut self.left_out);
+        let listed = self.volumes.iterate_dir_lfn(self.folder, &mut long_names, |entry, long| {
+            let is_file = !entry.attributes.is_directory() && !entry.attributes.is_volume();
+            if !is_file || entry.name.extension() != MODULE_EXTENSION {
+                return ControlFlow::Continue(());
+            }
+            if modules.len() == MAX_FILES {
+                *left_out += 1;
+                // A directory whose cluster chain is a circle must not be walked for ever.
+                return if *left_out > MAX_FILES {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                };
+            }
+            let long = long.and_then(|name| FileName::try_from(name).ok()).filter(|name| !name.is_empty());
+            let name = long.unwrap_or_else(|| short_name(&entry.name));
+            modules.push(Module { name, short: entry.name, size: entry.size });
+            ControlFlow::Continue(())
+        });
+        listed.map_err(store_error)
+    }
+
+    /// Module files that are listed.
+    pub fn count(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// Module files beyond [`MAX_FILES`].
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Name and size of module file number `index`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn file(&self, index: usize) -> Result<(&FileName, u32), StoreError> {
+        let module = self.modules.get(index).ok_or(StoreError::NotFound)?;
+        Ok((&module.name, module.size))
+    }
+
+    /// Reads a module file from `offset` on into `out`; how many bytes there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn read(&mut self, name: &str, offset: u32, out: &mut [u8]) -> Result<usize, StoreError> {
+        let module = self.modules.iter().find(|module| module.name == name).ok_or(StoreError::NotFound)?;
+        if offset >= module.size {
+            return Ok(0);
+        }
+        let short = module.short;
+        self.with_file(&short, Mode::ReadOnly, |volumes, file| {
+            volumes.file_seek_from_start(file, offset)?;
+            volumes.read(file, out)
+        })
+    }
+
+    /// The newest whole record, copied to `out`; `None` if none was ever written.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Device`].
+    pub fn read_state<'b>(&mut self, out: &'b mut [u8]) -> Result<Option<&'b [u8]>, StoreError> {
+        let Some(sectors) = self.state else { return Ok(None) };
+        let halves = self.halves(&sectors)?;
+        match pair::contents(&halves[0], &halves[1]) {
+            Contents::Empty => Ok(None),
+            Contents::Corrupt => Err(StoreError::Corrupt),
+            Contents::Record { bytes, .. } => {
+                let out = out.get_mut(..bytes.len()).ok_or(StoreError::Malformed)?;
+                out.copy_from_slice(bytes);
+                Ok(Some(out))
+            }
+        }
+    }
+
+    /// Writes a record over the older one and returns once it outlives power.
+    ///
+    /// # Errors
+    /// [`StoreError`]. The record before is still there.
+    pub fn write_state(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        let sectors = match self.state {
+            Some(sectors) => sectors,
+            None => self.make_state()?,
+        };
+        let halves = self.halves(&sectors)?;
+        let mut out = [0; HALF_BYTES];
+        let half = pair::next(pair::contents(&halves[0], &halves[1]), record, &mut out)
+            .map_err(|pair::TooLong| StoreError::Malformed)?;
+        let (first, second) = sectors.split_at(HALF_SECTORS);
+        let places = if half == Half::First { first } else { second };
+        let write = |disk: &mut Cached<D>| {
+            let (pieces, _) = out.as_chunks::<SECTOR_BYTES>();
+            places.iter().zip(pieces).try_for_each(|(&at, bytes)| disk.write_sector(at, bytes))?;
+            disk.flush()
+        };
+        self.volumes.device(write).map_err(disk_error)
+    }
+
+    fn halves(&self, sectors: &[u64; STATE_SECTORS]) -> Result<[[u8; HALF_BYTES]; 2], StoreError> {
+        let mut halves = [[0; HALF_BYTES]; 2];
+        let (pieces, _) = halves.as_flattened_mut().as_chunks_mut::<SECTOR_BYTES>();
+        self.volumes
+            .device(|disk| sectors.iter().zip(pieces).try_for_each(|(&at, out)| disk.read_sector(at, out)))
+            .map_err(disk_error)?;
+        Ok(halves)
+    }
+
+    /// Makes the record's file anew, with nothing in it, on the disk before it is used.
+    fn make_state(&mut self) -> Result<[u64; STATE_SECTORS], StoreError> {
+        let name = ShortFileName::create_from_str(STATE_FILE).map_err(|_| StoreError::Malformed)?;
+        self.with_file(&name, Mode::ReadWriteCreateOrTruncate, |volumes, file| {
+            volumes.write(file, &[0; pair::FILE_BYTES])
+        })?;
+        self.volumes.device(Cached::flush).map_err(disk_error)?;
+        self.locate_state()?;
+        self.state.ok_or(StoreError::Corrupt)
+    }
+
+    /// Learns the sectors of the record's file, if there is one of the right size.
+    fn locate_state(&mut self) -> Result<(), StoreError> {
+        let name = ShortFileName::create_from_str(STATE_FILE).map_err(|_| StoreError::Malformed)?;
+        let sectors = self.with_file(&name, Mode::ReadOnly, |volumes, file| {
+            if volumes.file_length(file)? as usize != pair::FILE_BYTES {
+                return Ok(None);
+            }
+            let mut sectors = [0; STATE_SECTORS];
+            for (place, offset) in sectors.iter_mut().zip((0u32..).step_by(SECTOR_BYTES)) {
+                volumes.file_seek_from_start(file, offset)?;
+                volumes.read(file, &mut [0])?;
+                // The bytes of the file are the last that were read for it; asking also empties the file system's own cache of one sector.
+                *place = volumes.device(Cached::last_read);
+            }
+            Ok(Some(sectors))
+        })?;
+        let mut distinct = sectors;
+        if let Some(sectors) = &mut distinct {
+            sectors.sort_unstable();
+            if sectors.array_windows().any(|[a, b]| a == b) {
+                return Err(StoreError::Corrupt);
+            }
+        }
+        self.state = sectors;
+        Ok(())
+    }
+
+    fn with_file<T>(
+        &self,
+        name: &ShortFileName,
+        mode: Mode,
+        act: impl FnOnce(&Volumes<D>, RawFile) -> Result<T, Error<DiskError>>,
+    ) -> Result<T, StoreError> {
+        let file = self.volumes.open_file_in_dir(self.folder, name, mode).map_err(store_error)?;
+        let result = act(&self.volumes, file);
+        let closed = self.volumes.close_file(file);
+        result.and_then(|value| closed.map(|()| value)).map_err(store_error)
+    }
+}
+
+/// `NETSTA~1.HIC`.
+fn short_name(short: &ShortFileName) -> FileName {
+    let mut name = FileName::new();
+    let bytes = short.base_name().iter().chain(b".").chain(short.extension());
+    for &byte in bytes {
+        // Other bytes are letters of a code page that is not known here.
+        let shown = if byte.is_ascii_graphic() { char::from(byte) } else { '_' };
+        let _ = name.push(shown);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+use super::*;
+use crate::image::Image;
+use std::vec;
+
+const MODULE: &str = "netstack-1.3.0.hicmod";
+
+fn contents(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|n| (n ^ n >> 8) as u8).collect()
+}
+
+fn open(image: &Image) -> Repository<Image> {
+    Repository::open(image.clone()).unwrap()
+}
+
+fn state(repository: &mut Repository<Image>) -> Option<Vec<u8>> {
+    repository.read_state(&mut [0; hic_store::MAX_RECORD_BYTES]).unwrap().map(<[u8]>::to_vec)
+}
+
+#[test]
+fn modules_that_a_host_put_on_the_disk_are_listed_by_their_long_names_and_read_whole() {
+    let bytes = contents(700_001);
+    let image = Image::with_files(&[
+        (MODULE, &bytes),
+        ("README.txt", b"not a module"),
+        ("netstack-1.3.1 (new).hicmod", b"small"),
+        ("SHORT.HIC", b"by hand"),
+        ("empty.hicmod", b""),
+    ]);
+    let mut repository = open(&image);
+    let listed: Vec<_> = (0..repository.count())
+        .map(|n| repository.file(n).map(|(name, size)| (name.as_str(), size)).unwrap())
+        .collect();
+    let expected =
+        [(MODULE, 700_001), ("netstack-1.3.1 (new).hicmod", 5), ("SHORT.HIC", 7), ("empty.hicmod", 0)];
+    assert_eq!(listed, expected);
+    assert_eq!(repository.file(4).err(), Some(StoreError::NotFound));
+    let mut out = vec![0; bytes.len() + 10];
+    assert_eq!(repository.read(MODULE, 0, &mut out), Ok(bytes.len()));
+    assert!(out[..bytes.len()] == bytes);
+    assert_eq!(repository.read("empty.hicmod", 0, &mut out), Ok(0));
+    assert_eq!(repository.read("README.txt", 0, &mut out), Err(StoreError::NotFound));
+    // 43 chunks of data, and a few for the tables.
+    assert!(image.0.borrow().reads < 60, "{} reads", image.0.borrow().reads);
+}
+
+#[test]
+fn a_file_can_be_read_in_pieces_from_any_offset() {
+    let bytes = contents(50_000);
+    let image = Image::with_files(&[(MODULE, &bytes)]);
+    let mut repository = open(&image);
+    for (offset, length) in [(0, 1), (511, 2), (49_999, 100), (12_345, 30_000), (50_000, 1), (u32::MAX, 5)] {
+        let mut out = vec![0; length];
+        let read = repository.read(MODULE, offset, &mut out).unwrap();
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        assert_eq!(read, rest.len().min(length));
+        assert!(out[..read] == rest[..read]);
+    }
+}
+
+#[test]
+fn a_name_too_long_for_a_message_is_listed_short() {
+    let long = std::format!("{}.hicmod", "long".repeat(20));
+    let image = Image::with_files(&[(&long, b"x")]);
+    let mut repository = open(&image);
+    assert_eq!(repository.file(0).unwrap().0, "LONGLO~1.HIC");
+    assert_eq!(repository.read("LONGLO~1.HIC", 0, &mut [0; 4]), Ok(1));
+}
+
+#[test]
+fn the_record_is_flushed_before_its_write_is_done_and_found_by_the_next_start() {
+    let image = Image::with_files(&[(MODULE, b"x")]);
+    let mut repository = open(&image);
+    assert_eq!(state(&mut repository), None);
+    for (n, record) in
+        [b"one".to_vec(), b"two".to_vec(), vec![3; hic_store::MAX_RECORD_BYTES]].into_iter().enumerate()
+    {
+        repository.write_state(&record).unwrap();
+        assert_eq!(image.0.borrow().flushes, n + 1);
+        assert!(image.0.borrow().pending.is_empty());
+        assert_eq!(state(&mut repository).as_ref(), Some(&record));
+        assert_eq!(state(&mut open(&image)), Some(record));
+    }
+    let too_long = vec![0; hic_store::MAX_RECORD_BYTES + 1];
+    assert_eq!(repository.write_state(&too_long), Err(StoreError::Malformed));
+}
+
+#[test]
+fn the_host_sees_the_record_in_its_file_and_the_modules_unchanged() {
+    let image = Image::with_files(&[(MODULE, b"module")]);
+    let mut repository = open(&image);
+    repository.write_state(b"first").unwrap();
+    repository.write_state(b"second").unwrap();
+    let file = image.file_on_host(STATE_FILE);
+    let (first, second) = file.split_at(HALF_BYTES);
+    let newest = pair::contents(first.try_into().unwrap(), second.try_into().unwrap());
+    assert!(matches!(newest, Contents::Record { half: Half::Second, sequence: 2, bytes: b"second" }));
+    assert_eq!(image.file_on_host(MODULE), b"module");
+}
+
+#[test]
+fn power_that_fails_at_any_write_leaves_the_record_before_or_the_new_one_and_a_whole_file_system() {
+    let image = Image::with_files(&[(MODULE, b"module")]);
+    open(&image).write_state(b"old").unwrap();
+    let before = image.0.borrow().bytes.clone();
+    let sectors = HALF_SECTORS;
+    for kept in 0..=sectors {
+        let torn = Image::from_bytes(before.clone());
+        let repository = open(&torn);
+        // The writes of one record, of which the disk kept some when power failed before the flush.
+        let mut out = [0; HALF_BYTES];
+        let places = repository.state.unwrap();
+        let halves = repository.halves(&places).unwrap();
+        let half = pair::next(pair::contents(&halves[0], &halves[1]), b"new", &mut out).unwrap();
+        let first = half.offset() / SECTOR_BYTES;
+        for n in 0..kept {
+            let at = places[first + n] as usize * SECTOR_BYTES;
+            torn.0.borrow_mut().bytes[at..at + SECTOR_BYTES]
+                .copy_from_slice(&out[n * SECTOR_BYTES..(n + 1) * SECTOR_BYTES]);
+        }
+        let mut repository = open(&torn);
+        let expected: &[u8] = if kept == 0 { b"old" } else { b"new" };
+        assert_eq!(state(&mut repository).as_deref(), Some(expected), "{kept} sectors");
+        assert_eq!(torn.file_on_host(MODULE), b"module");
+    }
+}
+
+#[test]
+fn writing_the_record_touches_no_sector_but_those_of_its_file() {
+    let image = Image::with_files(&[(MODULE, b"module")]);
+    let before = image.seen();
+    let mut repository = open(&image);
+    repository.write_state(b"record").unwrap();
+    let places = repository.state.unwrap();
+    let after = image.seen();
+    for (n, (a, b)) in before.chunks(SECTOR_BYTES).zip(after.chunks(SECTOR_BYTES)).enumerate() {
+        assert!(a == b || places.contains(&(n as u64)), "sector {n}");
+    }
+}
+
+#[test]
+fn a_disk_without_the_records_file_gets_one_with_the_first_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(hic_tests::disk::IMAGE);
+    hic_tests::disk::create(&path, &[]).unwrap();
+    hic_tests::disk::remove(&path, STATE_FILE).unwrap();
+    hic_tests::disk::put(&path, MODULE, b"module").unwrap();
+    let image = Image::from_bytes(std::fs::read(&path).unwrap());
+    let mut repository = open(&image);
+    assert_eq!(state(&mut repository), None);
+    repository.write_state(b"record").unwrap();
+    assert_eq!(state(&mut open(&image)).as_deref(), Some(&b"record"[..]));
+    assert_eq!(image.file_on_host(STATE_FILE).len(), pair::FILE_BYTES);
+    assert_eq!(image.file_on_host(MODULE), b"module");
+}
+
+#[test]
+fn two_broken_halves_are_reported_and_the_next_record_repairs_them() {
+    let image = Image::with_files(&[]);
+    let mut repository = open(&image);
+    let places = repository.state.unwrap();
+    for place in [places[0], places[HALF_SECTORS]] {
+        image.0.borrow_mut().bytes[place as usize * SECTOR_BYTES] = 1;
+    }
+    drop(repository);
+    repository = open(&image);
+    assert_eq!(repository.read_state(&mut [0; 64]), Err(StoreError::Corrupt));
+    repository.write_state(b"new").unwrap();
+    assert_eq!(state(&mut repository).as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn a_disk_that_is_no_repository_is_refused_with_a_reason() {
+    let blank = Image::from_bytes(vec![0; 1 << 20]);
+    assert_eq!(Repository::open(blank).err(), Some(StoreError::NoDisk));
+    assert_eq!(Repository::open(Image::from_bytes(Vec::new())).err(), Some(StoreError::NoDisk));
+    let image = Image::with_files(&[]);
+    image.0.borrow_mut().broken = true;
+    assert_eq!(Repository::open(image).err(), Some(StoreError::Device));
+}
+
+#[test]
+fn a_disk_that_breaks_later_says_so_and_goes_on_when_it_works_again() {
+    let bytes = contents(100_000);
+    let image = Image::with_files(&[(MODULE, &bytes)]);
+    let mut repository = open(&image);
+    let mut out = vec![0; bytes.len()];
+    image.0.borrow_mut().broken = true;
+    assert_eq!(repository.read(MODULE, 0, &mut out), Err(StoreError::Device));
+    assert_eq!(repository.write_state(b"x"), Err(StoreError::Device));
+    image.0.borrow_mut().broken = false;
+    assert_eq!(repository.read(MODULE, 0, &mut out), Ok(bytes.len()));
+    assert!(out == bytes);
+}
+
+#[test]
+fn flipped_bits_in_the_tables_never_make_reads_leave_the_disk() {
+    let bytes = contents(20_000);
+    let image = Image::with_files(&[(MODULE, &bytes)]);
+    let partition = 2048 * SECTOR_BYTES;
+    // The partition table and the volume's first sector with everything that says where things are, and the start of its table.
+    let suspicious = (446..512).chain(partition + 11..partition + 40).chain(partition + 510..partition + 540);
+    for (at, bit) in suspicious.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        image.0.borrow_mut().bytes[at] ^= 1 << bit;
+        // A panic ends the service only; what counts here is that it neither reads beyond the disk nor reads for ever.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if let Ok(mut repository) = Repository::open(image.clone()) {
+                let mut out = vec![0; bytes.len()];
+                let _ = repository.read(MODULE, 0, &mut out);
+                let _ = repository.read_state(&mut [0; hic_store::MAX_RECORD_BYTES]);
+            }
+        }));
+        image.0.borrow_mut().bytes[at] ^= 1 << bit;
+    }
+    assert_eq!(open(&image).read(MODULE, 0, &mut vec![0; bytes.len()]), Ok(bytes.len()));
+}
