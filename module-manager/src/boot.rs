@@ -1,13 +1,18 @@
 //! Start-up: the first one reads the boot archive and starts everything; a later one finds the journal and finishes what was begun.
 
+use crate::defaults::PROBATION;
 use crate::manager::{Manager, StartError, at};
+use crate::modules::{self, Origin};
+use crate::repository::{Repository, STORAGE, VERIFIER};
+use crate::services::Purpose;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use hic_abi::{Plain, Rights, SELF, name_bytes};
+use hic_abi::{Plain, SELF, name_bytes};
 use hic_control::{grants, manager::ServiceInfo};
-use hic_hicmod::{Archive, Module, manifest};
-use hic_rt::{StartPage, cap, log, start, sys};
-use module_manager::journal::{Journal, MAGIC, Phase, Record};
+use hic_hicmod::manifest;
+use hic_rt::loader::new_slot;
+use hic_rt::{StartPage, cap, clock, log, start, sys};
+use module_manager::journal::{Journal, MAGIC, Phase, Record, Standing};
 
 /// What the keeper starts; listed, not managed.
 const KEPT: [&str; 3] = ["keeper", "module-manager", "monitor"];
@@ -19,11 +24,16 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
     // SAFETY: the keeper mapped this region for us alone, zeroed before the first start; `Journal` is plain memory of integers for
     // which zero is a value, and the region is at least as long (checked above).
     let journal = unsafe { &mut *(state.address as *mut Journal) };
-    let modules = read_archive(page)?;
+    let archive = modules::open_archive(page)?;
     let mut manager = Manager {
         page,
         journal,
-        modules,
+        modules: modules::archive_modules(&archive),
+        trust_root: modules::trust_root(&archive),
+        repository: Repository::default(),
+        fuse: None,
+        probation_ends: clock::now() + PROBATION,
+        update: None,
         account: start::require(page, grants::ACCOUNT).slot,
         monitor: start::require(page, "endpoint:monitor").slot,
     };
@@ -35,43 +45,42 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
     Ok(manager)
 }
 
-fn read_archive(page: &'static StartPage) -> Result<Vec<Module<'static>>, StartError> {
-    let grant = start::require(page, "archive");
-    match sys::region_map(SELF, grant.slot, Rights::READ) {
-        Ok(_) | Err(hic_abi::Error::Mapped) => {}
-        Err(error) => return Err(at("map the boot archive")(error)),
-    }
-    // SAFETY: the region holds the boot archive, `length` bytes, mapped read-only; nobody can write it any more.
-    let bytes = unsafe { core::slice::from_raw_parts(grant.address as *const u8, grant.length as usize) };
-    let archive = Archive::parse(bytes).map_err(StartError::Archive)?;
-    let mut modules = Vec::new();
-    for entry in archive.iter() {
-        let bytes = entry.bytes().map_err(StartError::Archive)?;
-        modules.push(Module::parse(bytes).map_err(StartError::Module)?);
-    }
-    Ok(modules)
-}
-
 impl Manager {
     /// Starts all modules; one that cannot be started is reported and does not keep the others from running.
+    ///
+    /// First the verifier, which looks at all of them, then the storage service, which knows which versions are the defaults, then the rest.
     fn first_start(&mut self) -> Result<(), StartError> {
-        let manifests: Vec<_> = self.modules.iter().map(|m| &m.manifest).collect();
-        let order = manifest::start_order(&manifests).map_err(StartError::Order)?;
         for name in KEPT {
             self.list_kept(name);
         }
-        self.journal.magic = MAGIC;
-        for index in order {
-            let name = self.modules[index].manifest.name.clone();
-            if KEPT.contains(&name.as_str()) {
-                continue;
-            }
-            if let Err(error) = self.create_service(index) {
-                log!("{name} not started: {error}");
-            }
+        self.journal.update.slots = hic_update::Slots::default();
+        for slot in [&mut self.journal.bell, &mut self.journal.token] {
+            *slot = new_slot()?;
+            sys::create_notification(self.account, *slot).map_err(at("notification"))?;
         }
+        self.journal.magic = MAGIC;
+        match self.start_first(VERIFIER) {
+            Some(verifier) => self.verify_archive(verifier)?,
+            None => self.trust_archive(),
+        }
+        if self.start_first(STORAGE).is_some() {
+            self.load_defaults();
+        }
+        self.create_missing()?;
         log!("{} services", self.journal.count);
         Ok(())
+    }
+
+    /// Starts one module before all others; its record, if there is such a module and it starts.
+    fn start_first(&mut self, name: &str) -> Option<usize> {
+        let module = self.modules.iter().position(|m| m.module.manifest.name == name)?;
+        match self.create_service(module) {
+            Ok(()) => self.journal.find(name),
+            Err(error) => {
+                log!("{name} not started: {error}");
+                None
+            }
+        }
     }
 
     fn list_kept(&mut self, name: &str) {
@@ -94,10 +103,15 @@ impl Manager {
 
     /// Finishes what an earlier start of the manager began. Slots that no record names were made for something unfinished: they are emptied.
     fn recover(&mut self) {
+        self.calm_services();
         for record in self.journal.services() {
-            for &slot in record.held_slots() {
+            for &slot in record.held_slots().iter().chain([&record.service_account]) {
                 cap::claim(slot);
             }
+        }
+        let cached = self.journal.cached.iter().map(|cached| cached.region);
+        for slot in [self.journal.bell, self.journal.token].into_iter().chain(cached) {
+            cap::claim(slot);
         }
         for slot in self.page.first_free_slot as u32..self.page.slots as u32 {
             if cap::claim(slot) {
@@ -105,6 +119,8 @@ impl Manager {
                 cap::release(slot);
             }
         }
+        self.apply_trust();
+        self.reload_cached();
         let mut unfinished = 0;
         for index in 0..self.journal.count as usize {
             unfinished +=
@@ -115,38 +131,42 @@ impl Manager {
                 _ => {}
             }
         }
-        self.create_missing();
+        self.resume_update();
+        if self.repository.defaults.is_some() {
+            self.write_defaults();
+        }
+        if let Err(error) = self.create_missing() {
+            log!("{error}");
+        }
         log!("back over {} services, {unfinished} of them unfinished", self.journal.count);
     }
 
-    /// Makes a service anew whose making was cut off.
+    /// Makes a service anew whose making was cut off. What an update was making is the update's business.
     fn create_again(&mut self, index: usize) {
-        let record: &Record = &self.journal.records[index];
-        let made_here = |slot: &&u32| u64::from(**slot) >= self.page.first_free_slot;
-        // The account was made first and can only go when nothing is charged to it any more.
-        for &slot in record.held_slots().iter().rev().filter(made_here) {
-            let _ = sys::destroy(SELF, slot);
-            cap::drop_slot(slot);
+        let record = self.journal.records[index];
+        self.discard_instance(index);
+        if record.standing == Standing::OTHER {
+            return;
         }
-        let module = self.module_of(record);
-        self.journal.records[index] = empty_record();
-        if let Err(error) = module.and_then(|m| self.fill_record(index, m)) {
+        let module = self.module_of(&record);
+        if let Err(error) = module.and_then(|m| self.fill_record(index, m, Purpose::Boot)) {
             log!("service {index} not started: {error}");
+            self.discard_instance(index);
         }
     }
 
-    /// Starts modules that the manager had not come to when it died.
-    fn create_missing(&mut self) {
-        let manifests: Vec<_> = self.modules.iter().map(|m| &m.manifest).collect();
-        let Ok(order) = manifest::start_order(&manifests) else { return };
-        for index in order {
-            let name = self.modules[index].manifest.name.clone();
-            if self.journal.find(&name).is_none()
-                && let Err(error) = self.create_service(index)
-            {
-                log!("{name} not started: {error}");
+    /// Starts the modules of the archive that have no record yet, each in its default version.
+    fn create_missing(&mut self) -> Result<(), StartError> {
+        let archived: Vec<_> = self.modules.iter().filter(|m| m.origin == Origin::Archive).collect();
+        let manifests: Vec<_> = archived.iter().map(|m| &m.module.manifest).collect();
+        let order = manifest::start_order(&manifests).map_err(StartError::Order)?;
+        let names: Vec<_> = order.into_iter().map(|index| manifests[index].name.clone()).collect();
+        for name in names {
+            if !KEPT.contains(&name.as_str()) && self.journal.find(&name).is_none() {
+                self.start_default(&name);
             }
         }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The records that outlive a restart of the module manager: one for each service, in memory that the keeper holds.
+//! The records that outlive a restart of the module manager: one for each instance of a service, in memory that the keeper holds.
 //!
 //! A record is written while its phase is [`Phase::CREATING`] and counts only once the phase says otherwise, so whatever instant the
 //! manager dies at, a record is whole or unfinished. The keeper's memory is trusted (nobody else maps it); the header is checked
@@ -11,13 +11,19 @@ use hic_control::manager::ServiceInfo;
 use hic_rt::loader::Instance;
 
 /// Marks a journal of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl1");
-/// Services that the journal holds.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl2");
+/// Instances that the journal holds.
 pub const MAX_SERVICES: usize = 48;
 /// Grants in a record.
 pub const MAX_RECORD_GRANTS: usize = MAX_GRANTS - 12;
 /// Capabilities that the manager keeps for one service.
 pub const MAX_HELD: usize = 64;
+/// Ports to other services that one service has.
+pub const MAX_PORTS: usize = 16;
+/// Modules of the boot archive.
+pub const MAX_ARCHIVED: usize = 64;
+/// Modules of the repository that are kept in memory.
+pub const MAX_CACHED: usize = 8;
 
 /// Where a record is in its life. Numbers, because the journal is plain memory.
 pub struct Phase;
@@ -37,6 +43,76 @@ impl Phase {
     pub const KEPT: u64 = 5;
 }
 
+/// Which of several instances of one service this is. Numbers, because the journal is plain memory.
+pub struct Standing;
+
+impl Standing {
+    /// The one that new callers reach: the service.
+    pub const DEFAULT: u64 = 0;
+    /// Made by an update that is under way, or left by one.
+    pub const OTHER: u64 = 1;
+}
+
+/// A port to another service, which the manager can switch.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ClientPort {
+    /// Name of the service.
+    pub service: [u8; 32],
+    /// The manager's slot.
+    pub slot: Handle,
+    /// Padding, zero.
+    pub reserved: u32,
+}
+
+/// A module of the repository, verified, in memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CachedModule {
+    /// Slot of the region that holds the file; 0 = none.
+    pub region: Handle,
+    /// Padding, zero.
+    pub reserved: u32,
+    /// Where it is mapped.
+    pub address: u64,
+    /// Bytes of the file.
+    pub length: u64,
+    /// What the verifier found.
+    pub trust: Trust,
+}
+
+/// What the verifier found about a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Trust {
+    /// One of the numbers below.
+    pub state: u64,
+    /// 1 if the chain ends in a development root.
+    pub development: u64,
+    /// SHA-384 of the module's content.
+    pub digest: [u8; 48],
+    /// Who signed it.
+    pub signer: [u8; 32],
+}
+
+// SAFETY: `repr(C)`, 96 bytes of integers without padding.
+unsafe impl hic_abi::Plain for Trust {}
+
+impl Trust {
+    /// Every check passed.
+    pub const VERIFIED: u64 = 1;
+    /// There is nobody to verify it: an image for tests of the kernel.
+    pub const UNVERIFIED: u64 = 2;
+    /// A check failed.
+    pub const REFUSED: u64 = 3;
+
+    /// Whether the module may be started.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        matches!(self.state, Self::VERIFIED | Self::UNVERIFIED)
+    }
+}
+
 /// One endpoint that a service provides.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -49,7 +125,7 @@ pub struct ProvidedEndpoint {
     pub reserved: u32,
 }
 
-/// One service.
+/// One instance of a service.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Record {
@@ -59,13 +135,31 @@ pub struct Record {
     pub info: ServiceInfo,
     /// Its sandbox and memory.
     pub instance: Instance,
+    /// A [`Standing`] number.
+    pub standing: u64,
+    /// Pays for what it makes at run time. It belongs to the service and outlives its instances.
+    pub service_account: Handle,
+    /// The slot in its space in which the batch token comes and goes; 0 = the service cannot be replaced.
+    pub token: u32,
+    /// The region of the channel to it; 0 = none.
+    pub channel: Handle,
+    /// The manager's port to its endpoint, to ring it.
+    pub ring: Handle,
+    /// The state region of its peer in an update, mapped in it for reading; 0 = none.
+    pub peer: Handle,
+    /// Padding, zero.
+    pub reserved: u32,
     /// Restarts in the current window.
     pub window: Window,
     /// Endpoints in use.
     pub endpoint_count: u64,
     /// The endpoints.
     pub endpoints: [ProvidedEndpoint; 8],
-    /// Regions mapped at each start, beside the instance's own: state and DMA.
+    /// Ports to other services in use.
+    pub port_count: u64,
+    /// Those ports.
+    pub ports: [ClientPort; MAX_PORTS],
+    /// Regions mapped at each start, beside the instance's own: state, DMA and the channel.
     pub region_count: u64,
     /// Their slots.
     pub regions: [Handle; 16],
@@ -104,6 +198,29 @@ impl Record {
         self.held.get(..self.held_count as usize).unwrap_or_default()
     }
 
+    /// The ports to other services.
+    #[must_use]
+    pub fn client_ports(&self) -> &[ClientPort] {
+        self.ports.get(..self.port_count as usize).unwrap_or_default()
+    }
+
+    /// Remembers a port to another service; `false` when there is no room.
+    pub fn add_port(&mut self, service: [u8; 32], slot: Handle) -> bool {
+        push(&mut self.ports, &mut self.port_count, ClientPort { service, slot, reserved: 0 })
+    }
+
+    /// Whether there is an instance in this record.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.phase != Phase::EMPTY
+    }
+
+    /// Whether callers of the service reach this instance.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.is_used() && self.standing == Standing::DEFAULT
+    }
+
     /// Remembers a slot; `false` when there is no room.
     pub fn hold(&mut self, slot: Handle) -> bool {
         push(&mut self.held, &mut self.held_count, slot)
@@ -136,13 +253,37 @@ fn push<T, const N: usize>(list: &mut [T; N], count: &mut u64, value: T) -> bool
     }
 }
 
+/// The update under way, or the last one.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct UpdateRecord {
+    /// Records of the old and the new instance, + 1; 0 = there is none.
+    pub parties: [u64; 2],
+    /// The request and how far it is.
+    pub slots: hic_update::Slots,
+}
+
 /// The journal as it lies in the keeper's region.
 #[repr(C)]
 pub struct Journal {
     /// [`MAGIC`] once the manager has started for the first time.
     pub magic: u64,
-    /// Records in use.
+    /// Records in use; some of them may be empty again.
     pub count: u64,
+    /// The notification that answers through channels signal.
+    pub bell: Handle,
+    /// What the batch token is a copy of.
+    pub token: Handle,
+    /// What was found about the modules of the archive, in its order.
+    pub trust: [Trust; MAX_ARCHIVED],
+    /// Modules of the repository.
+    pub cached: [CachedModule; MAX_CACHED],
+    /// The defaults as the disk has them or is to have them: bytes in use, and the encoded record.
+    pub defaults_length: u64,
+    /// See `defaults_length`.
+    pub defaults: [u8; hic_store::MAX_RECORD_BYTES],
+    /// The update under way, or the last one.
+    pub update: UpdateRecord,
     /// The records.
     pub records: [Record; MAX_SERVICES],
 }
@@ -154,16 +295,33 @@ impl Journal {
         self.records.get(..self.count as usize).unwrap_or_default()
     }
 
-    /// Index of the service with this name.
+    /// Index of the instance that callers of the service with this name reach; `name@version` names one instance.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.services().iter().position(|r| hic_abi::name_str(&r.info.name) == name)
+        use hic_abi::name_str;
+        let (name, version) =
+            name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)));
+        self.services().iter().position(|record| match version {
+            Some(version) => {
+                record.is_used()
+                    && name_str(&record.info.name) == name
+                    && name_str(&record.info.version) == version
+            }
+            None => record.is_default() && name_str(&record.info.name) == name,
+        })
+    }
+
+    /// Index of an empty record.
+    #[must_use]
+    pub fn free_record(&self) -> Option<usize> {
+        let used = self.services().iter().position(|record| !record.is_used());
+        used.or_else(|| Some(self.count as usize).filter(|index| *index < MAX_SERVICES))
     }
 
     /// The endpoint of a provided service.
     #[must_use]
     pub fn endpoint(&self, service: &str) -> Option<Handle> {
-        let provided = self.services().iter().flat_map(Record::provided);
+        let provided = self.services().iter().filter(|r| r.is_default()).flat_map(Record::provided);
         provided.filter(|e| hic_abi::name_str(&e.name) == service).map(|e| e.slot).next()
     }
 }
@@ -182,6 +340,7 @@ mod tests {
     fn a_service_is_found_by_the_name_it_provides() {
         let mut journal = journal();
         journal.records[0].info.name = hic_abi::name_bytes("netstack");
+        journal.records[0].phase = Phase::LIVE;
         assert!(journal.records[0].provide(hic_abi::name_bytes("tcp"), 7));
         assert_eq!((journal.find("netstack"), journal.endpoint("tcp")), (None, None));
         journal.count = 1;
@@ -202,6 +361,6 @@ mod tests {
 
     #[test]
     fn the_journal_fits_in_the_region_that_the_keeper_makes() {
-        assert!(size_of::<Journal>() <= 64 * 4096);
+        assert!(size_of::<Journal>() <= 80 * 4096);
     }
 }

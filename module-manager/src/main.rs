@@ -1,21 +1,27 @@
 //! The module manager: starts what the boot archive holds, each module with the authority that its manifest names and nothing more, and
-//! starts a service again when the monitor says that it died.
+//! starts a service again when the monitor says that it died, and replaces a service by another version while its clients keep talking to it.
 //!
-//! It must never block on a service that it manages, and never parse bytes that did not come with the kernel: those of the repository
-//! are parsed elsewhere (architecture, "Who keeps the keepers").
+//! It must never block on a service that it manages, and never parse bytes that nobody vouched for: those of the archive and the repository
+//! are parsed by the verifier first (architecture, "Who keeps the keepers").
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod asking;
 mod boot;
+mod defaults;
 mod hardware;
 mod manager;
+mod modules;
+mod orders;
+mod repository;
 mod requests;
 mod services;
+mod update;
 
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{FOREVER, StartPage, log, start};
+use hic_rt::{StartPage, log, start, sys};
 
 hic_rt::entry!(main);
 
@@ -29,16 +35,18 @@ fn main(page: &'static StartPage) -> u64 {
         }
     };
     let mut buffer = Buffer::new();
-    let mut next = ipc::receive(endpoint, &mut buffer, FOREVER);
+    if let Err(error) = sys::bind_notification(manager.journal.bell) {
+        log!("cannot hear the services: {error}");
+        return 1;
+    }
+    manager.scan_repository();
     loop {
-        next = match next {
-            Ok(Received::Call { badge: _, caller: _, message }) => {
-                let answer = manager.answer(message, &mut buffer);
-                ipc::reply_receive(endpoint, answer, &mut buffer, FOREVER)
-            }
-            Ok(Received::Signal(_) | Received::Fault { .. }) | Err(_) => {
-                ipc::receive(endpoint, &mut buffer, FOREVER)
-            }
-        };
+        manager.repository_turn();
+        let deadline = manager.update_turn().min(manager.probation_turn());
+        if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, &mut buffer, deadline) {
+            let answer = manager.answer(message, &mut buffer);
+            // A caller that gave up needs no answer.
+            let _ = ipc::reply(answer, &mut buffer);
+        }
     }
 }

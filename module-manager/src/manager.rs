@@ -1,12 +1,15 @@
 //! The manager's state: the journal, the modules of the boot archive, and what it may hand out.
 
+use crate::modules::{Loaded, TrustRoot};
+use crate::repository::Repository;
+use crate::update::Running;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_abi::{Error, Handle};
-use hic_hicmod::{ArchiveError, Module, ModuleError, manifest::OrderError};
+use hic_hicmod::{ArchiveError, ModuleError, manifest::OrderError};
 use hic_rt::StartPage;
 use hic_rt::loader::LoadError;
-use module_manager::journal::{Journal, Record};
+use module_manager::journal::Journal;
 
 /// Why a module could not be started, or the manager itself.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub enum StartError {
     NoAuthority(&'static str),
     /// The manifest asks for more than a journal record holds.
     TooMuch(&'static str),
-    /// There is no module of this name in the boot archive.
+    /// There is no verified module of this name and version.
     NoModule,
 }
 
@@ -39,7 +42,7 @@ impl fmt::Display for StartError {
             Self::NoDevice => f.write_str("no such device is free on this machine"),
             Self::NoAuthority(what) => write!(f, "the module manager holds no {what} to grant"),
             Self::TooMuch(what) => write!(f, "more {what} than a journal record holds"),
-            Self::NoModule => f.write_str("the boot archive holds no module of this name"),
+            Self::NoModule => f.write_str("there is no verified module of this name and version"),
         }
     }
 }
@@ -59,17 +62,19 @@ pub fn at(step: &'static str) -> impl Fn(Error) -> StartError {
 pub struct Manager {
     pub page: &'static StartPage,
     pub journal: &'static mut Journal,
-    pub modules: Vec<Module<'static>>,
+    pub modules: Vec<Loaded>,
+    /// By what modules are verified.
+    pub trust_root: TrustRoot,
+    /// What is on the disk.
+    pub repository: Repository,
+    /// An instance (`service@version`) that is to be killed, once it is started, at one of its system calls. For tests.
+    pub fuse: Option<(heapless::String<64>, u64)>,
+    /// When services that run a default since the boot are looked at.
+    pub probation_ends: hic_abi::Nanos,
+    /// The update under way, or the last one.
+    pub update: Option<Running>,
     /// The account that all services' accounts come out of.
     pub account: Handle,
     /// The monitor's endpoint, to lead fault ports to.
     pub monitor: Handle,
-}
-
-impl Manager {
-    /// The module that a record was made from.
-    pub fn module_of(&self, record: &Record) -> Result<usize, StartError> {
-        let name = hic_abi::name_str(&record.info.name);
-        self.modules.iter().position(|m| m.manifest.name == name).ok_or(StartError::NoModule)
-    }
 }

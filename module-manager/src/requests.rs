@@ -16,11 +16,14 @@ impl Manager {
     /// Answers one request.
     pub fn answer(&mut self, message: Message, buffer: &mut Buffer) -> Message {
         let index = message.words[0] as usize;
+        if let Some(result) = self.order(message, buffer) {
+            return result.unwrap_or_else(|refusal| Message::new(refusal as u32, [0; 4]));
+        }
         let result = match message.label() {
             PING => Ok(Message::new(OK, [0; 4])),
             request::LIST => self.list(index, buffer),
             request::RESTART => self.named(&message, buffer).and_then(|i| self.restart_request(i)),
-            request::KILL => self.named(&message, buffer).and_then(|i| self.kill(i)),
+            request::KILL => self.kill_request(&message, buffer),
             request::REVIVE => self.revive_request(index),
             request::HEALTH_PORT => self.health_port(index, buffer),
             _ => Err(Refusal::UnknownRequest),
@@ -43,12 +46,16 @@ impl Manager {
         let mut info: ServiceInfo = record.info;
         info.endpoints = record.endpoint_count;
         info.serial = record.instance.serial;
-        let sandbox = self.sandbox_named(name_str(&info.name));
+        let sandbox = match record.phase {
+            Phase::KEPT => self.sandbox(|s| name_str(&s.name) == name_str(&info.name)),
+            _ => self.sandbox(|s| s.serial == record.instance.serial),
+        };
         if record.phase == Phase::KEPT {
             info.serial = sandbox.map_or(0, |s| s.serial);
             info.restarts = self.kept_restarts(name_str(&info.name));
         }
         info.state = match (record.phase, sandbox) {
+            (Phase::EMPTY, _) => ServiceState::Absent as u64,
             (Phase::STOPPED, _) => ServiceState::Stopped as u64,
             (_, Some(s)) if s.frozen == 0 => ServiceState::Running as u64,
             _ => ServiceState::Frozen as u64,
@@ -59,33 +66,57 @@ impl Manager {
         Ok(answer)
     }
 
-    fn sandbox_named(&self, name: &str) -> Option<SandboxInfo> {
+    fn sandbox(&self, wanted: impl Fn(&SandboxInfo) -> bool) -> Option<SandboxInfo> {
         let audit = start::find(self.page, grants::AUDIT)?.slot;
         (0..)
             .map_while(|i| sys::inspect::<SandboxInfo>(audit, What::Sandbox, i).ok())
-            .find(|s| s.serial != 0 && name_str(&s.name) == name)
+            .find(|s| s.serial != 0 && wanted(s))
     }
 
-    fn ask_keeper(&self, label: u32, which: u64) -> Result<Message, Refusal> {
+    fn ask_keeper(&self, label: u32, which: u64, calls: u64) -> Result<Message, Refusal> {
         let port = start::find(self.page, "port:keeper").ok_or(Refusal::NotAllowed)?.slot;
         let deadline = clock::now() + KEEPER_TIMEOUT;
-        let answer = ipc::call_words(port, Message::new(label, [which, 0, 0, 0]), deadline)
+        let answer = ipc::call_words(port, Message::new(label, [which, calls, 0, 0]), deadline)
             .map_err(|_| Refusal::WrongState)?;
         Refusal::from_label(answer.label()).map_or(Ok(answer), Err)
     }
 
     fn kept_restarts(&self, name: &str) -> u64 {
-        kept_number(name).and_then(|n| self.ask_keeper(keeper::STATUS, n)).map_or(0, |m| m.words[1])
+        kept_number(name).and_then(|n| self.ask_keeper(keeper::STATUS, n, 0)).map_or(0, |m| m.words[1])
     }
 
-    fn kill(&mut self, index: usize) -> Result<Message, Refusal> {
+    /// A version that does not run yet can be named too, with a number of calls: it will be killed at that call after its start.
+    fn kill_request(&mut self, message: &Message, buffer: &Buffer) -> Result<Message, Refusal> {
+        let calls = message.words[0];
+        match self.named(message, buffer) {
+            Ok(index) => self.kill(index, calls),
+            Err(Refusal::NotFound) if calls > 0 => {
+                let text = core::str::from_utf8(buffer.data(message.info.inline_len())).unwrap_or_default();
+                let (name, version) = text.split_once('@').ok_or(Refusal::NotFound)?;
+                self.module(name, version).ok_or(Refusal::NotFound)?;
+                self.fuse = heapless::String::try_from(text).ok().map(|text| (text, calls));
+                Ok(Message::new(OK, [0; 4]))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn kill(&mut self, index: usize, calls: u64) -> Result<Message, Refusal> {
         let record = self.record(index)?;
         let name = name_str(&record.info.name);
-        log!("kill {name}: asked for");
-        if record.phase == Phase::KEPT {
-            return self.ask_keeper(keeper::FREEZE, kept_number(name)?);
+        match calls {
+            0 => log!("kill {name}: asked for"),
+            calls => log!("kill {name} at its system call {calls} from now: asked for"),
         }
-        match sys::sandbox_freeze(record.instance.sandbox, 1) {
+        if record.phase == Phase::KEPT {
+            return self.ask_keeper(keeper::FREEZE, kept_number(name)?, calls);
+        }
+        let sandbox = record.instance.sandbox;
+        let done = match calls {
+            0 => sys::sandbox_freeze(sandbox, 1),
+            calls => sys::sandbox_fuse(sandbox, calls, 1),
+        };
+        match done {
             Ok(()) => Ok(Message::new(OK, [0; 4])),
             Err(_) => Err(Refusal::WrongState),
         }
@@ -94,7 +125,7 @@ impl Manager {
     /// Stops the service if it runs and starts it again, whatever its policy says.
     fn restart_request(&mut self, index: usize) -> Result<Message, Refusal> {
         if self.record(index)?.phase == Phase::KEPT {
-            return self.kill(index);
+            return self.kill(index, 0);
         }
         match sys::sandbox_freeze(self.journal.records[index].instance.sandbox, 0) {
             Ok(()) | Err(Error::WrongState) => {}
@@ -106,6 +137,12 @@ impl Manager {
     fn revive_request(&mut self, index: usize) -> Result<Message, Refusal> {
         if self.record(index)?.phase == Phase::KEPT {
             return Err(Refusal::NotAllowed);
+        }
+        if let Some(who) = self.side_of(index) {
+            let before = self.journal.records[index].info.restarts;
+            self.party_died(who);
+            let restarted = self.journal.records[index].info.restarts != before;
+            return Ok(Message::new(OK, [u64::from(restarted), 0, 0, 0]));
         }
         self.report(index, |manager| manager.revive(index))
     }

@@ -1,61 +1,109 @@
-//! Making a service from its module, and starting it again.
+//! Making an instance of a service from its module, starting it again, and taking it apart.
 
 use crate::boot::{empty_record, version_of};
 use crate::manager::{Manager, StartError, at};
+use core::fmt::Write;
 use hic_abi::object::{AccountSpec, SandboxSpec};
 use hic_abi::start::Grant;
-use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, name_bytes, name_str};
+use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
 use hic_hicmod::Image;
-use hic_hicmod::manifest::{CpuPolicy, Manifest};
+use hic_hicmod::manifest::{Authority, CpuPolicy, Manifest};
 use hic_rt::loader::{Identity, Instance, LoadError, new_slot};
-use hic_rt::{clock, log, start, sys};
-use module_manager::journal::{Phase, Record};
+use hic_rt::{cap, clock, log, start, sys};
+use module_manager::journal::{Phase, Record, Standing};
 use module_manager::policy::Decision;
 
 /// Kernel objects that a service's account may hold: its ports, notifications and regions.
 const ACCOUNT_OBJECTS: u64 = 32_768;
+/// The same for an instance's own account, when its service has another one for what is made at run time.
+const INSTANCE_OBJECTS: u64 = 1024;
 /// Frames beyond what the manifest names: page tables of the mappings, and rounding.
 const SPARE_FRAMES: u64 = 96;
+/// Frames for page tables of an instance that maps memory of its service's account: one for each 2 MiB of 1 GiB.
+const FOREIGN_TABLES: u64 = 512;
+
+/// Why an instance is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// To be the service.
+    Boot,
+    /// To take the service over from another instance, with what that one's service pays for.
+    Update {
+        /// The service's account.
+        service_account: Handle,
+    },
+}
 
 impl Manager {
     /// Makes and starts the service of a module, in a new record.
     pub fn create_service(&mut self, module: usize) -> Result<(), StartError> {
-        let index = self.journal.count as usize;
-        let record = self.journal.records.get_mut(index).ok_or(StartError::TooMuch("services"))?;
-        *record = empty_record();
-        let result = self.fill_record(index, module);
-        if result.is_err() && self.journal.count as usize == index {
-            self.journal.records[index] = empty_record();
+        let index = self.journal.free_record().ok_or(StartError::TooMuch("services"))?;
+        self.fill_record(index, module, Purpose::Boot).inspect_err(|_| self.discard_instance(index))
+    }
+
+    /// Makes an instance that is to take over from the one in record `from`; it does not run yet. Its record.
+    pub fn create_successor(&mut self, module: usize, from: usize) -> Result<usize, StartError> {
+        let index = self.journal.free_record().ok_or(StartError::TooMuch("services"))?;
+        let service_account = self.journal.records[from].service_account;
+        let made = self.fill_record(index, module, Purpose::Update { service_account });
+        made.inspect_err(|_| self.discard_instance(index))?;
+        Ok(index)
+    }
+
+    /// Takes an instance apart: everything that was made for it ends, and what it was granted is free again.
+    pub fn discard_instance(&mut self, index: usize) {
+        let record = self.journal.records[index];
+        let made_here = |slot: &&u32| u64::from(**slot) >= self.page.first_free_slot;
+        // The account was made first and can only go when nothing is charged to it any more.
+        for &slot in record.held_slots().iter().rev().filter(made_here) {
+            let _ = sys::destroy(SELF, slot);
+            cap::drop_slot(slot);
         }
-        result
+        let shared = |other: &Record| other.is_used() && other.service_account == record.service_account;
+        let users = self.journal.services().iter().filter(|other| shared(other)).count();
+        if record.service_account != record.instance.account && record.service_account != 0 && users <= 1 {
+            let _ = sys::destroy(SELF, record.service_account);
+            cap::drop_slot(record.service_account);
+        }
+        self.journal.records[index] = empty_record();
     }
 
     /// Makes and starts a service; its record counts as soon as there is something in it.
-    pub fn fill_record(&mut self, index: usize, module: usize) -> Result<(), StartError> {
-        let (manifest, image) = (self.modules[module].manifest.clone(), self.modules[module].image);
+    pub fn fill_record(&mut self, index: usize, module: usize, purpose: Purpose) -> Result<(), StartError> {
+        let (manifest, image) =
+            (self.modules[module].module.manifest.clone(), self.modules[module].module.image);
         let info = ServiceInfo {
             name: name_bytes(&manifest.name),
             version: version_of(manifest.version),
             ..ServiceInfo::zeroed()
         };
+        self.journal.records[index] = empty_record();
         let record = &mut self.journal.records[index];
         record.info = info;
+        if let Purpose::Update { .. } = purpose {
+            record.standing = Standing::OTHER;
+        }
         record.phase = Phase::CREATING;
         self.journal.count = self.journal.count.max(index as u64 + 1);
         let account = self.new_account(index, &manifest, &image)?;
-        let instance = self.new_instance(account, &manifest, &image)?;
+        let service_account = self.service_account(index, account, &manifest, purpose)?;
+        let instance = self.new_instance(account, &manifest, &image, purpose)?;
         let record = &mut self.journal.records[index];
         record.instance = instance;
         hold(record, instance.sandbox)?;
         hold(record, instance.region)?;
-        self.grant_named(index, grants::ACCOUNT, account, ObjectType::Account, Rights::CHARGE, (0, 0))?;
+        let kind = ObjectType::Account;
+        self.grant_named(index, grants::ACCOUNT, service_account, kind, Rights::CHARGE, (0, 0))?;
         self.grant_endpoints(index, &manifest)?;
         self.grant_ports(index, &manifest)?;
         self.grant_state(index, &manifest)?;
         self.grant_hardware(index, &manifest)?;
+        self.grant_channel(index, &manifest)?;
         self.watch_faults(index)?;
-        self.launch(index, &manifest, &image)?;
+        if let Purpose::Boot = purpose {
+            self.launch(index, &manifest, &image)?;
+        }
         self.journal.records[index].phase = Phase::LIVE;
         Ok(())
     }
@@ -68,16 +116,44 @@ impl Manager {
     ) -> Result<Handle, StartError> {
         let slot = new_slot()?;
         let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
+        let (foreign, objects) = match manifest.update {
+            Some(_) => (FOREIGN_TABLES, INSTANCE_OBJECTS),
+            None => (u64::from(manifest.account_pages), ACCOUNT_OBJECTS),
+        };
         let frames = image.memory_pages() as u64
             + manifest.extra_pages()
-            + u64::from(manifest.account_pages)
+            + foreign
             + u64::from(manifest.cspace_slots) / 64
             + dma
             + SPARE_FRAMES;
-        let spec = AccountSpec { frames, objects: ACCOUNT_OBJECTS, name: name_bytes(&manifest.name) };
+        let spec = AccountSpec { frames, objects, name: name_bytes(&manifest.name) };
         sys::create_account(self.account, slot, &spec).map_err(at("account"))?;
         hold(&mut self.journal.records[index], slot)?;
         Ok(slot)
+    }
+
+    /// The account that pays for what the service makes at run time. Where the service can be replaced, it is not the instance's own: it goes
+    /// on when the instance ends.
+    fn service_account(
+        &mut self,
+        index: usize,
+        own: Handle,
+        manifest: &Manifest,
+        purpose: Purpose,
+    ) -> Result<Handle, StartError> {
+        let account = match (purpose, &manifest.update) {
+            (Purpose::Update { service_account }, _) => service_account,
+            (Purpose::Boot, None) => own,
+            (Purpose::Boot, Some(_)) => {
+                let slot = new_slot()?;
+                let frames = u64::from(manifest.account_pages);
+                let spec = AccountSpec { frames, objects: ACCOUNT_OBJECTS, name: name_bytes(&manifest.name) };
+                sys::create_account(self.account, slot, &spec).map_err(at("service account"))?;
+                slot
+            }
+        };
+        self.journal.records[index].service_account = account;
+        Ok(account)
     }
 
     fn new_instance(
@@ -85,15 +161,20 @@ impl Manager {
         account: Handle,
         manifest: &Manifest,
         image: &Image<'_>,
+        purpose: Purpose,
     ) -> Result<Instance, StartError> {
+        let (name, purpose) = match purpose {
+            Purpose::Boot => (name_bytes(&manifest.name), "boot"),
+            Purpose::Update { .. } => (temporary_name(manifest), "rolling update"),
+        };
         let spec = SandboxSpec {
             slots: u64::from(manifest.cspace_slots).next_power_of_two().max(64),
             priority: manifest.priority.into(),
             budget: u64::from(manifest.budget_us) * 1000,
             period: u64::from(manifest.period_us) * 1000,
             hard_limit: u64::from(manifest.cpu == CpuPolicy::Hard),
-            name: name_bytes(&manifest.name),
-            purpose: name_bytes("boot"),
+            name,
+            purpose: name_bytes(purpose),
         };
         let (stack, heap) = (manifest.stack_pages.into(), manifest.heap_pages.into());
         Ok(Instance::create(account, &spec, image, stack, heap)?)
@@ -143,7 +224,11 @@ impl Manager {
             let slot = new_slot()?;
             let account = self.journal.records[index].instance.account;
             sys::create_port(account, slot, endpoint, index as u64 + 1).map_err(at("port"))?;
-            hold(&mut self.journal.records[index], slot)?;
+            let record = &mut self.journal.records[index];
+            hold(record, slot)?;
+            if !record.add_port(name_bytes(&need.service), slot) {
+                return Err(StartError::TooMuch("ports"));
+            }
             let full = prefixed(grants::PORT, &need.service);
             let rights = Rights::SEND | Rights::COPY;
             self.grant_named(index, name_str(&full), slot, ObjectType::Port, rights, (0, 0))?;
@@ -174,6 +259,34 @@ impl Manager {
         self.grant_named(index, name, slot, ObjectType::Region, rights, (address, bytes))
     }
 
+    /// The way by which the manager asks the service things without waiting for it, and the slot of the batch token.
+    fn grant_channel(&mut self, index: usize, manifest: &Manifest) -> Result<(), StartError> {
+        if manifest.update.is_none() && !manifest.has_authority(Authority::Channel) {
+            return Ok(());
+        }
+        self.grant_region(index, grants::CHANNEL, (hic_channel::BYTES as u64).div_ceil(PAGE_SIZE))?;
+        let record = &self.journal.records[index];
+        let channel = record.mapped_regions().last().copied().unwrap_or(0);
+        let endpoint = record
+            .provided()
+            .first()
+            .map(|e| e.slot)
+            .ok_or(StartError::NoAuthority("endpoint of its own"))?;
+        let ring = new_slot()?;
+        sys::create_port(self.account, ring, endpoint, 0).map_err(at("port to ring it"))?;
+        hold(&mut self.journal.records[index], ring)?;
+        let place = (bell_bit(index), 0);
+        let bell = self.journal.bell;
+        self.grant_named(index, grants::BELL, bell, ObjectType::Notification, Rights::SEND, place)?;
+        let record = &mut self.journal.records[index];
+        (record.channel, record.ring) = (channel, ring);
+        if manifest.update.is_some() {
+            record.token = record.instance.next_slot;
+            record.instance.next_slot += 1;
+        }
+        Ok(())
+    }
+
     /// Sends the service's faults to the monitor, under its index + 1.
     fn watch_faults(&mut self, index: usize) -> Result<(), StartError> {
         let slot = new_slot()?;
@@ -189,15 +302,29 @@ impl Manager {
             sys::region_map(record.instance.sandbox, region, Rights::READ | Rights::WRITE)
                 .map_err(at("map a state region"))?;
         }
+        if record.peer != 0 {
+            sys::region_map(record.instance.sandbox, record.peer, Rights::READ)
+                .map_err(at("map the peer's state"))?;
+        }
+        self.show_again(index)?;
         let clock = start::find(self.page, "clock").map(|g| g.slot);
         let identity = Identity { name: &manifest.name, version: name_str(&record.info.version), clock };
         Ok(record.instance.start(image, &identity, record.granted())?)
     }
 
+    /// Starts an instance that was made and not started.
+    pub fn launch_record(&mut self, index: usize) -> Result<(), StartError> {
+        let module = self.module_of(&self.journal.records[index])?;
+        let (manifest, image) =
+            (self.modules[module].module.manifest.clone(), self.modules[module].module.image);
+        self.launch(index, &manifest, &image)
+    }
+
     /// Starts a frozen service again over its capabilities and its state; `Ok(false)` when it was running.
     pub fn restart(&mut self, index: usize) -> Result<bool, StartError> {
         let module = self.module_of(&self.journal.records[index])?;
-        let (manifest, image) = (self.modules[module].manifest.clone(), self.modules[module].image);
+        let (manifest, image) =
+            (self.modules[module].module.manifest.clone(), self.modules[module].module.image);
         let was = core::mem::replace(&mut self.journal.records[index].phase, Phase::RESTARTING);
         match self.journal.records[index].instance.reset(&image) {
             Ok(()) => {}
@@ -226,8 +353,11 @@ impl Manager {
 
     /// What the monitor asks for when a service died.
     pub fn revive(&mut self, index: usize) -> Result<bool, StartError> {
+        if self.fall_back(index) {
+            return Ok(true);
+        }
         let module = self.module_of(&self.journal.records[index])?;
-        let manifest = &self.modules[module].manifest;
+        let manifest = &self.modules[module].module.manifest;
         let decision = self.journal.records[index].window.decide(manifest.restart, clock::now());
         match decision {
             Decision::Restart => self.restart(index),
@@ -242,6 +372,19 @@ impl Manager {
 
 fn hold(record: &mut Record, slot: Handle) -> Result<(), StartError> {
     if record.hold(slot) { Ok(()) } else { Err(StartError::TooMuch("capabilities")) }
+}
+
+/// The bit of the manager's bell that the instance in this record signals.
+pub fn bell_bit(index: usize) -> u64 {
+    1 << (index % 64)
+}
+
+/// Name of a sandbox that an update makes: `netstack-v1.3.0-temp` (ledger P2.1).
+fn temporary_name(manifest: &Manifest) -> [u8; 32] {
+    let mut text = heapless::String::<32>::new();
+    // A longer name is cut; it is for people only.
+    let _ = write!(text, "{}-v{}-temp", manifest.name, manifest.version);
+    name_bytes(&text)
 }
 
 fn prefixed(prefix: &str, name: &str) -> [u8; 32] {

@@ -79,7 +79,7 @@ impl Liveness {
             match seen.state {
                 ServiceState::Running if seen.askable => return Step::Ask(index),
                 ServiceState::Frozen => return Step::Revive(index),
-                ServiceState::Running | ServiceState::Stopped => {}
+                ServiceState::Running | ServiceState::Stopped | ServiceState::Absent => {}
             }
         }
         let until = now.saturating_add(INTERVAL);

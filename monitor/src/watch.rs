@@ -72,6 +72,7 @@ impl Watch {
             let state = match service.state {
                 n if n == ServiceState::Running as u64 => ServiceState::Running,
                 n if n == ServiceState::Frozen as u64 => ServiceState::Frozen,
+                n if n == ServiceState::Absent as u64 => ServiceState::Absent,
                 _ => ServiceState::Stopped,
             };
             self.ports.push(port);

@@ -133,9 +133,12 @@ impl Child {
         self.start(page)
     }
 
-    /// Freezes it, as a crash would.
-    pub fn freeze(&self) -> Result<(), Error> {
-        sys::sandbox_freeze(self.instance.sandbox, 1)
+    /// Freezes it, as a crash would, at its `calls`th system call from now; 0 = at once.
+    pub fn freeze(&self, calls: u64) -> Result<(), Error> {
+        match calls {
+            0 => sys::sandbox_freeze(self.instance.sandbox, 1),
+            calls => sys::sandbox_fuse(self.instance.sandbox, calls, 1),
+        }
     }
 
     /// Serial number of its sandbox.

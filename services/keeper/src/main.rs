@@ -26,7 +26,7 @@ const MONITOR_FRAMES: u64 = 4096;
 /// Objects of the monitor's account.
 const MONITOR_OBJECTS: u64 = 4096;
 /// Pages of the module manager's journal.
-const JOURNAL_PAGES: u64 = 64;
+const JOURNAL_PAGES: u64 = 80;
 /// Pages of the monitor's audit store.
 const AUDIT_PAGES: u64 = 256;
 
@@ -34,8 +34,8 @@ const MANAGER: Plan = Plan {
     name: "module-manager",
     priority: 22,
     slots: 16_384,
-    stack_pages: 16,
-    heap_pages: 256,
+    stack_pages: 32,
+    heap_pages: 512,
     state: ("state:journal", JOURNAL_PAGES),
 };
 const MONITOR: Plan = Plan {
@@ -155,7 +155,7 @@ impl Keeper {
         match message.label() {
             PING => Message::new(OK, [0; 4]),
             keeper::STATUS => Message::new(OK, [child.serial(), child.restarts(), 0, 0]),
-            keeper::FREEZE => match child.freeze() {
+            keeper::FREEZE => match child.freeze(message.words[1]) {
                 Ok(()) => Message::new(OK, [0; 4]),
                 Err(_) => Message::new(Refusal::WrongState as u32, [0; 4]),
             },

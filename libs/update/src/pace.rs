@@ -1,0 +1,112 @@
+//! How many items may move now, so that no second ever sees more than the policy allows (P1.2, P3.5).
+
+use crate::Nanos;
+
+const SECOND: Nanos = 1_000_000_000;
+/// Batches of one second that are remembered. At the default rate and batch size ten are enough; when there are more, the next one waits.
+const BATCHES: usize = 32;
+
+/// A batch that moved at `at`, at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+struct Batch {
+    at: Nanos,
+    /// 0 = a free place.
+    items: u64,
+}
+
+impl Batch {
+    fn counts(&self, now: Nanos) -> bool {
+        self.items > 0 && now.saturating_sub(self.at) <= SECOND
+    }
+}
+
+/// The moves of the last second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub(crate) struct Window {
+    batches: [Batch; BATCHES],
+}
+
+impl Window {
+    fn recent(&self, now: Nanos) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().filter(move |batch| batch.counts(now))
+    }
+
+    /// Items that may move now.
+    pub fn room(&self, now: Nanos, rate: u64) -> u64 {
+        if self.recent(now).count() == BATCHES {
+            return 0;
+        }
+        rate.saturating_sub(self.recent(now).map(|batch| batch.items).sum())
+    }
+
+    /// Nothing moved in the last second.
+    pub fn is_empty(&self, now: Nanos) -> bool {
+        self.recent(now).next().is_none()
+    }
+
+    /// The earliest time, not before `now`, at which `items` may move. More than `rate` may when nothing else does.
+    pub fn when(&self, now: Nanos, rate: u64, items: u64) -> Nanos {
+        let fits = |at| self.is_empty(at) || self.room(at, rate) >= items;
+        let ends = self.recent(now).map(|batch| batch.at.saturating_add(SECOND + 1));
+        core::iter::once(now).chain(ends).filter(|at| fits(*at)).min().unwrap_or(now)
+    }
+
+    /// Enters a batch that is about to move; `false`: there is no place for it, which [`Self::room`] says before.
+    pub fn enter(&mut self, now: Nanos, items: u64) -> bool {
+        let free = self.batches.iter_mut().find(|batch| !batch.counts(now));
+        free.map(|place| *place = Batch { at: now, items }).is_some()
+    }
+
+    /// The batch entered last has moved, at `now` at the latest.
+    pub fn moved(&mut self, now: Nanos) {
+        if let Some(last) = self.batches.iter_mut().max_by_key(|batch| batch.at) {
+            last.at = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_second_makes_the_next_batch_wait_until_the_first_one_is_over() {
+        let mut window = Window::default();
+        for at in 0..10 {
+            assert_eq!(window.when(at, 100, 10), at);
+            assert!(window.enter(at, 10));
+        }
+        assert_eq!(window.room(20, 100), 0);
+        assert_eq!(window.when(20, 100, 10), SECOND + 1);
+        assert_eq!(window.room(SECOND + 1, 100), 10);
+    }
+
+    #[test]
+    fn a_unit_larger_than_the_rate_waits_until_it_is_alone() {
+        let mut window = Window::default();
+        assert!(window.enter(5, 1));
+        assert_eq!(window.when(6, 100, 300), SECOND + 6);
+        assert_eq!(window.when(SECOND + 6, 100, 300), SECOND + 6);
+    }
+
+    #[test]
+    fn many_small_batches_wait_rather_than_be_forgotten() {
+        let mut window = Window::default();
+        for at in 0..BATCHES as u64 {
+            assert!(window.enter(at, 1));
+        }
+        assert_eq!(window.room(50, 100), 0);
+        assert_eq!(window.when(50, 100, 1), SECOND + 1);
+        assert!(!window.enter(50, 1));
+    }
+
+    #[test]
+    fn what_took_a_while_counts_from_its_end() {
+        let mut window = Window::default();
+        assert!(window.enter(10, 100));
+        window.moved(500);
+        assert_eq!(window.when(600, 100, 1), SECOND + 501);
+    }
+}

@@ -1,0 +1,11 @@
+//! The engine against a model of the world: the straight path and each way off it, then every crash at every point.
+
+mod back;
+mod crashes;
+mod faulty;
+mod model;
+mod refusals;
+mod script;
+mod straight;
+mod words;
+mod world;

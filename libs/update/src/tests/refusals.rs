@@ -1,0 +1,62 @@
+//! What keeps an update from its beginning.
+
+use crate::check::refusal;
+use crate::{Facts, PairProblem, Phase, Refused};
+use std::string::ToString;
+
+const GOOD: Facts = Facts {
+    running: None,
+    service_known: true,
+    version_known: true,
+    same_version: false,
+    updatable: true,
+    pair: None,
+    serving: true,
+    free_memory: 20 << 20,
+    needed_memory: 10 << 20,
+    load: 700,
+    max_load: 700,
+    storage: true,
+    instances: 47,
+    max_instances: 48,
+};
+
+#[test]
+fn nothing_wrong_is_no_refusal() {
+    assert_eq!(refusal(&GOOD), None);
+}
+
+#[test]
+fn each_fact_has_its_refusal() {
+    let cases = [
+        (Facts { running: Some(Phase::Watch), ..GOOD }, Refused::Busy { phase: Phase::Watch }),
+        (Facts { service_known: false, ..GOOD }, Refused::UnknownService),
+        (Facts { version_known: false, ..GOOD }, Refused::UnknownVersion),
+        (Facts { same_version: true, ..GOOD }, Refused::SameVersion),
+        (Facts { updatable: false, ..GOOD }, Refused::NotUpdatable),
+        (Facts { pair: Some(PairProblem::Untested), ..GOOD }, Refused::Pair(PairProblem::Untested)),
+        (Facts { serving: false, ..GOOD }, Refused::NotServing),
+        (Facts { load: 701, ..GOOD }, Refused::Load { load: 701, max: 700 }),
+        (Facts { storage: false, ..GOOD }, Refused::NoStorage),
+        (Facts { instances: 48, ..GOOD }, Refused::TooManyInstances { max: 48 }),
+    ];
+    for (facts, expected) in cases {
+        assert_eq!(refusal(&facts), Some(expected));
+        assert!(!expected.to_string().is_empty() && !expected.code().is_empty());
+    }
+}
+
+#[test]
+fn short_memory_is_named_with_what_is_missing() {
+    let short = refusal(&Facts { free_memory: (20 << 20) - 1, ..GOOD }).unwrap();
+    assert_eq!(short, Refused::Memory { free: (20 << 20) - 1, wanted: 20 << 20 });
+    assert_eq!(short.to_string(), "1 MiB of memory are short: 19 MiB are free, 20 MiB are wanted");
+    let huge = Facts { needed_memory: u64::MAX, ..GOOD };
+    assert!(matches!(refusal(&huge), Some(Refused::Memory { .. })), "no overflow lets it through");
+}
+
+#[test]
+fn of_many_reasons_the_one_that_matters_most_is_told() {
+    let all = Facts { running: Some(Phase::Check), service_known: false, storage: false, ..GOOD };
+    assert_eq!(refusal(&all), Some(Refused::Busy { phase: Phase::Check }));
+}

@@ -1,0 +1,164 @@
+//! Which version of a service a boot starts, and what is done when that version does not come up (issue: persistence; ledger P4.9).
+//!
+//! The record on the disk counts an attempt before a default is started, and forgets it when the service has proved healthy. So a default that dies
+//! right after its start, or that takes the machine with it, is passed over for the version before it after two attempts.
+
+use crate::manager::Manager;
+use crate::modules::{Loaded, NOTE_FALLBACK, Origin};
+use alloc::vec::Vec;
+use hic_abi::switch::{Entry, EntryKind};
+use hic_abi::{Nanos, SELF, name_str};
+use hic_hicmod::manifest::{Name, Version};
+use hic_rt::{clock, log, sys};
+use hic_store::BootChoice;
+
+/// A service that has run for so long since its start has proved healthy.
+pub const PROBATION: Nanos = 10_000_000_000;
+
+impl Manager {
+    /// Finds out which versions are the defaults, and fetches those that are not in the archive.
+    pub fn load_defaults(&mut self) {
+        self.read_defaults();
+        let Some(defaults) = &self.repository.defaults else { return };
+        let known = |name: &str, version| {
+            self.modules
+                .iter()
+                .any(|m| m.module.manifest.name == name && m.module.manifest.version == version)
+        };
+        if defaults.services.iter().any(|service| !known(&service.name, service.version)) {
+            self.scan_repository();
+            self.finish_repository();
+        }
+    }
+
+    /// Starts the default version of a service. A version that failed at its last boots is passed over for the one before it.
+    pub fn start_default(&mut self, name: &str) {
+        let archived =
+            self.modules.iter().position(|m| m.origin == Origin::Archive && m.module.manifest.name == name);
+        let choice = self.repository.defaults.as_mut().and_then(|defaults| defaults.begin_boot(name));
+        let chosen = match choice {
+            None => archived,
+            Some(choice) => {
+                self.report_choice(name, choice);
+                self.write_defaults();
+                self.finish_repository();
+                let version = choice.version();
+                let is_it =
+                    |m: &Loaded| m.module.manifest.name == name && m.module.manifest.version == version;
+                let found = self.modules.iter().position(is_it);
+                if found.is_none() {
+                    log!(
+                        "{name} {version} is the default and cannot be found: the boot archive's version is started"
+                    );
+                }
+                found.or(archived)
+            }
+        };
+        let Some(module) = chosen else { return log!("{name} not started: no module") };
+        if let Err(error) = self.create_service(module) {
+            log!("{name} not started: {error}");
+        }
+    }
+
+    fn report_choice(&self, name: &str, choice: BootChoice) {
+        match choice {
+            BootChoice::Default(version) => log!("{name} {version} is the default"),
+            BootChoice::Fallback { version, failed } => {
+                log!("{name} {failed} failed at its last boots: back to {version}");
+                self.note(NOTE_FALLBACK, 0, format_args!("{name} {failed} failed: {version}"));
+            }
+            BootChoice::OnlyOne(version) => {
+                log!("{name} {version} failed at its last boots, and there is no version before it");
+            }
+        }
+    }
+
+    /// Services that run a default which has not proved healthy yet.
+    fn on_probation(&self) -> Vec<(Name, Version)> {
+        let defaults = self.repository.defaults.iter().flat_map(|defaults| &defaults.services);
+        defaults
+            .filter(|service| service.attempts > 0)
+            .map(|service| (service.name.clone(), service.version))
+            .collect()
+    }
+
+    /// Calls those healthy that have run long enough; when to look again.
+    pub fn probation_turn(&mut self) -> Nanos {
+        let waiting = self.on_probation();
+        if waiting.is_empty() {
+            return hic_abi::FOREVER;
+        }
+        let now = clock::now();
+        if now < self.probation_ends {
+            return self.probation_ends;
+        }
+        let mut changed = false;
+        for (name, _) in waiting {
+            let Some(index) = self.journal.find(&name) else { continue };
+            let running = name_str(&self.journal.records[index].info.version).parse::<Version>();
+            if let (true, Ok(version), Some(defaults)) =
+                (self.runs(index), running, &mut self.repository.defaults)
+            {
+                changed |= defaults.healthy(&name, version);
+            }
+        }
+        if changed {
+            self.write_defaults();
+        }
+        self.probation_ends = now + PROBATION;
+        self.probation_ends
+    }
+
+    /// A service died. If it was a default on probation that has failed often enough, the version before it takes its place; `true` then.
+    pub fn fall_back(&mut self, index: usize) -> bool {
+        let record = &self.journal.records[index];
+        let (service, version) = (record.info.name, record.info.version);
+        let name = name_str(&service);
+        let suspect = self
+            .on_probation()
+            .iter()
+            .any(|(suspect, v)| *suspect == name && crate::modules::is_version(*v, name_str(&version)));
+        if !suspect || self.side_of(index).is_some() {
+            return false;
+        }
+        self.probation_ends = clock::now() + PROBATION;
+        let Some(defaults) = &mut self.repository.defaults else { return false };
+        let Some(choice) = defaults.begin_boot(name) else { return false };
+        self.write_defaults();
+        let BootChoice::Fallback { version: before, .. } = choice else { return false };
+        self.report_choice(name, choice);
+        let is_it = |m: &Loaded| m.module.manifest.name == name && m.module.manifest.version == before;
+        let Some(module) = self.modules.iter().position(is_it) else {
+            log!("{name} {before} cannot be found");
+            return false;
+        };
+        self.replace_dead(index, module)
+    }
+
+    /// Starts another version in place of a dead instance that served nobody well; its clients' ports follow.
+    fn replace_dead(&mut self, dead: usize, module: usize) -> bool {
+        let name = self.journal.records[dead].info.name;
+        // The dead one must not be found as the service while its successor is made.
+        self.journal.records[dead].standing = module_manager::journal::Standing::OTHER;
+        if let Err(error) = self.create_service(module) {
+            log!("{} not started: {error}", name_str(&name));
+            return false;
+        }
+        let endpoint = self.journal.endpoint(name_str(&name)).unwrap_or(0);
+        let ports = self.service_ports(name_str(&name));
+        let entries: Vec<_> = ports
+            .into_iter()
+            .map(|port| Entry {
+                kind: EntryKind::SwitchPort as u64,
+                args: [SELF, port, endpoint, 0].map(u64::from),
+            })
+            .collect();
+        if !entries.is_empty()
+            && let Err((error, _)) = sys::transaction(&entries)
+        {
+            log!("the ports of {} do not follow: {error}", name_str(&name));
+        }
+        self.discard_instance(dead);
+        true
+    }
+}

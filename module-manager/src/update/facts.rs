@@ -1,0 +1,137 @@
+//! Whether an update may begin: the facts that the engine's check wants, and what an operator reads when it may not.
+
+use crate::manager::Manager;
+use crate::modules::Loaded;
+use core::fmt::Write;
+use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
+use hic_abi::{PAGE_SIZE, name_str};
+use hic_control::grants;
+use hic_hicmod::manifest::{Manifest, PairError, check_pair};
+use hic_rt::{clock, start, sys};
+use hic_update::check::{Facts, PairProblem, Refused, refusal};
+use hic_update::{Event, Who};
+use module_manager::journal::MAX_SERVICES;
+
+/// Thousandths of a processor above which a service is not updated.
+const MAX_LOAD: u64 = 950;
+
+impl Manager {
+    pub(super) fn check_module(&mut self) -> Option<Event<'static>> {
+        if self.new_module().is_none() && !self.repository.is_idle() {
+            if let Some(running) = &mut self.update {
+                running.checking = true;
+            }
+            return None;
+        }
+        Some(Event::Checked(self.check_facts()))
+    }
+
+    pub(super) fn finish_check(&mut self) {
+        if self.repository.is_idle()
+            && let Some(running) = &mut self.update
+            && core::mem::take(&mut running.checking)
+        {
+            let checked = self.check_facts();
+            self.drive(Event::Checked(checked));
+        }
+    }
+
+    pub(super) fn check_facts(&self) -> Result<(), Refused> {
+        let Some((request, old)) = self.request().zip(self.party(Who::Old)) else {
+            return Err(Refused::UnknownService);
+        };
+        let new = self.new_module();
+        if new.is_none()
+            && let Some(code) = self.refused_file(name_str(&request.service), name_str(&request.to))
+        {
+            return Err(Refused::Module { code });
+        }
+        let manifest = |module: usize| self.modules.get(module).map(|m| &m.module.manifest);
+        let (from, to) =
+            (self.module_of(&self.journal.records[old]).ok().and_then(manifest), new.and_then(manifest));
+        let facts = Facts {
+            running: None,
+            service_known: true,
+            version_known: to.is_some(),
+            same_version: request.from == request.to,
+            updatable: from.is_some_and(|m| m.update.is_some() && !m.state_regions.is_empty()),
+            pair: from
+                .zip(to)
+                .and_then(|(from, to)| check_pair(from, to).err())
+                .map(|error| pair_problem(&error)),
+            serving: self.runs(old),
+            free_memory: self.free_memory(),
+            needed_memory: new.map_or(0, |module| needed_memory(&self.modules[module])),
+            load: self.load(old),
+            max_load: MAX_LOAD,
+            storage: true,
+            instances: self.journal.services().iter().filter(|r| r.is_used()).count() as u64,
+            max_instances: MAX_SERVICES as u64,
+        };
+        refusal(&facts).map_or(Ok(()), Err)
+    }
+
+    /// The number + 1 of a refused file of the repository that bears the name of this version.
+    pub(super) fn refused_file(&self, service: &str, version: &str) -> Option<u64> {
+        let mut wanted = heapless::String::<64>::new();
+        write!(wanted, "{service}-{version}").ok()?;
+        let is_it =
+            |file: &crate::repository::File| file.refusal.is_some() && file.name.starts_with(wanted.as_str());
+        self.repository.files.iter().position(is_it).map(|number| number as u64 + 1)
+    }
+
+    /// The sentence for a refusal, with what the verifier said where it was the verifier.
+    pub fn explain(&self, refused: &Refused, out: &mut dyn Write) {
+        let file = match refused {
+            Refused::Module { code } => {
+                (*code as usize).checked_sub(1).and_then(|n| self.repository.files.get(n))
+            }
+            _ => None,
+        };
+        // The message is cut where the answer has no more room.
+        let _ = match file.and_then(|file| file.refusal.as_ref().map(|refusal| (file, refusal))) {
+            Some((file, refusal)) => write!(out, "{}: {}: {}", refusal.check, file.name, refusal.text),
+            None => write!(out, "{}: {refused}", refused.code()),
+        };
+    }
+
+    pub(super) fn sandbox_info(&self, index: usize) -> Option<SandboxInfo> {
+        let (audit, serial) =
+            (start::find(self.page, grants::AUDIT)?.slot, self.journal.records[index].instance.serial);
+        (0..)
+            .map_while(|i| sys::inspect::<SandboxInfo>(audit, What::Sandbox, i).ok())
+            .find(|s| s.serial == serial)
+    }
+
+    pub fn runs(&self, index: usize) -> bool {
+        self.sandbox_info(index).is_some_and(|info| info.frozen == 0 && info.threads > 0)
+    }
+
+    pub(super) fn free_memory(&self) -> u64 {
+        let audit = start::find(self.page, grants::AUDIT).map(|grant| grant.slot);
+        let info = audit.and_then(|audit| sys::inspect::<MemoryInfo>(audit, What::Memory, 0).ok());
+        info.map_or(0, |info| info.free * PAGE_SIZE)
+    }
+
+    /// Thousandths of a processor that the instance has used since it exists.
+    pub(super) fn load(&self, index: usize) -> u64 {
+        let used = self.sandbox_info(index).map_or(0, |info| info.cpu_nanos);
+        used.saturating_mul(1000) / clock::now().max(1)
+    }
+}
+
+/// Memory that an instance of a module takes, bytes.
+fn needed_memory(loaded: &Loaded) -> u64 {
+    let manifest: &Manifest = &loaded.module.manifest;
+    (loaded.module.image.memory_pages() as u64 + manifest.extra_pages()) * PAGE_SIZE
+}
+
+fn pair_problem(error: &PairError) -> PairProblem {
+    match error {
+        PairError::DifferentModules { .. } | PairError::SameVersion { .. } => PairProblem::DifferentModules,
+        PairError::NotUpdatable { .. } => PairProblem::NotUpdatable,
+        PairError::Forward { .. } => PairProblem::Forward,
+        PairError::Backward { .. } => PairProblem::Backward,
+        PairError::Untested { .. } => PairProblem::Untested,
+    }
+}

@@ -1,0 +1,221 @@
+//! Updates: the engine's actions as system calls and questions, and what comes of them as its events.
+//!
+//! Nothing is decided here. The engine's journal is stored before its actions are carried out, so a manager that died goes on where the journal
+//! says; what the world knows better (who lives, where the batch token is) is looked at then.
+
+use crate::manager::{Manager, StartError};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use hic_abi::{FOREVER, Nanos, name_str};
+use hic_rt::loader::LoadError;
+use hic_rt::{clock, log};
+use hic_update::check::Refused;
+use hic_update::{Action, Engine, Event, Failed, Observed, Outcome, Policy, Request, Who};
+use module_manager::journal::Phase;
+
+/// Steps of the manager inside an action, for the report of one that failed.
+const AT_CREATE: u64 = 1;
+const AT_START: u64 = 2;
+const AT_RESTART: u64 = 3;
+const AT_TOKEN: u64 = 4;
+const AT_RECORD: u64 = 5;
+/// Codes of notes in the audit log.
+const NOTE_UPDATE: u64 = 2;
+
+mod actions;
+mod facts;
+mod transaction;
+
+/// The update under way, or the last one.
+pub struct Running {
+    /// The engine.
+    pub engine: Engine,
+    /// Waits for the repository to be read.
+    checking: bool,
+    /// Waits for the default to be written.
+    recording: bool,
+    /// Number of the question whose answer was heard last, of old and new.
+    heard: [u64; 2],
+    /// What was done, for whoever follows it; only ever grows.
+    pub lines: Vec<String>,
+}
+
+impl Running {
+    fn new(engine: Engine) -> Self {
+        Self { engine, checking: false, recording: false, heard: [0; 2], lines: Vec::new() }
+    }
+}
+
+fn failed(at: u64, error: hic_abi::Error) -> Failed {
+    Failed { code: error as u64, at }
+}
+
+fn load_failed(at: u64, error: &StartError) -> Failed {
+    log!("update: {error}");
+    let code = match error {
+        StartError::Load(LoadError::Kernel { error, .. }) => *error as u64,
+        _ => 0,
+    };
+    Failed { code, at }
+}
+
+impl Manager {
+    /// Records of the old and the new instance.
+    pub(super) fn party(&self, who: Who) -> Option<usize> {
+        let number = self.journal.update.parties[who as usize % 2];
+        number.checked_sub(1).map(|index| index as usize)
+    }
+
+    pub(super) fn set_party(&mut self, who: Who, index: Option<usize>) {
+        self.journal.update.parties[who as usize % 2] = index.map_or(0, |index| index as u64 + 1);
+    }
+
+    /// Whether an update is under way.
+    pub fn is_updating(&self) -> bool {
+        self.update.as_ref().is_some_and(|running| !running.engine.is_over())
+    }
+
+    /// Which side of the update under way the instance in a record is.
+    pub fn side_of(&self, index: usize) -> Option<Who> {
+        let runs = self.is_updating();
+        Who::BOTH.into_iter().find(|who| runs && self.party(*who) == Some(index))
+    }
+
+    /// Begins an update, or says why not.
+    pub fn begin_update(&mut self, service: &str, version: &str, policy: Policy) -> Result<(), Refused> {
+        let old =
+            self.journal.find(service).filter(|index| self.journal.records[*index].phase != Phase::KEPT);
+        let running = self.update.as_ref().filter(|running| !running.engine.is_over());
+        let busy = running.map(|running| running.engine.status().phase);
+        let serving = old.is_some_and(|index| self.runs(index));
+        let from = old.map(|index| self.journal.records[index].info.version).unwrap_or_default();
+        if let Some(phase) = busy {
+            return Err(Refused::Busy { phase });
+        }
+        let Some(old) = old else { return Err(Refused::UnknownService) };
+        if name_str(&from) == version {
+            return Err(Refused::SameVersion);
+        }
+        if !serving {
+            return Err(Refused::NotServing);
+        }
+        let request = Request { policy, ..Request::new(service, name_str(&from), version) };
+        let engine = Engine::new(request, clock::now());
+        self.journal.update.parties = [old as u64 + 1, 0];
+        self.journal.update.slots.begin(&request, &engine.journal());
+        self.update = Some(Running::new(engine));
+        self.note(NOTE_UPDATE, 0, format_args!("update {service} {version}"));
+        self.drive(Event::Began);
+        // What is refused without reading the repository is refused at once.
+        match self.update.as_ref().and_then(|running| running.engine.report().outcome) {
+            Some(Outcome::AbortedBeforeStart { refusal }) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the engine something and does what it wants, until it wants nothing more.
+    pub fn drive(&mut self, event: Event<'_>) {
+        let Some(running) = &mut self.update else { return };
+        let actions = running.engine.on(clock::now(), event);
+        self.act(actions);
+    }
+
+    /// Stores where the engine is, then does what it wants, all of it and in order; then tells it what came of that.
+    fn act(&mut self, mut actions: Vec<Action>) {
+        let mut events = VecDeque::new();
+        loop {
+            let Some(running) = &mut self.update else { return };
+            self.journal.update.slots.save(&running.engine.journal());
+            for action in actions {
+                events.extend(self.carry_out(action));
+            }
+            let Some((event, running)) = events.pop_front().zip(self.update.as_mut()) else { return };
+            actions = running.engine.on(clock::now(), event);
+        }
+    }
+
+    /// Looks at everything that may have an answer; the time when the engine wants to be woken.
+    pub fn update_turn(&mut self) -> Nanos {
+        for who in Who::BOTH {
+            self.hear(who);
+        }
+        self.finish_check();
+        self.finish_record();
+        let now = clock::now();
+        let Some(running) = &self.update else { return FOREVER };
+        if running.engine.deadline().is_some_and(|deadline| deadline <= now) {
+            self.drive(Event::Tick);
+        }
+        self.update.as_ref().and_then(|running| running.engine.deadline()).unwrap_or(FOREVER)
+    }
+
+    pub(super) fn hear(&mut self, who: Who) {
+        let Some(index) = self.party(who) else { return };
+        let Some((number, answer)) = self.numbered_answer(index) else { return };
+        let Some(running) = &mut self.update else { return };
+        if core::mem::replace(&mut running.heard[who as usize % 2], number) != number {
+            self.drive(Event::Answered { who, answer: &answer });
+        }
+    }
+
+    pub(super) fn request(&self) -> Option<Request> {
+        self.journal.update.slots.load().map(|(request, _)| request)
+    }
+
+    /// The module of the new version.
+    pub(super) fn new_module(&self) -> Option<usize> {
+        let request = self.request()?;
+        self.module(name_str(&request.service), name_str(&request.to))
+    }
+
+    /// Goes on with the update that an earlier start of the manager had under way.
+    pub fn resume_update(&mut self) {
+        let Some((request, journal)) = self.journal.update.slots.load() else { return };
+        let dead = Who::BOTH.map(|who| {
+            let index = self.party(who)?;
+            let stopped = self.sandbox_info(index).is_none_or(|info| info.frozen != 0);
+            stopped.then_some([hic_abi::message::Fault::Frozen as u64, 1, 0, 0])
+        });
+        let observed = Observed { dead, token: self.token_at() };
+        let (engine, actions) = match Engine::resume(request, &journal, observed, clock::now()) {
+            Ok(resumed) => resumed,
+            Err(error) => return log!("update: {error}"),
+        };
+        if let (Some(default), Some(other)) =
+            (self.party(engine.role_at()), self.party(engine.role_at().other()))
+        {
+            self.set_standing(default, other);
+        }
+        self.update = Some(Running::new(engine));
+        self.act(actions);
+    }
+
+    /// An instance of the update under way died. The engine says what becomes of it.
+    pub fn party_died(&mut self, who: Who) {
+        if self.party(who).is_none_or(|index| self.runs(index)) {
+            return;
+        }
+        self.drive(Event::Died { who, fault: [hic_abi::message::Fault::Frozen as u64, 1, 0, 0] });
+    }
+
+    /// Back to the version before: in the update under way, or by another one.
+    pub fn roll_back(&mut self, service: &str) -> Result<(), Refused> {
+        let Some((request, _)) = self.journal.update.slots.load() else {
+            return Err(Refused::UnknownVersion);
+        };
+        let is_it = name_str(&request.service) == service;
+        let runs = self.is_updating();
+        if runs && is_it {
+            self.drive(Event::RollbackRequested);
+            return Ok(());
+        }
+        let current = self.journal.find(service).ok_or(Refused::UnknownService)?;
+        let current = self.journal.records[current].info.version;
+        let before = if request.to == current { request.from } else { request.to };
+        if !is_it || before == current {
+            return Err(Refused::UnknownVersion);
+        }
+        self.begin_update(service, name_str(&before), request.policy)
+    }
+}
