@@ -1,5 +1,7 @@
 //! What is printed instead of an answer: a stable code, and what would be right.
 
+use crate::report::clean;
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use hic_abi::Error;
@@ -10,7 +12,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandError {
     /// Stable, for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What is wrong and what would be right.
     pub message: String,
 }
@@ -24,8 +26,20 @@ struct Document<'a> {
 impl CommandError {
     /// An error with this code.
     #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// What somebody else says: `code: sentence`. A text of another form is a sentence without a code of its own.
+    #[must_use]
+    pub fn told(text: &str) -> Self {
+        let of_codes = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match text.split_once(':') {
+            Some((code, sentence)) if !code.is_empty() && code.chars().all(of_codes) => {
+                Self::new(String::from(code), clean(sentence.trim()))
+            }
+            _ => Self::new(Refusal::Refused.code(), clean(text.trim())),
+        }
     }
 
     /// `whom` did not answer as it should.
@@ -50,6 +64,7 @@ impl CommandError {
             Refusal::WrongState => "it is not in a state in which this can be done; `services` shows it",
             Refusal::NoResources => "memory or another resource is short; `memory` and `log` say more",
             Refusal::BrokenChain => "the audit chain does not hold",
+            Refusal::Refused => "it gives no reason",
             Refusal::UnknownRequest | Refusal::Malformed => "it does not understand the request",
         };
         Self::new(refusal.code(), format!("{whom} refused {what}: {why}"))
@@ -74,6 +89,15 @@ mod tests {
         let error = CommandError::new("usage", "say \"what\"");
         assert_eq!(error.render(false), "error[usage]: say \"what\"\n");
         assert_eq!(error.render(true), "{\"error\":{\"code\":\"usage\",\"message\":\"say \\\"what\\\"\"}}\n");
+    }
+
+    #[test]
+    fn what_others_say_keeps_its_code_and_loses_its_control_characters() {
+        let told = CommandError::told("untested-pair: nobody tested\x1b 1.2.0 -> 9.9.9: no");
+        assert_eq!(told.render(false), "error[untested-pair]: nobody tested\u{fffd} 1.2.0 -> 9.9.9: no\n");
+        for no_code in ["No code: here", ": nor here", "nor here"] {
+            assert_eq!(CommandError::told(no_code), CommandError::new("refused", no_code));
+        }
     }
 
     #[test]

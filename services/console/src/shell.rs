@@ -5,6 +5,7 @@ use crate::terminal::{Terminal, Woken};
 use alloc::string::String;
 use console::command::{Command, Request, parse};
 use console::error::CommandError;
+use console::report::follow::Follow;
 use console::report::system::{Done, Help};
 use console::report::{Report, render};
 
@@ -32,6 +33,14 @@ impl Shell {
         let Some(Request { json, command }) = parse(line) else { return };
         let answer = command.and_then(|command| match command {
             Command::LogFollow => self.follow_log(terminal),
+            Command::Update { service, version, watch } if !json => {
+                self.sources.update(&service, &version, watch)?;
+                self.follow_update(Follow::default(), terminal)
+            }
+            Command::Rollback(service) if !json => {
+                let follow = self.sources.rollback_followed(&service)?;
+                self.follow_update(follow, terminal)
+            }
             Command::Shutdown => self.end(POWER_OFF, "power off", json, terminal),
             Command::Reboot => self.end(RESET, "reset", json, terminal),
             command => self.answer(&command, json),
@@ -53,8 +62,16 @@ impl Shell {
             Command::Connections => form(sources.connections(), json),
             Command::Net => form(sources.net(), json),
             Command::Memory => form(sources.memory(), json),
+            Command::Modules => form(sources.modules(), json),
+            Command::Update { service, version, watch } => {
+                form(sources.update(service, version, *watch), json)
+            }
+            Command::UpdateStatus => form(sources.update_status(), json),
+            Command::Abort => form(sources.abort(), json),
+            Command::Rollback(service) => form(sources.rollback(service), json),
+            Command::Commit => form(sources.commit(), json),
             Command::Restart(service) => form(sources.restart(service), json),
-            Command::Kill(service) => form(sources.kill(service), json),
+            Command::Kill { service, after } => form(sources.kill(service, *after), json),
             Command::Log => form(sources.log(), json),
             Command::Audit => form(sources.audit(), json),
             Command::AuditVerify => form(sources.verify(), json),
@@ -75,10 +92,25 @@ impl Shell {
         }
     }
 
+    /// Prints the lines of an update's report as they come, until there is nothing more to wait for, or a key is pressed. The module manager
+    /// logs every step, so news of the log are news of the update.
+    fn follow_update(&mut self, mut follow: Follow, terminal: &mut Terminal) -> Answer {
+        loop {
+            let look = self.sources.look_at_update(&mut follow)?;
+            terminal.print(&look.text);
+            if let Some(end) = look.end {
+                return end;
+            }
+            if terminal.key_or_log() == Woken::Key {
+                return Ok("the update goes on; `update status` shows how far it is\n".into());
+            }
+        }
+    }
+
     /// Ends the system; comes back only when that is refused.
     fn end(&mut self, action: u64, done: &'static str, json: bool, terminal: &mut Terminal) -> Answer {
         let power = self.sources.power()?;
-        terminal.print(&render(&Done { done, service: None }, json));
+        terminal.print(&render(&Done { done, service: None, after: None }, json));
         terminal.flush();
         match hic_rt::sys::power(power, action) {
             Ok(()) => Ok(String::new()),

@@ -38,6 +38,8 @@ pub enum Woken {
 pub struct Terminal {
     uart: Uart<Ports>,
     notification: Handle,
+    /// The byte taken last.
+    last: u8,
 }
 
 impl Terminal {
@@ -48,7 +50,7 @@ impl Terminal {
         sys::irq_bind(start::require(page, grants::IRQ).slot, notification, KEY)?;
         let ports = start::require(page, grants::IO_PORTS);
         let registers = Ports { slot: ports.slot, base: ports.address as u16 };
-        Ok(Self { uart: Uart::new(registers), notification })
+        Ok(Self { uart: Uart::new(registers), notification, last: 0 })
     }
 
     /// Sends bytes as they are. A line that takes nothing loses them.
@@ -69,23 +71,32 @@ impl Terminal {
     /// Waits for a byte.
     pub fn key(&mut self) -> u8 {
         loop {
-            if let Some(byte) = self.uart.receive() {
+            if let Some(byte) = self.receive() {
                 return byte;
             }
             self.wait();
         }
     }
 
-    /// Waits for a byte, which is taken, or for the log.
+    /// Waits for a byte, which is taken, or for the log. The line feed of the Enter that began all this is no key.
     pub fn key_or_log(&mut self) -> Woken {
         loop {
-            if self.uart.receive().is_some() {
-                return Woken::Key;
+            let returned = self.last == b'\r';
+            match self.receive() {
+                Some(b'\n') if returned => continue,
+                Some(_) => return Woken::Key,
+                None => {}
             }
             if self.wait() & LOG != 0 {
                 return Woken::Log;
             }
         }
+    }
+
+    fn receive(&mut self) -> Option<u8> {
+        let byte = self.uart.receive()?;
+        self.last = byte;
+        Some(byte)
     }
 
     /// The interrupt is edge-triggered and its bit stays set until it is taken here: a byte that came between the last look and this wait

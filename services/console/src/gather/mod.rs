@@ -5,8 +5,10 @@ mod log;
 mod monitor;
 mod net;
 mod services;
+mod update;
 
 use alloc::format;
+use alloc::string::String;
 use console::error::CommandError;
 use hic_abi::{Error, Handle, Nanos, Plain};
 use hic_control::{Refusal, grants};
@@ -68,6 +70,36 @@ impl Sources {
         }
     }
 
+    /// Asks for something to be done with what the name names; it is asked only once.
+    fn request(
+        &mut self,
+        whom: &str,
+        (label, word): (u32, u64),
+        name: &str,
+        what: &str,
+    ) -> Result<(), CommandError> {
+        let mut message = Message::new(label, [word, 0, 0, 0]);
+        message.info = message.info.with_inline(self.buffer.put(name.as_bytes()));
+        let answer = self.ask(whom, message, Repeat::Never)?;
+        self.check(whom, what, &answer)
+    }
+
+    /// Whether the answer received last is a good one.
+    fn check(&self, whom: &str, what: &str, answer: &Message) -> Result<(), CommandError> {
+        match Refusal::from_label(answer.label()) {
+            None => Ok(()),
+            Some(Refusal::Refused) if answer.info.inline_len() > 0 => {
+                Err(CommandError::told(&self.text(answer)))
+            }
+            Some(refusal) => Err(CommandError::refused(whom, what, refusal)),
+        }
+    }
+
+    /// The text in the answer received last.
+    fn text(&self, answer: &Message) -> String {
+        String::from_utf8_lossy(self.buffer.data(answer.info.inline_len())).into_owned()
+    }
+
     /// Asks for the record at an index, as all lists answer; `None` beyond the last, by the label `end`. With the answer's word 0.
     fn record<T: Plain>(
         &mut self,
@@ -79,9 +111,7 @@ impl Sources {
         if answer.label() == end {
             return Ok(None);
         }
-        if let Some(refusal) = Refusal::from_label(answer.label()) {
-            return Err(CommandError::refused(whom, "the question", refusal));
-        }
+        self.check(whom, "the question", &answer)?;
         if answer.info.inline_len() != size_of::<T>() {
             return Err(CommandError::refused(whom, "the question", Refusal::Malformed));
         }

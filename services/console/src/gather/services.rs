@@ -1,6 +1,6 @@
 //! What the module manager knows and does.
 
-use super::{Repeat, Sources};
+use super::Sources;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use console::error::CommandError;
@@ -12,9 +12,8 @@ use hic_control::Refusal;
 use hic_control::fault::Words;
 use hic_control::manager::{KILL, LIST, RESTART, ServiceInfo, ServiceState};
 use hic_control::monitor::{FAULTS, FaultInfo};
-use hic_rt::ipc::Message;
 
-const MANAGER: &str = "module-manager";
+pub(super) const MANAGER: &str = "module-manager";
 /// Faults that the console looks through for the last one of each service.
 const MAX_FAULTS: u64 = 64;
 
@@ -22,31 +21,35 @@ impl Sources {
     /// `services`
     pub fn services(&mut self) -> Result<Services, CommandError> {
         let mut services = Vec::new();
-        while services.len() < MAX_ROWS {
-            let at = (LIST, services.len() as u64);
+        for index in 0..MAX_ROWS as u64 {
+            let at = (LIST, index);
             let Some((info, _)) = self.record::<ServiceInfo>(MANAGER, at, Refusal::NotFound as u32)? else {
                 break;
             };
-            services.push(Service {
+            if info.state == ServiceState::Absent as u64 {
+                continue;
+            }
+            let service = Service {
                 name: name_str(&info.name).into(),
                 version: name_str(&info.version).into(),
                 state: ServiceState::name(info.state),
                 sandbox: info.serial,
                 restarts: info.restarts,
                 last_fault: None,
-            });
+            };
+            services.push((index, service));
         }
         self.add_faults(&mut services);
-        Ok(Services { services })
+        Ok(Services { services: services.into_iter().map(|(_, service)| service).collect() })
     }
 
-    /// The list is worth showing without them when the monitor does not answer.
-    fn add_faults(&mut self, services: &mut [Service]) {
+    /// Faults name services by their index. The list is worth showing without them when the monitor does not answer.
+    fn add_faults(&mut self, services: &mut [(u64, Service)]) {
         for index in 0..MAX_FAULTS {
             let fault = self.record::<FaultInfo>("monitor", (FAULTS, index), Refusal::NotFound as u32);
             let Ok(Some((fault, _))) = fault else { return };
-            let service = usize::try_from(fault.service).ok().and_then(|i| services.get_mut(i));
-            if let Some(service) = service.filter(|s| s.last_fault.is_none()) {
+            let at = services.iter_mut().find(|(index, _)| *index == fault.service);
+            if let Some((_, service)) = at.filter(|(_, service)| service.last_fault.is_none()) {
                 service.last_fault = Some(Words(fault.words).to_string());
             }
         }
@@ -54,26 +57,21 @@ impl Sources {
 
     /// `restart <service>`
     pub fn restart(&mut self, service: &str) -> Result<Done, CommandError> {
-        self.act(RESTART, "restart", service)
+        self.act((RESTART, 0), "restart", service)
     }
 
-    /// `kill <service>`
-    pub fn kill(&mut self, service: &str) -> Result<Done, CommandError> {
-        self.act(KILL, "kill", service)
+    /// `kill <service>`, at its `after`th system call; 0 = at once.
+    pub fn kill(&mut self, service: &str, after: u64) -> Result<Done, CommandError> {
+        let done = self.act((KILL, after), "kill", service)?;
+        Ok(Done { after: Some(after).filter(|calls| *calls > 0), ..done })
     }
 
-    fn act(&mut self, label: u32, done: &'static str, service: &str) -> Result<Done, CommandError> {
-        let mut message = Message::new(label, [0; 4]);
-        message.info = message.info.with_inline(self.buffer.put(service.as_bytes()));
-        let finished = Ok(Done { done, service: Some(String::from(service)) });
-        match self.ask(MANAGER, message, Repeat::Never) {
-            Ok(answer) => match Refusal::from_label(answer.label()) {
-                None => finished,
-                Some(refusal) => Err(CommandError::refused(MANAGER, done, refusal)),
-            },
+    fn act(&mut self, request: (u32, u64), done: &'static str, service: &str) -> Result<Done, CommandError> {
+        let finished = Done { done, service: Some(String::from(service)), after: None };
+        match self.request(MANAGER, request, service, done) {
             // It was asked to stop itself, and did before it could answer.
-            Err(error) if service == MANAGER && error.code == Error::ServerDied.name() => finished,
-            Err(error) => Err(error),
+            Err(error) if service != MANAGER || error.code != Error::ServerDied.name() => Err(error),
+            _ => Ok(finished),
         }
     }
 }

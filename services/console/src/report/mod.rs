@@ -3,11 +3,14 @@
 //! The JSON form is the interface for programs: fields are added, never renamed.
 
 pub mod audit;
+pub mod follow;
+pub mod modules;
 pub mod net;
 pub mod objects;
 pub mod services;
 pub mod system;
 pub mod table;
+pub mod update;
 
 use alloc::string::String;
 use serde::Serialize;
@@ -44,6 +47,11 @@ pub(crate) fn json_line<T: Serialize>(value: &T) -> String {
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A name that may be empty, made printable.
+fn dash(text: &str) -> String {
+    if text.is_empty() { "-".into() } else { clean(text) }
 }
 
 #[cfg(test)]

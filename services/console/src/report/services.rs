@@ -19,7 +19,7 @@ pub struct Service {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// running, frozen or stopped.
+    /// running, frozen or stopped. Two instances of one service, during an update, are two entries of one name.
     pub state: &'static str,
     /// Serial number of its sandbox.
     pub sandbox: u64,
@@ -58,5 +58,25 @@ mod tests {
         let (json, text) = both(&Services { services: alloc::vec![service] });
         assert_eq!(json["services"][0]["state"], "running");
         assert!(text.contains("inetd    1.0.0    running  2         killed on request"), "{text}");
+    }
+
+    #[test]
+    fn two_instances_of_a_service_are_two_rows() {
+        let instance = |version: &str, sandbox| Service {
+            name: "netstack".into(),
+            version: version.into(),
+            state: "running",
+            sandbox,
+            ..Service::default()
+        };
+        let services = Services { services: alloc::vec![instance("1.2.0", 5), instance("1.3.0", 11)] };
+        let (json, text) = both(&services);
+        assert_eq!(json["services"][1]["version"], "1.3.0");
+        assert_eq!(json["services"][1]["sandbox"], 11);
+        assert!(
+            text.ends_with(
+                "netstack  1.2.0    running  0         -\nnetstack  1.3.0    running  0         -\n"
+            )
+        );
     }
 }

@@ -30,10 +30,16 @@ impl Default for Help {
     }
 }
 
+/// Width of the help's first column; a longer form has a line of its own.
+const FORM: usize = 28;
+
 impl Report for Help {
     fn text(&self, out: &mut String) {
-        for line in &self.commands {
-            let _ = writeln!(out, "  {:18} {}", line.usage, line.does);
+        for HelpLine { usage, does } in &self.commands {
+            let _ = match usage.len() <= FORM {
+                true => writeln!(out, "  {usage:FORM$}  {does}"),
+                false => writeln!(out, "  {usage}\n  {:FORM$}  {does}", ""),
+            };
         }
         out.push_str("Each takes --json: one JSON document on one line.\n");
     }
@@ -232,13 +238,19 @@ pub struct Done {
     /// To which service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// At which of its system calls from now on; `None`: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }
 
 impl Report for Done {
     fn text(&self, out: &mut String) {
-        let _ = match &self.service {
-            Some(service) => writeln!(out, "{} {}: done", self.done, super::clean(service)),
-            None => writeln!(out, "{}", self.done),
+        let _ = match (&self.service, self.after) {
+            (Some(service), None) => writeln!(out, "{} {}: done", self.done, super::clean(service)),
+            (Some(service), Some(calls)) => {
+                writeln!(out, "{} {}: at its system call {calls} from now", self.done, super::clean(service))
+            }
+            (None, _) => writeln!(out, "{}", self.done),
         };
     }
 }
@@ -272,6 +284,8 @@ mod tests {
         let (json, text) = both(&Help::default());
         assert!(text.contains("caps <sandbox>") && text.contains("--json"));
         assert_eq!(json["commands"].as_array().map(Vec::len), Some(USAGES.len()));
+        let column = text.lines().filter_map(|line| line.find("  this list"));
+        assert_eq!(column.collect::<Vec<_>>(), [2 + FORM], "{text}");
     }
 
     #[test]
@@ -308,7 +322,12 @@ mod tests {
         assert_eq!(both(&Status::default()).0["free_frames"], 0);
         assert_eq!(both(&Uptime { seconds: 61, ..Uptime::default() }).1, "up 00:01:01\n");
         assert_eq!(both(&Log::default()).1, "the log is empty\n");
-        assert_eq!(both(&Done { done: "kill", service: Some("x".into()) }).1, "kill x: done\n");
-        assert!(both(&Done { done: "power off", service: None }).0.get("service").is_none());
+        let done =
+            |service: Option<&str>, after| Done { done: "kill", service: service.map(Into::into), after };
+        assert_eq!(both(&done(Some("x"), None)).1, "kill x: done\n");
+        assert_eq!(both(&done(Some("x"), Some(120))).1, "kill x: at its system call 120 from now\n");
+        assert_eq!(both(&done(Some("x"), Some(120))).0["after"], 120);
+        let (json, _) = both(&done(None, None));
+        assert!(json.get("service").is_none() && json.get("after").is_none());
     }
 }

@@ -1,37 +1,17 @@
 //! What a line asks for.
 
+mod usage;
+
 use crate::error::CommandError;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// One command and how it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Its name and arguments.
-    pub form: &'static str,
-    /// What it does.
-    pub does: &'static str,
-}
+use usage::wrong;
+pub use usage::{USAGES, Usage};
 
-/// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 15] = [
-    Usage { form: "help", does: "this list" },
-    Usage { form: "status", does: "the system at a glance" },
-    Usage { form: "services", does: "services, their versions, states and restarts" },
-    Usage { form: "ports", does: "ports, whose they are and who waits" },
-    Usage { form: "caps <sandbox>", does: "what a sandbox holds" },
-    Usage { form: "connections", does: "TCP connections, listeners and UDP sockets" },
-    Usage { form: "net", does: "address, lease and counters" },
-    Usage { form: "memory", does: "every frame, by use" },
-    Usage { form: "restart <service>", does: "stop a service and start it again" },
-    Usage { form: "kill <service>", does: "freeze a service, as a crash would; the monitor brings it back" },
-    Usage { form: "log [-f]", does: "the system's log; -f follows it until a key is pressed" },
-    Usage { form: "audit [verify]", does: "the latest audit records; verify checks their chain" },
-    Usage { form: "uptime", does: "how long the system has run, and the time" },
-    Usage { form: "shutdown", does: "power off" },
-    Usage { form: "reboot", does: "reset the machine" },
-];
+/// Longest rollback window that can be asked for: a year. What is meant to be longer has no end, and that is the policy's to say.
+const MAX_WATCH_SECONDS: u64 = 365 * 24 * 3600;
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +32,34 @@ pub enum Command {
     Net,
     /// `memory`
     Memory,
+    /// `modules`
+    Modules,
+    /// `update <service> <version> [watch=SECONDS]`
+    Update {
+        /// Which service.
+        service: String,
+        /// The version that is to serve.
+        version: String,
+        /// Seconds of the rollback window; `None`: as the policy has it.
+        watch: Option<u64>,
+    },
+    /// `update status`
+    UpdateStatus,
+    /// `abort`
+    Abort,
+    /// `rollback <service>`
+    Rollback(String),
+    /// `commit`
+    Commit,
     /// `restart <service>`
     Restart(String),
-    /// `kill <service>`
-    Kill(String),
+    /// `kill <service> [after=CALLS]`
+    Kill {
+        /// Which service, or which instance: `service@version`.
+        service: String,
+        /// System calls that it still makes; 0 = at once.
+        after: u64,
+    },
     /// `log`
     Log,
     /// `log -f`
@@ -104,8 +108,21 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("connections", []) => Command::Connections,
         ("net", []) => Command::Net,
         ("memory", []) => Command::Memory,
+        ("modules", []) => Command::Modules,
+        ("update", ["status"]) => Command::UpdateStatus,
+        ("update", [service, version]) => update(service, version, None),
+        ("update", [service, version, option]) => {
+            update(service, version, Some(number(name, option, "watch=", MAX_WATCH_SECONDS)?))
+        }
+        ("abort", []) => Command::Abort,
+        ("rollback", [service]) => Command::Rollback(service.to_string()),
+        ("commit", []) => Command::Commit,
         ("restart", [service]) => Command::Restart(service.to_string()),
-        ("kill", [service]) => Command::Kill(service.to_string()),
+        ("kill", [service]) => Command::Kill { service: service.to_string(), after: 0 },
+        ("kill", [service, option]) => {
+            let after = number(name, option, "after=", u64::MAX)?;
+            Command::Kill { service: service.to_string(), after }
+        }
         ("log", []) => Command::Log,
         ("log", ["-f"]) if json => {
             return Err(CommandError::new("usage", "log -f has no end, so no JSON document; use log --json"));
@@ -120,17 +137,18 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
     })
 }
 
-fn wrong(name: &str) -> CommandError {
-    let known = USAGES.iter().find(|u| u.form.split(' ').next() == Some(name));
-    match known {
-        Some(usage) => {
-            CommandError::new("usage", format!("wrong arguments; right is: {} [--json]", usage.form))
-        }
-        None => {
-            let name = crate::report::clean(name);
-            CommandError::new("unknown-command", format!("there is no command `{name}`; help lists them all"))
-        }
-    }
+fn update(service: &str, version: &str, watch: Option<u64>) -> Command {
+    Command::Update { service: service.to_string(), version: version.to_string(), watch }
+}
+
+/// The number of an option `key=NUMBER`, at most `max`.
+fn number(command: &str, option: &str, key: &str, max: u64) -> Result<u64, CommandError> {
+    let value = option.strip_prefix(key).ok_or_else(|| wrong(command))?;
+    let parsed = value.parse().ok().filter(|number| *number <= max);
+    parsed.ok_or_else(|| {
+        let value = crate::report::clean(value);
+        CommandError::new("usage", format!("`{key}{value}`: a number from 0 to {max} is wanted"))
+    })
 }
 
 fn no_command() -> CommandError {
@@ -147,14 +165,15 @@ mod tests {
         (request.command.expect("a command"), request.json)
     }
 
-    fn code(line: &str) -> &'static str {
-        parse(line).expect("words").command.expect_err("wrong").code
+    fn code(line: &str) -> String {
+        parse(line).expect("words").command.expect_err("wrong").code.into()
     }
 
     #[test]
     fn every_form_of_the_help_is_a_command() {
         for usage in USAGES {
-            let line = usage.form.replace("<sandbox>", "x").replace("<service>", "x");
+            let line =
+                usage.form.replace("<sandbox>", "x").replace("<service>", "x").replace("<version>", "1.3.0");
             let bare = line.split(" [").next().unwrap_or_default();
             good(bare);
             assert!(good(&std::format!("{bare} --json")).1);
@@ -166,6 +185,30 @@ mod tests {
         assert_eq!(good("  caps   netstack "), (Command::Caps("netstack".into()), false));
         assert_eq!(good("--json audit verify"), (Command::AuditVerify, true));
         assert_eq!(good("log -f"), (Command::LogFollow, false));
+    }
+
+    #[test]
+    fn an_update_names_service_version_and_maybe_its_window() {
+        let update = |watch| super::update("netstack", "1.3.0", watch);
+        assert_eq!(good("update netstack 1.3.0"), (update(None), false));
+        assert_eq!(good("update netstack 1.3.0 watch=0 --json"), (update(Some(0)), true));
+        assert_eq!(good("update status"), (Command::UpdateStatus, false));
+        assert_eq!(good("rollback netstack"), (Command::Rollback("netstack".into()), false));
+        assert_eq!(code("update netstack 1.3.0 watch=31536001"), "usage");
+        for wrong in ["update", "update netstack", "update netstack 1.3.0 for=3", "update a b watch=1 c"] {
+            let error = parse(wrong).expect("words").command.expect_err(wrong);
+            assert!(error.message.contains("update <service> <version> [watch=SECONDS], or: update status"));
+        }
+    }
+
+    #[test]
+    fn a_kill_may_wait_for_a_number_of_calls() {
+        let kill = |service: &str, after| (Command::Kill { service: service.into(), after }, false);
+        assert_eq!(good("kill netstack"), kill("netstack", 0));
+        assert_eq!(good("kill netstack@1.3.0 after=120"), kill("netstack@1.3.0", 120));
+        for wrong in ["kill", "kill a b", "kill a after=", "kill a after=-1", "kill a after=1 b"] {
+            assert_eq!(code(wrong), "usage", "{wrong}");
+        }
     }
 
     #[test]

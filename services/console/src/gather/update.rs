@@ -1,0 +1,135 @@
+//! Modules, and the updates that the module manager carries out.
+
+use super::services::MANAGER;
+use super::{Repeat, Sources};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use console::error::CommandError;
+use console::report::follow::Follow;
+use console::report::modules::Modules;
+use console::report::update::{Started, Update};
+use console::report::{MAX_ROWS, clean};
+use hic_control::Refusal;
+use hic_control::manager::{
+    ABORT, COMMIT, MODULES, ModuleInfo, ROLLBACK, SCAN, UPDATE, UPDATE_LINE, UPDATE_STATUS, UpdateInfo,
+};
+use hic_rt::ipc::Message;
+
+/// Beyond the last record.
+const END: u32 = Refusal::NotFound as u32;
+
+/// What a look at a followed update brought.
+pub struct Look {
+    /// New lines of its report, printable.
+    pub text: String,
+    /// What to say at the end; `None` while there is something to wait for.
+    pub end: Option<Result<String, CommandError>>,
+}
+
+impl Sources {
+    /// `modules`: what is known, while the repository is looked through again.
+    pub fn modules(&mut self) -> Result<Modules, CommandError> {
+        let scan = self.ask(MANAGER, Message::new(SCAN, [0; 4]), Repeat::Always)?;
+        let unread = self.check(MANAGER, "to read the repository", &scan).err();
+        let reading = unread.is_none() && scan.words[0] == 1;
+        let mut modules = Modules { reading, unread, ..Modules::default() };
+        for index in 0..MAX_ROWS as u64 {
+            let Some((info, _)) = self.record::<ModuleInfo>(MANAGER, (MODULES, index), END)? else { break };
+            modules.add(&info);
+        }
+        Ok(modules)
+    }
+
+    /// `update <service> <version>`
+    pub fn update(
+        &mut self,
+        service: &str,
+        version: &str,
+        watch: Option<u64>,
+    ) -> Result<Started, CommandError> {
+        let window = watch.map_or(0, |seconds| seconds.saturating_add(1));
+        self.order((UPDATE, window), &format!("{service} {version}"), "update")
+    }
+
+    /// `rollback <service>`
+    pub fn rollback(&mut self, service: &str) -> Result<Started, CommandError> {
+        self.order((ROLLBACK, 0), service, "rollback")
+    }
+
+    /// `rollback <service>`, to be followed.
+    pub fn rollback_followed(&mut self, service: &str) -> Result<Follow, CommandError> {
+        let before = self.last_update()?;
+        self.rollback(service)?;
+        let now = self.update_info()?.ok_or_else(no_update)?;
+        Ok(Follow::rollback(before.as_ref(), &now))
+    }
+
+    /// `abort`
+    pub fn abort(&mut self) -> Result<Started, CommandError> {
+        self.order((ABORT, 0), "", "abort")
+    }
+
+    /// `commit`
+    pub fn commit(&mut self) -> Result<Started, CommandError> {
+        self.order((COMMIT, 0), "", "commit")
+    }
+
+    /// `update status`
+    pub fn update_status(&mut self) -> Result<Update, CommandError> {
+        self.last_update()?.ok_or_else(no_update)
+    }
+
+    /// What is new about a followed update. The state is asked for before the lines, so that at the end none is missed.
+    pub fn look_at_update(&mut self, follow: &mut Follow) -> Result<Look, CommandError> {
+        let update = self.update_info()?.ok_or_else(no_update)?;
+        let mut text = String::new();
+        for line in self.update_lines(follow.line)? {
+            follow.line += 1;
+            text.push_str(&clean(&line));
+            text.push('\n');
+        }
+        Ok(Look { text, end: follow.end(&update) })
+    }
+
+    fn order(
+        &mut self,
+        request: (u32, u64),
+        name: &str,
+        what: &'static str,
+    ) -> Result<Started, CommandError> {
+        self.request(MANAGER, request, name, what).map(|()| Started::new(what))
+    }
+
+    /// The update under way or the last one, with its report.
+    fn last_update(&mut self) -> Result<Option<Update>, CommandError> {
+        let Some(mut update) = self.update_info()? else { return Ok(None) };
+        update.lines = self.update_lines(0)?;
+        Ok(Some(update))
+    }
+
+    fn update_info(&mut self) -> Result<Option<Update>, CommandError> {
+        let info = self.record::<UpdateInfo>(MANAGER, (UPDATE_STATUS, 0), END)?;
+        Ok(info.map(|(info, _)| Update::from(&info)))
+    }
+
+    /// The lines of the report from a number on. Lines are only ever added to it.
+    fn update_lines(&mut self, from: u64) -> Result<Vec<String>, CommandError> {
+        let mut lines = Vec::new();
+        while lines.len() < MAX_ROWS {
+            let at = [from.saturating_add(lines.len() as u64), 0, 0, 0];
+            let answer = self.ask(MANAGER, Message::new(UPDATE_LINE, at), Repeat::Always)?;
+            if answer.label() == END {
+                break;
+            }
+            self.check(MANAGER, "the question", &answer)?;
+            lines.push(self.text(&answer));
+        }
+        Ok(lines)
+    }
+}
+
+fn no_update() -> CommandError {
+    let message = "there was no update since the system started; `update <service> <version>` begins one";
+    CommandError::new(Refusal::NotFound.code(), message)
+}
