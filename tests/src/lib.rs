@@ -9,6 +9,7 @@
 //!   net        user networking, or a tap in a network namespace of our own; a lossy wire; DHCP; tshark
 //!   vm         one machine: serial line, console, QMP
 //!   backtrace  names for the addresses of a kernel panic
+//!   disk       the repository disk: an image that the host reads and writes
 //!   process    a running QEMU, and what its exit status means
 //!   qemu       the command line
 //! ```
@@ -18,6 +19,7 @@
 
 pub mod backtrace;
 pub mod cases;
+pub mod disk;
 pub mod load;
 pub mod net;
 pub mod process;

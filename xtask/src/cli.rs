@@ -25,6 +25,8 @@ pub enum Command {
     /// The last line is always `N passed, N failed`. Logs of a failed system test are kept in
     /// target/hic/test-logs/NAME/.
     Test(TestOptions),
+    /// The slow form of system tests that have one: a full sweep of the points at which something is killed.
+    Soak(SoakOptions),
     /// Measure the kernel in guest instructions; prints a table and writes target/bench/report.json.
     Bench(BenchOptions),
     /// What the continuous integration runs: `test`, with Cargo.lock as it is committed.
@@ -97,6 +99,17 @@ pub struct TestOptions {
     /// Refuse to change Cargo.lock.
     #[arg(long)]
     pub locked: bool,
+}
+
+/// Options of `soak`.
+#[derive(Args, Debug)]
+pub struct SoakOptions {
+    /// Run the system tests whose name contains this.
+    #[arg(default_value = "crash_anywhere")]
+    pub filter: String,
+    /// Points at which each victim is killed.
+    #[arg(long, default_value_t = 100)]
+    pub points: u32,
 }
 
 /// Options of `bench`.

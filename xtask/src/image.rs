@@ -1,24 +1,27 @@
-//! Builds what is booted: the kernel, the modules, the boot archives.
+//! Builds what is booted: the kernel, the modules, the boot archives; and the modules of the repository.
 //!
 //! Each freestanding binary is built by a `cargo build` of its own. One build for all would unify features: a host tool
 //! that turns on `std` of a shared crate would break every binary of the guest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_tests::runner::Images;
+use hicmod_tool::{REVOKED, TRUST_ROOT};
 
 use crate::cargo::{self, FREESTANDING, Package, Workspace};
 use crate::cli::ImageOptions;
-use crate::profiles::Profiles;
+use crate::profiles::{Entry, Profiles};
+use crate::signing::Signing;
 
 /// The kernel's package.
 const KERNEL: &str = "core0";
 
-/// A module's manifest, beside its `Cargo.toml`.
-const MANIFEST: &str = "hicmod.toml";
+/// The module that checks signatures. An archive that holds it also holds what it trusts.
+const VERIFIER: &str = "verifier";
 
 /// `cargo xtask image`.
 pub fn run(options: &ImageOptions) -> Result<()> {
@@ -28,6 +31,9 @@ pub fn run(options: &ImageOptions) -> Result<()> {
     println!("kernel {}", builder.kernel()?.display());
     for profile in wanted {
         println!("archive {}", builder.archive(profile)?.display());
+        for file in builder.repository(profile)? {
+            println!("repository {}", file.display());
+        }
     }
     for file in builder.modules.values() {
         println!("module {}", file.path.display());
@@ -39,6 +45,7 @@ pub fn run(options: &ImageOptions) -> Result<()> {
 #[derive(Clone, Debug)]
 struct Module {
     name: String,
+    version: String,
     path: PathBuf,
 }
 
@@ -48,7 +55,8 @@ pub struct Builder {
     /// What the workspace holds.
     pub workspace: Workspace,
     profiles: Profiles,
-    modules: BTreeMap<String, Module>,
+    modules: BTreeMap<Entry, Module>,
+    signing: Option<Rc<Signing>>,
     locked: bool,
 }
 
@@ -56,7 +64,8 @@ impl Builder {
     /// Reads the workspace and the profiles.
     pub fn new() -> Result<Self> {
         let workspace = Workspace::load()?;
-        Ok(Self { workspace, profiles: Profiles::load()?, modules: BTreeMap::new(), locked: false })
+        let (profiles, modules) = (Profiles::load()?, BTreeMap::new());
+        Ok(Self { workspace, profiles, modules, signing: None, locked: false })
     }
 
     /// Refuses to change `Cargo.lock` from now on.
@@ -66,24 +75,25 @@ impl Builder {
 
     /// The kernel.
     pub fn kernel(&self) -> Result<PathBuf> {
-        build(&self.workspace, self.workspace.package(KERNEL)?, self.locked)
+        build(&self.workspace, self.workspace.package(KERNEL)?, &[], self.locked)
     }
 
     /// The boot archive of `profile`.
     pub fn archive(&mut self, profile: &str) -> Result<PathBuf> {
-        let packages = self.profiles.packages(profile)?.to_vec();
-        ensure!(!packages.is_empty(), "profile {profile} names no module");
+        let entries = self.profiles.profile(profile)?.boot.clone();
+        ensure!(!entries.is_empty(), "profile {profile} names no module");
         let mut contents = Vec::new();
-        let mut names = BTreeSet::new();
-        for package in packages {
-            let module =
-                self.module(&package).with_context(|| format!("module {package} of profile {profile}"))?;
-            ensure!(
-                names.insert(module.name.clone()),
-                "two modules of profile {profile} are called {}",
-                module.name
-            );
+        for module in self.all(profile, &entries)? {
             contents.push((module.name, read(&module.path)?));
+        }
+        let mut names = BTreeSet::new();
+        for (name, _) in &contents {
+            ensure!(names.insert(name.clone()), "two modules of profile {profile} are called {name}");
+        }
+        if names.contains(VERIFIER) {
+            let signing = self.signing()?;
+            contents.push((TRUST_ROOT.to_owned(), signing.root()?));
+            contents.extend(signing.revoked()?.map(|lists| (REVOKED.to_owned(), lists)));
         }
         let files: Vec<(&str, &[u8])> =
             contents.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
@@ -92,6 +102,36 @@ impl Builder {
         let path = self.folder().join(format!("boot-{profile}.archive"));
         write(&path, &archive)?;
         Ok(path)
+    }
+
+    /// The signed modules of the repository of `profile`, in `target/hic/repository/PROFILE/`, which holds nothing else.
+    pub fn repository(&mut self, profile: &str) -> Result<Vec<PathBuf>> {
+        let entries = self.profiles.profile(profile)?.repository.clone();
+        let folder = self.folder().join("repository").join(profile);
+        let modules = self.all(profile, &entries)?;
+        let mut files = Vec::new();
+        for (entry, module) in entries.iter().zip(modules) {
+            let file = entry.file.clone().unwrap_or_else(|| format!("{}-{}", module.name, module.version));
+            let path = folder.join(file + ".hicmod");
+            ensure!(
+                !files.contains(&path),
+                "two modules of the repository of {profile} become {}",
+                path.display()
+            );
+            write_changed(&path, &read(&module.path)?)?;
+            files.push(path);
+        }
+        remove_others(&folder, &files)?;
+        Ok(files)
+    }
+
+    fn all(&mut self, profile: &str, entries: &[Entry]) -> Result<Vec<Module>> {
+        let mut modules = Vec::new();
+        for entry in entries {
+            let module = self.module(entry);
+            modules.push(module.with_context(|| format!("module {} of profile {profile}", entry.package))?);
+        }
+        Ok(modules)
     }
 
     /// The kernel and the archives of `profiles`; an archive that cannot be built is reported to those who need it.
@@ -112,45 +152,84 @@ impl Builder {
         self.workspace.target_directory.join("hic")
     }
 
-    fn module(&mut self, package: &str) -> Result<Module> {
-        if let Some(module) = self.modules.get(package) {
+    /// The development chain, read or made when the first module is signed.
+    fn signing(&mut self) -> Result<Rc<Signing>> {
+        if let Some(signing) = &self.signing {
+            return Ok(Rc::clone(signing));
+        }
+        let signing = Rc::new(Signing::open(&self.folder().join("keys"))?);
+        self.signing = Some(Rc::clone(&signing));
+        Ok(signing)
+    }
+
+    /// The module of `entry`, built, packed and signed.
+    fn module(&mut self, entry: &Entry) -> Result<Module> {
+        if let Some(module) = self.modules.get(entry) {
             return Ok(module.clone());
         }
-        let found = self.workspace.package(package)?;
-        let elf = read(&build(&self.workspace, found, self.locked)?)?;
-        let manifest_path = found.folder().join(MANIFEST);
+        let found = self.workspace.package(&entry.package)?;
+        let manifest_path = found.folder().join(&entry.manifest);
         let text = String::from_utf8(read(&manifest_path)?).context("a manifest is UTF-8 text")?;
         let at = |error| anyhow!("{}: {error}", manifest_path.display());
         let manifest = hicmod_tool::parse_manifest(&text).map_err(at)?;
+        // Read at once: the next build of this package, with other features, puts its binary in the same place.
+        let elf = read(&build(&self.workspace, found, &entry.features, self.locked)?)?;
         let bytes = hicmod_tool::pack(&elf, &text).map_err(at)?;
         // By package, not by module: the guests that boot in the keeper's place are all called keeper.
-        let file = format!("{package}-{}.hicmod", manifest.version);
-        let module =
-            Module { name: manifest.name.to_string(), path: self.folder().join("modules").join(file) };
-        write(&module.path, &bytes)?;
-        self.modules.insert(package.to_owned(), module.clone());
+        let mut file = format!("{}-{}", entry.package, manifest.version);
+        for feature in &entry.features {
+            file = file + "+" + feature;
+        }
+        let path = self.folder().join("modules").join(file + ".hicmod");
+        let signed = self.signing()?.sign(&bytes, std::fs::read(&path).ok())?;
+        write_changed(&path, &signed)?;
+        let module = Module { name: manifest.name.to_string(), version: manifest.version.to_string(), path };
+        self.modules.insert(entry.clone(), module.clone());
         Ok(module)
     }
 }
 
-/// Builds the binary for the guest of `package` and returns where it is.
-fn build(workspace: &Workspace, package: &Package, locked: bool) -> Result<PathBuf> {
+/// Builds the binary for the guest of `package` with `features` and returns where it is.
+///
+/// Cargo keeps what it compiled for each set of features apart, so that going from one to the other only links again what
+/// changed; the finished binary has one place for all of them.
+fn build(workspace: &Workspace, package: &Package, features: &[String], locked: bool) -> Result<PathBuf> {
     let (name, binary) = (&package.name, package.freestanding_binary()?);
     let started = Instant::now();
+    let mut all = format!("{name}/{FREESTANDING}");
+    for feature in features {
+        all = format!("{all},{name}/{feature}");
+    }
     let mut command = cargo::command();
-    command.args(["build", "--quiet", "--release", "--package", name, "--bin", binary]);
-    command.args(["--features", &format!("{name}/{FREESTANDING}")]);
+    command.args(["build", "--quiet", "--release", "--package", name, "--bin", binary, "--features", &all]);
     if locked {
         command.arg("--locked");
     }
     let status = command.status().context("cannot run cargo")?;
     ensure!(status.success(), "building {name} for the guest failed");
-    println!("built {name} ({:.1} s)", started.elapsed().as_secs_f64());
+    let with = if features.is_empty() { String::new() } else { format!(" with {}", features.join(", ")) };
+    println!("built {name}{with} ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(workspace.target_directory.join("release").join(binary))
+}
+
+/// Removes all modules in `folder` that are not in `keep`: what an earlier profile left there.
+fn remove_others(folder: &Path, keep: &[PathBuf]) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|ending| ending == "hicmod") && !keep.contains(&path) {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Leaves a file alone that has these bytes already, so that its time tells when it changed.
+fn write_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|before| before == bytes) { Ok(()) } else { write(path, bytes) }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

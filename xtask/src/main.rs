@@ -6,6 +6,8 @@
 //!   cargo     what the workspace holds, and how cargo is called
 //!   profiles  which modules make a boot archive (qemu/modules.toml)
 //!   image     kernel and modules built, packed, archived
+//!   signing   the development chain that modules are signed with
+//!   disk      the repository disk of a profile
 //!   run       one machine for a person or a script
 //!   test      formatting, lints, host tests, system tests, coverage
 //!   coverage  does docs/coverage.md speak the truth
@@ -20,9 +22,11 @@ mod clean;
 mod cli;
 mod coverage;
 mod deps;
+mod disk;
 mod image;
 mod profiles;
 mod run;
+mod signing;
 mod test;
 
 use std::process::ExitCode;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => return test::run(&options),
+        Command::Soak(options) => test::soak(&options),
         Command::Ci => return test::run(&test::ci_options()),
         Command::Bench(options) => bench::run(&options),
         Command::Image(options) => image::run(&options),

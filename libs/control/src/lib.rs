@@ -38,6 +38,8 @@ pub enum Refusal {
     BrokenChain = 6,
     /// The message is not of the request's form.
     Malformed = 7,
+    /// The request was understood and is refused; the answer says why, inline: `code: sentence`.
+    Refused = 8,
 }
 
 impl Refusal {
@@ -52,6 +54,7 @@ impl Refusal {
             5 => Some(Self::NoResources),
             6 => Some(Self::BrokenChain),
             7 => Some(Self::Malformed),
+            8 => Some(Self::Refused),
             _ => Some(Self::UnknownRequest),
         }
     }
@@ -67,6 +70,7 @@ impl Refusal {
             Self::NoResources => "no-resources",
             Self::BrokenChain => "broken-chain",
             Self::Malformed => "malformed",
+            Self::Refused => "refused",
         }
     }
 }

@@ -4,19 +4,140 @@ use hic_abi::Plain;
 
 /// Word 0 = index; answers a [`ServiceInfo`] inline. [`crate::Refusal::NotFound`] beyond the last.
 pub const LIST: u32 = 1;
+/// Names are `service`, for the instance that callers reach, or `service@version`.
+///
 /// Inline = name: stop the service if it runs and start it again over its state.
 pub const RESTART: u32 = 2;
-/// Inline = name: freeze the service, as a crash would; the monitor brings it back.
+/// Inline = name, word 0 = calls: freeze the service, as a crash would, at its `calls`th system call from now (0 = at once); the monitor
+/// brings it back.
 pub const KILL: u32 = 3;
 /// Word 0 = index of a service whose sandbox froze: start it again if its policy says so. For the monitor.
 pub const REVIVE: u32 = 4;
 /// Word 0 = index; answers a port to the service's first endpoint as capability 0. For the monitor's liveness question.
 pub const HEALTH_PORT: u32 = 5;
 
+/// Inline = service and version, divided by a space; word 0 = seconds of the rollback window + 1 (0 = as the policy has it): replace the service by that
+/// version. Answers at once; [`UPDATE_STATUS`] and the log tell how it goes on. [`crate::Refusal::Refused`] with the reason inline: `code: sentence`.
+pub const UPDATE: u32 = 6;
+/// Answers an [`UpdateInfo`] inline: the update under way, or the last one. [`crate::Refusal::NotFound`] if there was none.
+pub const UPDATE_STATUS: u32 = 7;
+/// Word 0 = index; answers a line of the update's report inline. [`crate::Refusal::NotFound`] beyond the last.
+pub const UPDATE_LINE: u32 = 8;
+/// Give the update under way up; only before the switch. [`crate::Refusal::Refused`] as with [`UPDATE`].
+pub const ABORT: u32 = 9;
+/// Inline = service: back to the version before; in the update under way, or by a new one. [`crate::Refusal::Refused`] as with [`UPDATE`].
+pub const ROLLBACK: u32 = 10;
+/// End the rollback window of the update under way now. [`crate::Refusal::Refused`] as with [`UPDATE`].
+pub const COMMIT: u32 = 11;
+/// Word 0 = index; answers a [`ModuleInfo`] inline. [`crate::Refusal::NotFound`] beyond the last.
+pub const MODULES: u32 = 12;
+/// Look through the repository again. Answers at once; word 0 = 1 while it is being done.
+pub const SCAN: u32 = 13;
+
+/// An update, as [`UPDATE_STATUS`] answers. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct UpdateInfo {
+    /// Name of the service.
+    pub service: [u8; 32],
+    /// Version that served when it began.
+    pub from: [u8; 16],
+    /// Version that is to serve.
+    pub to: [u8; 16],
+    /// Name of the step: `migrate`, `watch`, `done`.
+    pub step: [u8; 32],
+    /// How it ended: `completed`, `rolled-back`, `refused`; empty while it runs.
+    pub outcome: [u8; 32],
+    /// Code of the reason of a rollback or a refusal; empty without one.
+    pub reason: [u8; 32],
+    /// 1 while it runs.
+    pub running: u64,
+    /// Number of the step, from 1, of `steps`.
+    pub step_number: u64,
+    /// Steps of the way forward.
+    pub steps: u64,
+    /// Items (connections, listeners, sockets) that the service had.
+    pub total: u64,
+    /// Items moved so far.
+    pub moved: u64,
+    /// Items given up.
+    pub lost: u64,
+    /// Batches so far.
+    pub batches: u64,
+    /// Longest time that one item was not served.
+    pub longest_freeze: u64,
+    /// Mean of these times.
+    pub mean_freeze: u64,
+    /// Time during which new callers were not served.
+    pub downtime: u64,
+    /// When it began, monotonic.
+    pub began: u64,
+    /// When it ended, monotonic; 0 while it runs.
+    pub ended: u64,
+}
+
+/// One module, as [`MODULES`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ModuleInfo {
+    /// Its name; of a refused one the name of its file.
+    pub name: [u8; 64],
+    /// Its version; empty for a refused one.
+    pub version: [u8; 16],
+    /// A [`ModuleState`] number.
+    pub state: u64,
+    /// 1 = boot archive, 2 = repository.
+    pub origin: u64,
+    /// Instances that run it.
+    pub instances: u64,
+    /// 1 if its chain ends in a development root.
+    pub development: u64,
+    /// Bytes of its file; 0 for a refused one.
+    pub bytes: u64,
+    /// SHA-384 of its content.
+    pub digest: [u8; 48],
+    /// Who signed it.
+    pub signer: [u8; 32],
+    /// Why it was refused: code and sentence, divided by a colon.
+    pub reason: [u8; 160],
+}
+
+/// What was found about a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum ModuleState {
+    /// Every check passed.
+    Verified = 1,
+    /// Nobody is there to verify it (an image without a verifier).
+    Unverified = 2,
+    /// A check failed: it cannot be started.
+    Refused = 3,
+}
+
+impl ModuleState {
+    /// The name printed on the console.
+    #[must_use]
+    pub const fn name(number: u64) -> &'static str {
+        match number {
+            1 => "verified",
+            2 => "unverified",
+            3 => "refused",
+            _ => "unknown",
+        }
+    }
+}
+
+// SAFETY: `repr(C)`, 240 bytes of integers, no padding.
+unsafe impl Plain for UpdateInfo {}
+// SAFETY: `repr(C)`, 360 bytes of integers, no padding: 80 bytes of names, five words, 240 bytes of names.
+unsafe impl Plain for ModuleInfo {}
+
 /// What a service is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum ServiceState {
+    /// Nothing is at this index (any more).
+    Absent = 0,
     /// Its sandbox runs.
     Running = 1,
     /// Its sandbox is frozen and waits to be started again.
@@ -30,6 +151,7 @@ impl ServiceState {
     #[must_use]
     pub const fn name(number: u64) -> &'static str {
         match number {
+            0 => "absent",
             1 => "running",
             2 => "frozen",
             3 => "stopped",

@@ -10,7 +10,7 @@ use crate::runner::TestContext;
 use crate::vm::Vm;
 
 /// The commands, as `help` must name them.
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 21] = [
     "help",
     "status",
     "services",
@@ -21,6 +21,11 @@ pub(super) const NAMES: [&str; 16] = [
     "memory",
     "restart",
     "kill",
+    "modules",
+    "update",
+    "abort",
+    "rollback",
+    "commit",
     "log",
     "audit",
     "uptime",
@@ -30,7 +35,7 @@ pub(super) const NAMES: [&str; 16] = [
 ];
 
 /// Commands after which the guest goes on, in an order in which each finds what it needs.
-const GOES_ON: [&str; 15] = [
+const GOES_ON: [&str; 16] = [
     "help",
     "status",
     "services",
@@ -39,6 +44,7 @@ const GOES_ON: [&str; 15] = [
     "connections",
     "net",
     "memory",
+    "modules",
     "log",
     "audit",
     "audit verify",
@@ -49,7 +55,15 @@ const GOES_ON: [&str; 15] = [
 ];
 
 /// Wrong commands: the error is a document too, and names its code.
-const WRONG: [&str; 3] = ["nonsense", "caps no-such-sandbox", "kill no-such-service"];
+const WRONG: [&str; 7] = [
+    "nonsense",
+    "caps no-such-sandbox",
+    "kill no-such-service",
+    "update status",
+    "update netstack 9.9.9",
+    "abort",
+    "commit",
+];
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let vm = context.boot(context.machine()?, Some(&Network::User), &[])?;

@@ -13,17 +13,19 @@ use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
 
-/// Who is killed, in this order, and whether the echo connections live through it: they need not where the victim is
-/// what carries them.
-const VICTIMS: [(&str, bool); 8] = [
+/// Who is killed, in this order, and whether the echo connections live through it: all do but those of the application that
+/// serves them, which ends with its own.
+const VICTIMS: [(&str, bool); 10] = [
     ("web_server", true),
     ("example_guestbook", true),
+    ("storage", true),
+    ("verifier", true),
     ("monitor", true),
     ("module-manager", true),
     ("console", true),
     ("inetd", false),
-    ("netstack", false),
-    ("eth_driver", false),
+    ("netstack", true),
+    ("eth_driver", true),
 ];
 
 /// A service must be back within this time.

@@ -1,12 +1,20 @@
 //! The system tests, and the table in which each is registered.
 
+mod bad_modules;
 mod boot;
 mod console_json;
+mod crash_anywhere;
+mod faulty_release;
+mod forge;
 mod kill_each;
+mod live_update;
 mod memory;
+mod persistence;
 mod selftest;
 mod service;
+mod storage;
 mod tcp_soak;
+mod updating;
 
 use std::time::Duration;
 
@@ -52,6 +60,38 @@ pub static ALL: &[SystemTest] = &[
         run: selftest::run,
     },
     SystemTest {
+        name: "storage",
+        profile: "storage",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: storage::run,
+    },
+    SystemTest {
+        name: "bad_modules",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: bad_modules::run,
+    },
+    SystemTest {
+        name: "persistence",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: persistence::run,
+    },
+    SystemTest {
+        name: "faulty_release",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(900),
+        run: faulty_release::run,
+    },
+    SystemTest {
         name: "kill_each",
         profile: "default",
         needs: Needs::Nothing,
@@ -66,6 +106,24 @@ pub static ALL: &[SystemTest] = &[
         slots: SLOTS,
         timeout: Duration::from_secs(420),
         run: tcp_soak::run,
+    },
+    SystemTest {
+        name: "live_update",
+        // The default profile and `dialer`, an application that connects to the host and one that does not accept.
+        profile: "live",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(1500),
+        run: live_update::run,
+    },
+    SystemTest {
+        name: "crash_anywhere",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        // A sweep of hundreds of points; each step has a limit of its own.
+        timeout: Duration::from_secs(4 * 3600),
+        run: crash_anywhere::run,
     },
 ];
 

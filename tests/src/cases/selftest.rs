@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::qemu::Machine;
 use crate::runner::TestContext;
 use crate::text;
 
@@ -17,7 +18,12 @@ const FAIL: &str = "selftest: FAIL";
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
-    let vm = context.boot(context.machine()?, None, &[])?;
+    passes(context, context.machine()?).map(drop)
+}
+
+/// Boots a machine whose guest tests itself; what it wrote to the serial line, if all went well.
+pub(super) fn passes(context: &mut TestContext, machine: Machine) -> Result<String> {
+    let vm = context.boot(machine, None, &[])?;
     let verdict = vm.serial().wait(0, LIMIT, verdict);
     for line in text::lines(&vm.serial_text()) {
         if let Some(note) = text::logged(line).strip_prefix("selftest: note ") {
@@ -25,7 +31,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
         }
     }
     match verdict {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(vm.serial_text()),
         Ok(Err(line)) => bail!("{line}"),
         Err(error) => {
             let end = vm

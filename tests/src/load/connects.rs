@@ -21,8 +21,11 @@ pub fn steady_connects(network: &Network, address: SocketAddr, interval: Duratio
         let mut stream = FIRST_STREAM;
         let mut due = Instant::now();
         loop {
-            if let Err(error) = once(address, stream, tally) {
-                tally.failed(&error.context(format!("connection {}", stream - FIRST_STREAM)));
+            match once(address, stream, tally) {
+                Ok(()) => tally.progressed(0),
+                Err(error) => {
+                    tally.failed(&error.context(format!("connection {}", stream - FIRST_STREAM)));
+                }
             }
             stream = stream.wrapping_add(1).max(FIRST_STREAM);
             due += interval;

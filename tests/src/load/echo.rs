@@ -30,8 +30,19 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts the clients of `plan` against the echo service at `address`.
 pub fn echo_clients(network: &Network, address: SocketAddr, plan: EchoPlan) -> Result<Load> {
+    echo_clients_through(network, address, String::new(), plan)
+}
+
+/// As [`echo_clients`], each with `greeting` as its first words, which do not come back: for a service at `address` that
+/// passes the rest on to an echo service.
+pub fn echo_clients_through(
+    network: &Network,
+    address: SocketAddr,
+    greeting: String,
+    plan: EchoPlan,
+) -> Result<Load> {
     Load::start(network, plan.clients, plan.pace, move |number, tally, stop| {
-        while let Err(error) = converse(number, address, &plan, tally, stop) {
+        while let Err(error) = converse(number, (address, &greeting), &plan, tally, stop) {
             tally.failed(&error.context(format!("client {number}")));
             if !plan.reconnect || !stop.pause(RECONNECT_PAUSE) {
                 return;
@@ -41,8 +52,15 @@ pub fn echo_clients(network: &Network, address: SocketAddr, plan: EchoPlan) -> R
 }
 
 /// One connection from its beginning to its orderly end.
-fn converse(number: u32, address: SocketAddr, plan: &EchoPlan, tally: &Tally, stop: &Stop) -> Result<()> {
+fn converse(
+    number: u32,
+    (address, greeting): (SocketAddr, &str),
+    plan: &EchoPlan,
+    tally: &Tally,
+    stop: &Stop,
+) -> Result<()> {
     let mut stream = connect(address)?;
+    stream.write_all(greeting.as_bytes()).context("greeting")?;
     tally.connected();
     let mut offset = 0;
     // Every client starts elsewhere in the list, so that all sizes are under way at every moment.
@@ -51,6 +69,7 @@ fn converse(number: u32, address: SocketAddr, plan: &EchoPlan, tally: &Tally, st
         let asked = Instant::now();
         exchange(&mut stream, number, offset, *size).with_context(|| format!("at byte {offset}"))?;
         tally.echoed(*size, asked.elapsed());
+        tally.progressed(number);
         offset += u64::try_from(*size)?;
         if !stop.pause(plan.pause) {
             break;

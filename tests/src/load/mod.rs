@@ -4,23 +4,33 @@
 //! The clients are well behaved: they read to the end before they close, so a reset on the wire is never theirs.
 
 mod connects;
+mod duplex;
 mod echo;
+mod held;
+mod host_echo;
+mod latency;
 mod once;
+mod rounds;
 mod slow_reader;
 mod tally;
 mod udp;
 
 pub use connects::steady_connects;
-pub use echo::{EchoPlan, echo_clients};
-pub use once::{client_closes_first, echo_once, http_get, server_closes_first};
+pub use duplex::{DuplexPlan, duplex_clients};
+pub use echo::{EchoPlan, echo_clients, echo_clients_through};
+pub use held::{Fill, HeldPlan, held_clients};
+pub use host_echo::HostEcho;
+pub use latency::Latencies;
+pub use once::{client_closes_first, daytime_held, echo_once, http_get, order, server_closes_first};
+pub use rounds::in_rounds;
 pub use slow_reader::{SlowReader, SlowReport};
-pub use tally::{Stop, Tally};
-pub use udp::udp_echo;
+pub use tally::{Rounds, Stop, Tally};
+pub use udp::{MARK_BYTES, mark, udp_echo};
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -29,6 +39,9 @@ use crate::net::Network;
 /// How long a client waits for any single thing before it calls it lost. Longer than the retransmissions that a lossy
 /// wire can cost, short enough to be seen in a test of a minute.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pause between two looks at what clients have done.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The byte at `offset` of the stream `id`: eight-byte words that hold the stream and the word's own number.
 #[must_use]
@@ -97,6 +110,40 @@ impl Load {
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Waits until every client that ever got through a round got through another one from now on.
+    pub fn wait_for_everyone(&self, limit: Duration) -> Result<()> {
+        let (before, deadline) = (self.tally.rounds(), Instant::now() + limit);
+        loop {
+            let stuck = self.tally.stuck_since(&before);
+            if stuck.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(anyhow!(
+                    "clients {stuck:?} did not get on for {limit:?}; {}",
+                    self.tally.summary()
+                ));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until `count` connections are made.
+    pub fn wait_for_connections(&self, count: u64, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.tally.connections() < count {
+            self.tally.ensure_no_failure("while they connect")?;
+            if Instant::now() >= deadline {
+                return Err(anyhow!(
+                    "{count} connections were due within {limit:?}; {}",
+                    self.tally.summary()
+                ));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Tells them to finish, waits until they have closed, and returns what they did.

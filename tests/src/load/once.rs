@@ -40,6 +40,26 @@ pub fn server_closes_first(address: SocketAddr) -> Result<String> {
     Ok(line)
 }
 
+/// As [`server_closes_first`], with our direction left open for `hold` after the service ended its own.
+pub fn daytime_held(address: SocketAddr, hold: std::time::Duration) -> Result<()> {
+    let mut stream = connect(address)?;
+    let mut line = String::new();
+    stream.read_to_string(&mut line).context("read")?;
+    ensure!(line.ends_with('\n'), "not a line: {line:?}");
+    std::thread::sleep(hold);
+    Ok(stream.shutdown(Shutdown::Write)?)
+}
+
+/// Says `line` to the service at `address` and waits until it ends the connection.
+pub fn order(address: SocketAddr, line: &str) -> Result<()> {
+    let mut stream = connect(address)?;
+    stream.write_all(line.as_bytes()).context("write")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("read")?;
+    ensure!(answer == "ok\n", "the answer to {line:?} was {answer:?}");
+    Ok(())
+}
+
 /// A GET of `path` by HTTP/1.1; returns the status line and the body. The client closes first, so that the guest keeps nothing of
 /// the connection afterwards.
 pub fn http_get(address: SocketAddr, path: &str) -> Result<(String, String)> {

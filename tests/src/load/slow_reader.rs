@@ -41,34 +41,36 @@ pub struct SlowReport {
 impl SlowReader {
     /// Runs it against the echo service at `address`.
     pub fn run(self, address: SocketAddr) -> Result<SlowReport> {
-        let mut stream = self.connect(address)?;
-        let sent = self.fill(&mut stream)?;
+        let mut stream = self.connect(address, PATIENCE)?;
+        let sent = self.fill(&mut stream, STREAM)?;
         let stuck_since = Instant::now();
         std::thread::sleep(self.hold);
         let held = stuck_since.elapsed() + self.stuck;
         // The end of our stream waits behind the data that the closed window keeps back.
         stream.shutdown(Shutdown::Write)?;
         let mut reader = stream;
-        let received = drain(&mut reader)?;
+        let received = drain(&mut reader, STREAM)?;
         ensure!(received == sent, "{received} of {sent} bytes came back through the zero window");
         Ok(SlowReport { bytes: sent, held })
     }
 
-    fn connect(&self, address: SocketAddr) -> Result<TcpStream> {
+    /// A connection with these small buffers, made within `patience`.
+    pub(super) fn connect(&self, address: SocketAddr, patience: Duration) -> Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // Before the connection, since the first window that is offered follows from it.
         socket.set_recv_buffer_size(self.buffer)?;
         socket.set_send_buffer_size(self.buffer)?;
-        socket.connect_timeout(&address.into(), PATIENCE).with_context(|| format!("connect to {address}"))?;
+        socket.connect_timeout(&address.into(), patience).with_context(|| format!("connect to {address}"))?;
         socket.set_write_timeout(Some(self.stuck))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         Ok(socket.into())
     }
 
-    fn fill(&self, stream: &mut TcpStream) -> Result<u64> {
+    /// Writes the stream `id` until nothing moves any more; returns how many bytes were taken.
+    pub(super) fn fill(&self, stream: &mut TcpStream, id: u32) -> Result<u64> {
         let mut sent = 0;
         while sent < self.limit {
-            match stream.write(&numbered(STREAM, sent, PIECE)) {
+            match stream.write(&numbered(id, sent, PIECE)) {
                 Ok(0) => bail!("the stream ended after {sent} bytes"),
                 Ok(count) => sent += u64::try_from(count)?,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -81,8 +83,8 @@ impl SlowReader {
     }
 }
 
-/// Reads to the end of the stream and checks every byte.
-fn drain(stream: &mut TcpStream) -> Result<u64> {
+/// Reads to the end of the stream `id`, checks every byte and returns how many there were.
+pub(super) fn drain(stream: &mut TcpStream, id: u32) -> Result<u64> {
     let mut piece = [0; PIECE];
     let mut received = 0;
     loop {
@@ -90,7 +92,7 @@ fn drain(stream: &mut TcpStream) -> Result<u64> {
         if count == 0 {
             return Ok(received);
         }
-        check_numbered(STREAM, received, piece.get(..count).unwrap_or_default())?;
+        check_numbered(id, received, piece.get(..count).unwrap_or_default())?;
         received += u64::try_from(count)?;
     }
 }

@@ -1,10 +1,13 @@
 //! What a group of clients did, counted while they do it, and the way to tell them to stop.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+
+use super::Latencies;
 
 /// Failures kept word for word; more are only counted.
 const KEPT: usize = 20;
@@ -18,7 +21,13 @@ pub struct Tally {
     failures: AtomicU64,
     slowest_us: AtomicU64,
     kept: Mutex<Vec<String>>,
+    /// When each request was made, and how long its answer took.
+    samples: Mutex<Vec<(Instant, Duration)>>,
+    rounds: Mutex<BTreeMap<u32, u64>>,
 }
+
+/// Rounds of each client by its number.
+pub type Rounds = BTreeMap<u32, u64>;
 
 impl Tally {
     /// A connection was established.
@@ -32,6 +41,39 @@ impl Tally {
         self.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.slowest_us.fetch_max(micros, Ordering::Relaxed);
+        let now = Instant::now();
+        let asked = now.checked_sub(after).unwrap_or(now);
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).push((asked, after));
+    }
+
+    /// `bytes` came back as they were sent, of a client that keeps them waiting on purpose: no time is taken.
+    pub fn checked(&self, bytes: u64) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The client with this number got through one more round.
+    pub fn progressed(&self, number: u32) {
+        *self.rounds.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default() += 1;
+    }
+
+    /// How often each client has got through a round so far.
+    pub fn rounds(&self) -> Rounds {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The clients in `before` that have not got through a round since.
+    pub fn stuck_since(&self, before: &Rounds) -> Vec<u32> {
+        let now = self.rounds();
+        let stuck = |&(number, rounds): &(&u32, &u64)| now.get(number).is_none_or(|now| now <= rounds);
+        before.iter().filter(stuck).map(|(number, _)| *number).collect()
+    }
+
+    /// How long the answers took to requests that were under way at any moment from `from` to `to`.
+    pub fn latencies(&self, from: Instant, to: Instant) -> Latencies {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = samples.iter().filter(|(asked, took)| *asked <= to && *asked + *took >= from);
+        inside.map(|(_, took)| *took).collect()
     }
 
     /// Something went wrong.
@@ -129,6 +171,27 @@ mod tests {
         stop.set();
         assert!(!waiter.join().expect("no panic"));
         assert!(!stop.pause(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn a_client_that_does_not_get_on_is_named() {
+        let tally = Tally::default();
+        (1..=3).for_each(|number| tally.progressed(number));
+        let before = tally.rounds();
+        tally.progressed(1);
+        tally.progressed(3);
+        assert_eq!(tally.stuck_since(&before), [2]);
+    }
+
+    #[test]
+    fn a_request_counts_in_every_window_in_which_it_waited() {
+        let tally = Tally::default();
+        let started = Instant::now();
+        tally.echoed(1, Duration::from_secs(2));
+        let before = started.checked_sub(Duration::from_secs(1)).expect("later than boot");
+        assert_eq!(tally.latencies(before, before).count(), 1, "asked two seconds ago, answered now");
+        let later = started + Duration::from_secs(60);
+        assert_eq!(tally.latencies(later, later).count(), 0);
     }
 
     #[test]

@@ -28,6 +28,18 @@ pub fn udp_echo(address: SocketAddr, sizes: &[usize]) -> Result<usize> {
     Ok(answered)
 }
 
+/// Payload of mark number 0, bytes. Nobody else sends datagrams of these sizes to the discard port.
+pub const MARK_BYTES: usize = 600;
+
+/// Sends mark `number` to the discard service at `address`: a datagram that a capture shows by its length, so that moments on
+/// the host can be found in it (a capture's clock is QEMU's, not the host's).
+pub fn mark(address: SocketAddr, number: u16) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let sent = socket.send_to(&vec![0; MARK_BYTES + usize::from(number)], address).context("mark")?;
+    ensure!(sent >= MARK_BYTES, "a mark was cut to {sent} bytes");
+    Ok(())
+}
+
 /// Waits for `sent`. A late answer to an earlier datagram begins with another stream's number and is passed over.
 fn comes_back(socket: &UdpSocket, sent: &[u8], buffer: &mut [u8]) -> Result<bool> {
     let deadline = Instant::now() + WAIT;

@@ -4,18 +4,19 @@
 //! It answers every client with the same address, so it must never listen anywhere but in a test's own namespace.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
 use super::namespace::Entry;
 
-/// Lease time in seconds: so short that a test of a minute sees a renewal (RFC 2131 section 4.4.5: at half of it).
-const LEASE: u32 = 60;
+/// Lease time in seconds unless a test asks for another: so short that a test of a minute sees a renewal (RFC 2131 section
+/// 4.4.5: at half of it).
+pub(super) const LEASE: u32 = 60;
 
 const MAGIC: [u8; 4] = [99, 130, 83, 99];
 const FIXED_PART: usize = 240;
@@ -28,13 +29,17 @@ const ACK: u8 = 5;
 #[derive(Debug)]
 pub(super) struct DhcpServer {
     stop: Arc<AtomicBool>,
+    granted: Granted,
 }
 
+/// When each lease was granted or renewed.
+type Granted = Arc<Mutex<Vec<Instant>>>;
+
 impl DhcpServer {
-    /// Serves `device` in the namespace behind `entry`; returns once it listens.
-    pub fn start(entry: Entry, device: &'static str) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+    /// Serves `device` in the namespace behind `entry` with leases of `lease` seconds; returns once it listens.
+    pub fn start(entry: Entry, device: &'static str, lease: u32) -> Result<Self> {
+        let (stop, granted) = (Arc::new(AtomicBool::new(false)), Granted::default());
+        let (stopped, times) = (Arc::clone(&stop), Arc::clone(&granted));
         let (ready, started) = mpsc::channel();
         std::thread::Builder::new().name("dhcp".into()).spawn(move || {
             let socket = entry.enter().and_then(|()| open(device));
@@ -42,13 +47,18 @@ impl DhcpServer {
             match socket {
                 Ok(socket) => {
                     let _ = ready.send(Ok(()));
-                    serve(&socket, &stopped);
+                    serve(&socket, lease, &stopped, &times);
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
         })?;
         started.recv().context("the DHCP server's thread ended")??;
-        Ok(Self { stop })
+        Ok(Self { stop, granted })
+    }
+
+    /// When each lease was granted or renewed so far, in order.
+    pub fn granted(&self) -> Vec<Instant> {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -67,19 +77,23 @@ fn open(device: &str) -> Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn serve(socket: &UdpSocket, stop: &AtomicBool) {
+fn serve(socket: &UdpSocket, lease: u32, stop: &AtomicBool, granted: &Granted) {
     let mut packet = [0; 1500];
     while !stop.load(Ordering::Relaxed) {
         let Ok(length) = socket.recv(&mut packet) else { continue };
-        if let Some(answer) = packet.get(..length).and_then(answer) {
+        let answered = packet.get(..length).and_then(|packet| answer(packet, lease));
+        if let Some((kind, answer)) = answered {
+            if kind == ACK {
+                granted.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+            }
             // A lost answer is asked for again by the client.
             let _ = socket.send_to(&answer, (Ipv4Addr::BROADCAST, 68));
         }
     }
 }
 
-/// The answer to `request`, if it is one that deserves an answer.
-fn answer(request: &[u8]) -> Option<Vec<u8>> {
+/// The answer to `request` and its kind, if it is one that deserves an answer.
+fn answer(request: &[u8], lease: u32) -> Option<(u8, Vec<u8>)> {
     const BOOT_REQUEST: u8 = 1;
     const BOOT_REPLY: u8 = 2;
     if *request.first()? != BOOT_REQUEST || request.get(236..FIXED_PART)? != MAGIC {
@@ -98,7 +112,7 @@ fn answer(request: &[u8]) -> Option<Vec<u8>> {
     for (code, value) in [
         (53, &[kind][..]),
         (54, &host),
-        (51, &LEASE.to_be_bytes()),
+        (51, &lease.to_be_bytes()),
         (1, &[255, 255, 255, 0]),
         (3, &host),
         (6, &host),
@@ -109,7 +123,7 @@ fn answer(request: &[u8]) -> Option<Vec<u8>> {
     reply.push(255);
     // Some clients insist on the old minimum size of a BOOTP message.
     reply.resize(reply.len().max(300), 0);
-    Some(reply)
+    Some((kind, reply))
 }
 
 /// The value of the option `wanted`.
@@ -146,7 +160,8 @@ mod tests {
     #[test]
     fn a_discovery_is_offered_the_guests_address_and_a_request_is_acknowledged() {
         for (asked, told) in [(DISCOVER, OFFER), (REQUEST, ACK)] {
-            let reply = answer(&request(asked)).expect("an answer");
+            let (kind, reply) = answer(&request(asked), LEASE).expect("an answer");
+            assert_eq!(kind, told);
             assert_eq!(reply[0], 2);
             assert_eq!(reply[4..8], [1, 2, 3, 4]);
             assert_eq!(reply[16..20], crate::net::GUEST_ADDRESS);
@@ -157,10 +172,10 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_answered() {
-        assert_eq!(answer(&[]), None);
-        assert_eq!(answer(&request(7)), None);
+        assert_eq!(answer(&[], LEASE), None);
+        assert_eq!(answer(&request(7), LEASE), None);
         let mut cut = request(DISCOVER);
         cut.truncate(FIXED_PART + 3);
-        assert_eq!(answer(&cut), None);
+        assert_eq!(answer(&cut, LEASE), None);
     }
 }

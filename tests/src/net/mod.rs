@@ -5,6 +5,8 @@
 
 mod bad_wire;
 mod dhcp;
+mod fragment;
+mod gaps;
 mod namespace;
 pub mod pcap;
 mod ports;
@@ -12,6 +14,8 @@ mod relay;
 mod tshark;
 
 pub use bad_wire::Impairment;
+pub use fragment::send_first_fragment;
+pub use gaps::{GapReport, Gaps, read_gaps};
 pub use namespace::{Namespace, remove_stale as remove_stale_namespaces};
 pub use ports::free_port;
 pub use tshark::{WireReport, check_capture};
@@ -58,6 +62,15 @@ impl Network {
         match self {
             Self::User => "user networking",
             Self::Tap(namespace) => namespace.describe(),
+        }
+    }
+
+    /// When our DHCP server granted or renewed a lease so far; nothing where QEMU's serves, whose leases outlive every test.
+    #[must_use]
+    pub fn leases(&self) -> Vec<std::time::Instant> {
+        match self {
+            Self::User => Vec::new(),
+            Self::Tap(namespace) => namespace.leases(),
         }
     }
 

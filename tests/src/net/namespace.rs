@@ -6,12 +6,13 @@
 use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns};
 
 use super::bad_wire::Impairment;
-use super::dhcp::DhcpServer;
+use super::dhcp::{self, DhcpServer};
 use super::relay::Relay;
 use crate::qemu::Net;
 
@@ -33,7 +34,7 @@ const PREFIX: &str = "hic-";
 pub struct Namespace {
     name: String,
     wire: Wire,
-    _dhcp: DhcpServer,
+    dhcp: DhcpServer,
 }
 
 /// What is between the tap and the guest.
@@ -50,6 +51,11 @@ enum Wire {
 impl Namespace {
     /// Makes a namespace with the tap up and a DHCP server on it.
     pub fn create() -> Result<Self> {
+        Self::create_with_lease(dhcp::LEASE)
+    }
+
+    /// The same with DHCP leases of `lease` seconds.
+    pub fn create_with_lease(lease: u32) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         remove_stale();
         let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -60,9 +66,9 @@ impl Namespace {
         let [a, b, c, d] = super::HOST_ADDRESS;
         run("ip", &format!("-n {name} addr add {a}.{b}.{c}.{d}/24 brd + dev {TAP}"))?;
         run("ip", &format!("-n {name} link set {TAP} txqueuelen {QUEUE} up"))?;
-        let dhcp = DhcpServer::start(Entry::open(&name)?, TAP)?;
+        let dhcp = DhcpServer::start(Entry::open(&name)?, TAP, lease)?;
         std::mem::forget(guard);
-        Ok(Self { name, wire: Wire::Good, _dhcp: dhcp })
+        Ok(Self { name, wire: Wire::Good, dhcp })
     }
 
     /// Makes a namespace whose wire loses and reorders frames, to and from the guest: by `tc netem` where the kernel has
@@ -109,6 +115,12 @@ impl Namespace {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When the DHCP server granted or renewed a lease so far, in order.
+    #[must_use]
+    pub fn leases(&self) -> Vec<Instant> {
+        self.dhcp.granted()
     }
 
     /// A way in for one thread.

@@ -102,19 +102,19 @@ impl WireReport {
 
 /// Reads the TCP packets of `capture`.
 pub fn check_capture(capture: &Path) -> Result<WireReport> {
+    let mut report = WireReport::default();
+    fields(capture, "tcp", &FIELDS)?.lines().for_each(|line| report.add(line));
+    Ok(report)
+}
+
+/// The packets of `capture` that `filter` selects: a line each, with a tab between the `wanted` fields.
+pub(super) fn fields(capture: &Path, filter: &str, wanted: &[&str]) -> Result<String> {
     let bare = capture.with_extension("frames.pcap");
     pcap::make_bare(capture, &bare)?;
     let mut command = Command::new("tshark");
-    command.arg("-r").arg(&bare).args([
-        "-n",
-        "-Y",
-        "tcp",
-        "-T",
-        "fields",
-        "-o",
-        "tcp.desegment_tcp_streams:FALSE",
-    ]);
-    for field in FIELDS {
+    command.arg("-r").arg(&bare).args(["-n", "-Y", filter, "-T", "fields"]);
+    command.args(["-o", "tcp.desegment_tcp_streams:FALSE"]);
+    for field in wanted {
         command.args(["-e", field]);
     }
     let output = command.output().context("cannot run tshark")?;
@@ -122,9 +122,7 @@ pub fn check_capture(capture: &Path) -> Result<WireReport> {
     // A capture whose writer was ended in the middle of a packet is read up to there.
     let cut_short = message.contains("cut short in the middle of a packet");
     ensure!(output.status.success() || cut_short, "tshark failed: {}", message.trim());
-    let mut report = WireReport::default();
-    String::from_utf8_lossy(&output.stdout).lines().for_each(|line| report.add(line));
-    Ok(report)
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::disk;
 use crate::net::Network;
 use crate::process::Killer;
 use crate::qemu::{Machine, Proto};
@@ -30,6 +32,7 @@ pub struct TestContext {
     killers: Arc<Mutex<Vec<Killer>>>,
     notes: Vec<String>,
     boots: usize,
+    disks: AtomicUsize,
 }
 
 impl TestContext {
@@ -39,7 +42,8 @@ impl TestContext {
         log_dir: PathBuf,
         images: Arc<Images>,
     ) -> Self {
-        Self { name, profile, log_dir, images, killers: Arc::default(), notes: Vec::new(), boots: 0 }
+        let (killers, notes, disks) = (Arc::default(), Vec::new(), AtomicUsize::new(0));
+        Self { name, profile, log_dir, images, killers, notes, boots: 0, disks }
     }
 
     pub(super) fn killers(&self) -> Arc<Mutex<Vec<Killer>>> {
@@ -73,13 +77,22 @@ impl TestContext {
         self.notes.push(note);
     }
 
-    /// A machine with the kernel and the boot archive of the test's profile.
+    /// A machine with the kernel and the boot archive of the test's profile, and, if the profile has one, a repository disk of its own:
+    /// `machine.disks[0]`, as it was built. A clone of the machine boots over what the first one left there.
     pub fn machine(&self) -> Result<Machine> {
         let archive = self.images.archives.get(self.profile);
         let archive = archive.with_context(|| format!("profile {} was not built", self.profile))?;
         let archive = archive.as_ref().map_err(|why| anyhow!("profile {}: {why}", self.profile))?;
         let mut machine = Machine::new(&self.images.kernel);
         machine.archive = Some(archive.clone());
+        let images = archive.parent().unwrap_or(Path::new("."));
+        let repository = disk::repository_path(images, self.profile);
+        if repository.is_file() {
+            let number = self.disks.fetch_add(1, Ordering::Relaxed) + 1;
+            let own = self.file(&format!("{number}-{}", disk::IMAGE))?;
+            disk::copy(&repository, &own)?;
+            machine.disks.push(own);
+        }
         Ok(machine)
     }
 

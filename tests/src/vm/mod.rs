@@ -127,6 +127,14 @@ impl Vm {
         self.qmp.execute("object-add", arguments).map(drop)
     }
 
+    /// Writes the guest's memory to `file`, as it is at one instant: the guest stands still meanwhile.
+    pub fn dump_memory(&mut self, file: &Path) -> Result<()> {
+        let summary = self.qmp.execute("query-memory-size-summary", serde_json::json!({}))?;
+        let size = summary["base-memory"].as_u64().context("QEMU does not say how much memory there is")?;
+        let arguments = serde_json::json!({ "val": 0, "size": size, "filename": file });
+        self.qmp.execute("pmemsave", arguments).map(drop)
+    }
+
     /// Waits for the guest's end.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Outcome> {
         self.qemu.wait(timeout)

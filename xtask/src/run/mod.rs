@@ -18,8 +18,8 @@ use hic_tests::qemu::{Machine, Net, Proto, Qmp, Serial};
 use hic_tests::{backtrace, text, vm};
 
 use crate::cli::{RunOptions, WantedNet};
-use crate::deps;
 use crate::image::Builder;
+use crate::{deps, disk};
 use prompt::PromptWatch;
 
 /// Lines of the serial line that are shown after a panic.
@@ -41,6 +41,8 @@ pub fn run(options: &RunOptions) -> Result<()> {
     };
     configure(&mut machine, options)?;
     let files = Files::new(&builder.workspace.target_directory)?;
+    // Held until the machine has ended.
+    let _disk = attach_repository(&mut machine, options, &mut builder, &files)?;
     machine.serial_log = Some(files.serial.clone());
     introduce(&machine, options, &files)?;
     let kernel = machine.kernel.clone();
@@ -98,6 +100,22 @@ fn configure(machine: &mut Machine, options: &RunOptions) -> Result<()> {
         machine.disks = disk_images(folder)?;
     }
     Ok(())
+}
+
+/// Gives the machine the repository disk of its profile, unless it has a kernel or disks of its own.
+fn attach_repository(
+    machine: &mut Machine,
+    options: &RunOptions,
+    builder: &mut Builder,
+    files: &Files,
+) -> Result<Option<disk::RunDisk>> {
+    if options.kernel.is_some() || options.disks.is_some() {
+        return Ok(None);
+    }
+    let Some(repository) = disk::of_profile(builder, &options.profile)? else { return Ok(None) };
+    let disk = disk::for_run(&repository, &files.folder)?;
+    machine.disks.push(disk.image.clone());
+    Ok(Some(disk))
 }
 
 /// The `*.img` files in `folder`, in the order of their names.

@@ -15,15 +15,28 @@ use anyhow::{Context, Result};
 use hic_tests::cases;
 use hic_tests::runner::{self, SystemTest, Verdict};
 
-use crate::cli::TestOptions;
+use crate::cli::{SoakOptions, TestOptions};
 use crate::image::Builder;
-use crate::{coverage, deps};
+use crate::{coverage, deps, disk};
 use summary::Summary;
 
 /// The options of `cargo xtask ci`.
 #[must_use]
 pub fn ci_options() -> TestOptions {
     TestOptions { filter: None, list: false, locked: true }
+}
+
+/// Runs the slow form of system tests: this program again, told how many points to try.
+pub fn soak(options: &SoakOptions) -> Result<()> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let points = options.points.to_string();
+    let status = std::process::Command::new(own)
+        .args(["test", &options.filter])
+        .env("HIC_TEST_POINTS", points)
+        .status()
+        .context("cannot run the tests")?;
+    anyhow::ensure!(status.success(), "the soak failed");
+    Ok(())
 }
 
 /// Runs the tests and prints the last line.
@@ -98,6 +111,12 @@ fn run_system_tests(
             return Ok(());
         }
     };
+    for profile in wanted.iter().map(|test| test.profile).collect::<BTreeSet<_>>() {
+        if let Err(error) = disk::of_profile(builder, profile) {
+            // Tests of this profile boot without a disk, and those that need one say so.
+            println!("error: repository of {profile}: {error:#}");
+        }
+    }
     for result in runner::run(wanted, images, target) {
         match result.verdict {
             Verdict::Passed => summary.passed(result.name),

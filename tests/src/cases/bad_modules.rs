@@ -1,0 +1,184 @@
+//! Bad input to an update: each is refused with the name of the check that failed, nothing that runs is touched, and the audit
+//! log says so.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use hic_hicmod::Archive;
+use hic_hicmod::archive::REVOKED;
+use hic_hicmod::manifest::{Manifest, Version};
+use hicmod_tool::{ChainOptions, make_chain};
+use serde_json::Value;
+
+use super::PORTS;
+use super::forge::{self, BadModule, Chain};
+use super::service::{until, wait_until_served};
+use super::updating::{
+    Instance, NEW, OLD, SCANNED, SERVICE, Update, ask, modules, only, refusal, wait_for_module,
+};
+use crate::disk;
+use crate::net::Network;
+use crate::qemu::Machine;
+use crate::runner::TestContext;
+use crate::vm::{Console, Vm};
+
+/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
+const KEYS: &str = "keys";
+
+/// Time after boot within which the services must answer.
+const SERVED: Duration = Duration::from_secs(30);
+
+/// The bad files are versions 1.4.0, 1.4.1, ... by their names.
+fn version(number: usize) -> String {
+    format!("1.4.{number}")
+}
+
+fn file_of(version: &str) -> String {
+    format!("{SERVICE}-{version}.hicmod")
+}
+
+/// Signed well, and not fit to follow the version that runs: version, what is wrong, the code of the refusal.
+const PAIRS: [(Version, &str, &str); 2] = [
+    (Version::new(1, 4, 90), "a pair that nobody tested", "untested-pair"),
+    (Version::new(1, 4, 91), "a version that cannot be updated to", "not-updatable"),
+];
+
+/// Orders that name nothing.
+const UNKNOWN: [(&str, &str); 3] = [
+    ("update netstack 9.9.9", "unknown-version"),
+    ("update no-such-service 1.0.0", "unknown-service"),
+    ("update netstack 1.2.0", "same-version"),
+];
+
+pub(super) fn run(context: &mut TestContext) -> Result<()> {
+    let network = Network::best()?;
+    let mut machine = context.machine()?;
+    let bad = prepare(context, &mut machine)?;
+    let vm = context.boot(machine, Some(&network), &PORTS)?;
+    let console = vm.console()?;
+    wait_until_served(&vm, &network, SERVED)?;
+    wait_for_module(&console, NEW)?;
+    let running = only(&console, OLD)?;
+
+    for (number, module) in bad.iter().enumerate() {
+        let command = format!("update {SERVICE} {}", version(number));
+        refused(&vm, &console, &command, module.checks, &running).context(module.what)?;
+    }
+    listed(&console, &bad)?;
+    for (version, what, code) in PAIRS {
+        let command = format!("update {SERVICE} {version}");
+        refused(&vm, &console, &command, &[code], &running).context(what)?;
+    }
+    for (command, code) in UNKNOWN {
+        refused(&vm, &console, command, &[code], &running)?;
+    }
+    second_update(&vm, &console, &running).context("a second update")?;
+    wait_until_served(&vm, &network, SERVED)?;
+    context.note(format!(
+        "{} bad inputs refused, each by its own check",
+        bad.len() + PAIRS.len() + UNKNOWN.len()
+    ));
+    Ok(())
+}
+
+/// Puts the bad modules on the machine's disk, and a revocation list into its boot archive.
+fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule>> {
+    let disk = machine.disks.first().context("this profile has no repository disk")?;
+    let archive = machine.archive.clone().context("a boot archive")?;
+    let keys = archive.parent().unwrap_or(Path::new(".")).join(KEYS);
+    let own = Chain::load(&keys).context("the development chain")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let folder = context.file("other-chain")?;
+    make_chain(&folder, ChainOptions { development: true, days: 30, now })
+        .map_err(|error| anyhow!("{error}"))?;
+    let other = Chain::load(&folder)?;
+
+    let good = disk::get(disk, &file_of(NEW))?;
+    let (bad, lists) = forge::all(&good, &own, &other, now)?;
+    for (number, module) in bad.iter().enumerate() {
+        disk::put(disk, &file_of(&version(number)), &module.bytes)?;
+    }
+    for (version, _, code) in PAIRS {
+        let change = |manifest: &mut Manifest| match (code, &mut manifest.update) {
+            ("untested-pair", Some(update)) => update.tested_with.clear(),
+            (_, update) => *update = None,
+        };
+        let module = forge::other_version(&good, &own, now, version, change)?;
+        disk::put(disk, &file_of(&version.to_string()), &module)?;
+    }
+    machine.archive = Some(with_revocation(&archive, &lists, context.file("revoking.archive")?)?);
+    Ok(bad)
+}
+
+/// The boot archive with `lists` as its revocation lists.
+fn with_revocation(archive: &Path, lists: &[u8], to: PathBuf) -> Result<PathBuf> {
+    let bytes = std::fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+    let parsed = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
+    let mut files = Vec::new();
+    for entry in parsed.iter().filter(|entry| entry.name != REVOKED) {
+        files.push((entry.name, entry.bytes().map_err(|error| anyhow!("{error}"))?));
+    }
+    files.push((REVOKED, lists));
+    std::fs::write(&to, hicmod_tool::archive(&files).map_err(|error| anyhow!("{error}"))?)?;
+    Ok(to)
+}
+
+/// `command` must be refused by one of `checks`, leave a note in the audit log, and touch nothing.
+fn refused(vm: &Vm, console: &Console<'_>, command: &str, checks: &[&str], running: &Instance) -> Result<()> {
+    let before = last_note(console)?;
+    let refused = refusal(console, command)?;
+    let named = checks.iter().any(|check| refused.code == *check);
+    ensure!(named, "`{command}`: {refused}; one of the checks {checks:?} was due");
+    ensure!(!refused.message.is_empty(), "`{command}`: {refused}");
+    until(SERVED, || {
+        let now = last_note(console)?;
+        ensure!(now > before, "`{command}` left no note in the audit log");
+        Ok(())
+    })?;
+    let now = only(console, OLD)?;
+    ensure!(now == *running, "`{command}` touched the running service: {running:?} before, {now:?} now");
+    vm.check_alive()
+}
+
+/// Number of the last note in the audit log; 0 if there is none.
+fn last_note(console: &Console<'_>) -> Result<u64> {
+    let document = ask(console, "audit")?;
+    let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
+    let notes = records.iter().filter(|record| record["event"] == "note");
+    Ok(notes.filter_map(|record| record["sequence"].as_u64()).max().unwrap_or(0))
+}
+
+/// `modules` must list every bad file as refused, with the check in its reason.
+fn listed(console: &Console<'_>, bad: &[BadModule]) -> Result<()> {
+    until(SCANNED, || {
+        let all = modules(console)?;
+        for (number, module) in bad.iter().enumerate() {
+            let file = file_of(&version(number));
+            let row = all.iter().find(|[name, ..]| name.eq_ignore_ascii_case(&file));
+            let [_, _, state, reason] = row.with_context(|| format!("`modules` does not list {file}"))?;
+            ensure!(state == "refused", "{file} ({}) is {state}", module.what);
+            let named = module.checks.iter().any(|check| reason.contains(check));
+            ensure!(named, "{file} ({}): {reason}", module.what);
+        }
+        Ok(())
+    })
+}
+
+/// While one update is under way, another is refused; the first goes back when told to.
+fn second_update(vm: &Vm, console: &Console<'_>, running: &Instance) -> Result<()> {
+    let update = Update::start(console, NEW, 120)?;
+    let order = format!("update {SERVICE} {NEW}");
+    let early = refusal(console, &order)?;
+    update.watched(console)?;
+    let late = refusal(console, &order)?;
+    for refused in [early, late] {
+        ensure!(refused.code == "update-running", "{refused}");
+    }
+    let _: Value = ask(console, &format!("rollback {SERVICE}"))?;
+    let status = update.ended(console)?;
+    ensure!(status.outcome == "rolled-back" && status.lost == 0, "{}", status.summary());
+    let now = only(console, OLD)?;
+    ensure!(now.sandbox == running.sandbox, "{running:?} before, {now:?} now");
+    vm.check_alive()
+}

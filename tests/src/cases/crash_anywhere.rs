@@ -1,0 +1,175 @@
+//! An update while somebody dies at his k-th system call: whoever it is and whatever he was doing, one whole version serves
+//! afterwards and no connection is lost.
+//!
+//! How many points each victim is killed at is a parameter ([`POINTS`]), so that the sweep of `cargo xtask soak` is the same test.
+
+mod points;
+mod victim;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::service::{until, wait_until_served};
+use super::updating::{NEW, OLD, Status, Update, only, wait_for_module};
+use super::{ECHO, PORTS};
+use crate::load::{self, DuplexPlan, Load};
+use crate::net::Network;
+use crate::qemu::Proto;
+use crate::runner::TestContext;
+use crate::vm::{Console, Vm};
+use points::Points;
+use victim::Victim;
+
+/// Environment variable: at how many points each victim is killed.
+const POINTS: &str = "HIC_TEST_POINTS";
+
+/// Without it: what fits into a run of all tests.
+const FEW: usize = 20;
+
+/// Rollback window, seconds: victims die in it, too, and at the commit that ends it.
+const WATCH_S: u32 = 2;
+
+/// Who was killed must be back, and connections get on, within this time.
+const BACK: Duration = Duration::from_secs(30);
+
+/// Failures after which the sweep is given up: each costs a boot.
+const MAX_FAILURES: usize = 3;
+
+const PLAN: DuplexPlan = DuplexPlan {
+    clients: 20,
+    pace: Duration::from_millis(5),
+    ahead: 24 * 1024,
+    hold: Duration::from_millis(100),
+    buffer: 4096,
+};
+
+pub(super) fn run(context: &mut TestContext) -> Result<()> {
+    let wanted = match std::env::var(POINTS) {
+        Ok(text) => text.parse().with_context(|| format!("{POINTS}={text}"))?,
+        Err(_) => FEW,
+    };
+    let network = Network::best()?;
+    context.note(format!("over {}, {wanted} points for each victim", network.describe()));
+    let mut failures = Vec::new();
+    let mut guest = None;
+    for victim in Victim::ALL {
+        let mut points = Points::new(wanted);
+        while !points.done() && failures.len() < MAX_FAILURES {
+            let guest = match &mut guest {
+                Some(guest) => guest,
+                empty => empty.insert(Guest::boot(context, &network)?),
+            };
+            if let Err(error) = guest.sweep(&network, victim, &mut points) {
+                println!("crash_anywhere: {error:#}");
+                failures.push(format!("{error:#}"));
+            } else {
+                continue;
+            }
+            // Whatever state it is in now, the next point shall begin in a good one.
+            *guest = Guest::boot(context, &network)?;
+        }
+        context.note(format!("{}: {}", victim.name(), points.summary()));
+        ensure!(failures.len() < MAX_FAILURES, "given up:\n{}", failures.join("\n"));
+    }
+    ensure!(failures.is_empty(), "{} points failed:\n{}", failures.len(), failures.join("\n"));
+    match guest {
+        Some(guest) => guest.end(context),
+        None => Ok(()),
+    }
+}
+
+/// A guest under load.
+struct Guest {
+    load: Load,
+    connects: Load,
+    vm: Vm,
+}
+
+impl Guest {
+    fn boot(context: &mut TestContext, network: &Network) -> Result<Self> {
+        let vm = context.boot(context.machine()?, Some(network), &PORTS)?;
+        let console = vm.console()?;
+        wait_until_served(&vm, network, BACK)?;
+        wait_for_module(&console, NEW)?;
+        let echo = vm.endpoint(Proto::Tcp, ECHO)?;
+        let load = load::duplex_clients(network, echo, PLAN)?;
+        load.wait_for_connections(PLAN.clients.into(), BACK)?;
+        let connects = load::steady_connects(network, echo, Duration::from_millis(250))?;
+        load.wait_for_everyone(BACK)?;
+        Ok(Self { load, connects, vm })
+    }
+
+    fn sweep(&self, network: &Network, victim: Victim, points: &mut Points) -> Result<()> {
+        let console = self.vm.console()?;
+        while let Some(calls) = points.next() {
+            let started = Instant::now();
+            let at = || format!("{} killed at its call {calls}", victim.name());
+            let (status, hit) = self.one_point(&console, network, victim, calls).with_context(|| {
+                points.fail(calls);
+                at()
+            })?;
+            points.done_at(calls, hit, &status.outcome);
+            let seconds = started.elapsed().as_secs_f64();
+            let late = if hit { "" } else { "; the update ended before" };
+            println!("crash_anywhere: {}: {} ({seconds:.1} s){late}", at(), status.summary());
+        }
+        Ok(())
+    }
+
+    /// An update to the new version with the victim's death on the way, and the way back to the old one.
+    fn one_point(
+        &self,
+        console: &Console<'_>,
+        network: &Network,
+        victim: Victim,
+        calls: u64,
+    ) -> Result<(Status, bool)> {
+        only(console, OLD)?;
+        let seen = victim.look(console)?;
+        let update = if victim.exists_beforehand() {
+            victim.arm(console, calls)?;
+            Update::insist(console, NEW, WATCH_S)?
+        } else {
+            let update = Update::insist(console, NEW, WATCH_S)?;
+            victim.arm_when_it_exists(console, calls, BACK)?;
+            update
+        };
+        let mut died = false;
+        let status =
+            update.ended_while(console, || died |= victim.restarted(console, &seen).unwrap_or(false))?;
+        ensure!(["completed", "rolled-back"].contains(&status.outcome.as_str()), "{}", status.summary());
+        ensure!(status.lost == 0, "{}", status.summary());
+        let serving = if status.outcome == "completed" { NEW } else { OLD };
+        until(BACK, || only(console, serving)).with_context(|| status.summary())?;
+        let hit = until(BACK, || victim.was_hit(console, &seen, &status))? || died;
+        self.everyone_gets_on(network).with_context(|| status.summary())?;
+        if !hit {
+            victim.defuse(console, BACK)?;
+        }
+        if status.outcome == "completed" {
+            let back = Update::insist(console, OLD, 0)?.ended(console)?;
+            ensure!(back.outcome == "completed" && back.lost == 0, "the way back: {}", back.summary());
+        }
+        until(BACK, || only(console, OLD))?;
+        Ok((status, hit))
+    }
+
+    fn everyone_gets_on(&self, network: &Network) -> Result<()> {
+        self.load.wait_for_everyone(BACK)?;
+        self.load.tally().ensure_no_failure("two-way clients")?;
+        self.connects.tally().ensure_no_failure("steady connects")?;
+        let echo = self.vm.endpoint(Proto::Tcp, ECHO)?;
+        network.run(move || load::echo_once(echo, 1000)).context("a new connection")?;
+        self.vm.check_alive()
+    }
+
+    fn end(self, context: &mut TestContext) -> Result<()> {
+        for (who, load) in [("two-way clients", self.load), ("steady connects", self.connects)] {
+            let tally = load.finish()?;
+            context.note(format!("{who}: {}", tally.summary()));
+            tally.ensure_no_failure(who)?;
+        }
+        self.vm.check_alive()
+    }
+}
