@@ -40,6 +40,7 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
     if manager.journal.magic == MAGIC {
         manager.recover();
     } else {
+        manager.begin_again();
         manager.first_start()?;
     }
     Ok(manager)
@@ -58,7 +59,6 @@ impl Manager {
             *slot = new_slot()?;
             sys::create_notification(self.account, *slot).map_err(at("notification"))?;
         }
-        self.journal.magic = MAGIC;
         match self.start_first(VERIFIER) {
             Some(verifier) => self.verify_archive(verifier)?,
             None => self.trust_archive(),
@@ -66,8 +66,11 @@ impl Manager {
         if self.start_first(STORAGE).is_some() {
             self.load_defaults();
         }
+        // From here on a later start finishes what is missing; before it, one begins again.
+        self.journal.magic = MAGIC;
         self.create_missing()?;
         log!("{} services", self.journal.count);
+        self.scan_repository();
         Ok(())
     }
 
@@ -81,6 +84,18 @@ impl Manager {
                 None
             }
         }
+    }
+
+    /// Clears away what a first start left that was cut off.
+    fn begin_again(&mut self) {
+        for slot in (self.page.first_free_slot as u32..self.page.slots as u32).rev() {
+            if sys::cap_info(SELF, slot).is_ok() {
+                let _ = sys::destroy(SELF, slot);
+                let _ = sys::cap_delete(SELF, slot);
+            }
+        }
+        // SAFETY: the journal is made of integers and arrays of them, for which zero is a value; `Slots` says so of itself.
+        *self.journal = unsafe { core::mem::zeroed() };
     }
 
     fn list_kept(&mut self, name: &str) {
@@ -131,6 +146,8 @@ impl Manager {
                 _ => {}
             }
         }
+        // An update that is still looking for its module must find it.
+        self.scan_repository();
         self.resume_update();
         if self.repository.defaults.is_some() {
             self.write_defaults();
@@ -138,7 +155,21 @@ impl Manager {
         if let Err(error) = self.create_missing() {
             log!("{error}");
         }
+        self.discard_orphans();
         log!("back over {} services, {unfinished} of them unfinished", self.journal.count);
+    }
+
+    /// Takes apart instances that belong to no update and are nobody's service.
+    fn discard_orphans(&mut self) {
+        for index in 0..self.journal.count as usize {
+            let record = &self.journal.records[index];
+            let other = record.is_used() && record.standing == Standing::OTHER;
+            if other && self.side_of(index).is_none() {
+                let name = record.info.name;
+                self.lead_ports(hic_abi::name_str(&name));
+                self.discard_instance(index);
+            }
+        }
     }
 
     /// Makes a service anew whose making was cut off. What an update was making is the update's business.

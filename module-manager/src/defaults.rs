@@ -11,6 +11,7 @@ use hic_abi::{Nanos, SELF, name_str};
 use hic_hicmod::manifest::{Name, Version};
 use hic_rt::{clock, log, sys};
 use hic_store::BootChoice;
+use module_manager::journal::Standing;
 
 /// A service that has run for so long since its start has proved healthy.
 pub const PROBATION: Nanos = 10_000_000_000;
@@ -139,26 +140,29 @@ impl Manager {
     fn replace_dead(&mut self, dead: usize, module: usize) -> bool {
         let name = self.journal.records[dead].info.name;
         // The dead one must not be found as the service while its successor is made.
-        self.journal.records[dead].standing = module_manager::journal::Standing::OTHER;
+        self.journal.records[dead].standing = Standing::OTHER;
         if let Err(error) = self.create_service(module) {
             log!("{} not started: {error}", name_str(&name));
+            self.journal.records[dead].standing = Standing::DEFAULT;
             return false;
         }
-        let endpoint = self.journal.endpoint(name_str(&name)).unwrap_or(0);
-        let ports = self.service_ports(name_str(&name));
-        let entries: Vec<_> = ports
-            .into_iter()
-            .map(|port| Entry {
-                kind: EntryKind::SwitchPort as u64,
-                args: [SELF, port, endpoint, 0].map(u64::from),
-            })
-            .collect();
+        self.lead_ports(name_str(&name));
+        self.discard_instance(dead);
+        true
+    }
+
+    /// Leads all ports of a service to its default instance.
+    pub fn lead_ports(&self, name: &str) {
+        let Some(endpoint) = self.journal.endpoint(name) else { return };
+        let switch = |port| Entry {
+            kind: EntryKind::SwitchPort as u64,
+            args: [SELF, port, endpoint, 0].map(u64::from),
+        };
+        let entries: Vec<_> = self.service_ports(name).into_iter().map(switch).collect();
         if !entries.is_empty()
             && let Err((error, _)) = sys::transaction(&entries)
         {
-            log!("the ports of {} do not follow: {error}", name_str(&name));
+            log!("the ports of {name} do not follow: {error}");
         }
-        self.discard_instance(dead);
-        true
     }
 }

@@ -39,7 +39,6 @@ fn main(page: &'static StartPage) -> u64 {
         log!("cannot hear the services: {error}");
         return 1;
     }
-    manager.scan_repository();
     loop {
         manager.repository_turn();
         let deadline = manager.update_turn().min(manager.probation_turn());

@@ -118,6 +118,7 @@ impl Manager {
     /// Verifies the modules of the archive; those that fail are not started. Once in a boot: the archive cannot change.
     pub fn verify_archive(&mut self, verifier: usize) -> Result<(), StartError> {
         self.show_archive(verifier)?;
+        let began = clock::now();
         for number in 0..self.modules.len() {
             let question = self.verify_question(self.modules[number].file);
             let answer = self.ask_and_wait(verifier, &question, PATIENCE);
@@ -134,6 +135,8 @@ impl Manager {
                 *place = trust;
             }
         }
+        let (count, took) = (self.modules.len(), (clock::now() - began) / 1000);
+        log!("{count} modules of the archive looked at by the verifier in {took} us");
         self.apply_trust();
         if self.modules.iter().any(|loaded| loaded.trust.development != 0) {
             log!("this system trusts a DEVELOPMENT root: whoever has its keys can sign modules for it");

@@ -35,9 +35,10 @@ impl Manager {
         let text = move || text.ok().and_then(Result::ok).ok_or(Refusal::Malformed);
         Some(match message.label() {
             request::UPDATE => text().map(|text| self.order_update(&text, word, buffer)),
+            request::ROLLBACK if self.is_updating() => Ok(self.order_event(Event::RollbackRequested, buffer)),
             request::ROLLBACK => text().map(|service| {
                 let result = self.roll_back(&service);
-                self.accepted(result, buffer)
+                self.accepted(result, (&service, ""), buffer)
             }),
             request::ABORT => Ok(self.order_event(Event::AbortRequested, buffer)),
             request::COMMIT => Ok(self.order_event(Event::CommitRequested, buffer)),
@@ -66,15 +67,20 @@ impl Manager {
         if let Err(error) = &result {
             self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", error.code()));
         }
-        self.accepted(result, buffer)
+        self.accepted(result, (service, version), buffer)
     }
 
-    fn accepted(&self, result: Result<(), Refused>, buffer: &mut Buffer) -> Message {
+    fn accepted(
+        &self,
+        result: Result<(), Refused>,
+        (service, version): (&str, &str),
+        buffer: &mut Buffer,
+    ) -> Message {
         match result {
             Ok(()) => Message::new(OK, [0; 4]),
             Err(error) => {
                 let mut text = heapless::String::<MAX_TEXT>::new();
-                self.explain(&error, &mut text);
+                self.explain(&error, service, version, &mut text);
                 refused(buffer, &text)
             }
         }
@@ -158,8 +164,7 @@ impl Manager {
                 ..ModuleInfo::zeroed()
             });
         }
-        let mut refused =
-            self.repository.files.iter().filter_map(|file| Some((file, file.refusal.as_ref()?)));
+        let mut refused = self.repository.files().filter_map(|file| Some((file, file.refusal.as_ref()?)));
         let (file, refusal) = refused.nth(index - self.modules.len()).ok_or(Refusal::NotFound)?;
         let mut reason = heapless::String::<160>::new();
         // Cut where the answer has no more room.

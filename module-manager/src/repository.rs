@@ -30,6 +30,8 @@ const BOOT_PATIENCE: Nanos = 30_000_000_000;
 pub struct File {
     /// Its name.
     pub name: FileName,
+    /// Its bytes.
+    size: u32,
     /// Why it cannot be used; `None` for a good module.
     pub refusal: Option<Box<Refusal>>,
 }
@@ -64,8 +66,12 @@ enum Job {
 #[derive(Default)]
 pub struct Repository {
     job: Job,
-    /// What the last scan found.
-    pub files: Vec<File>,
+    /// What this scan found so far, or the last one.
+    files: Vec<File>,
+    /// What the scan before it found and this one has not come to.
+    before: Vec<File>,
+    /// Where to go on with a scan that something more urgent interrupted.
+    rest: Option<u32>,
     /// The defaults as they are to be on the disk; `None` while nothing was read.
     pub defaults: Option<Defaults>,
     /// A scan is to follow.
@@ -79,7 +85,12 @@ pub struct Repository {
 impl Repository {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        matches!(self.job, Job::Idle) && !self.scan && !self.dirty
+        matches!(self.job, Job::Idle) && !self.scan && !self.dirty && self.rest.is_none()
+    }
+
+    /// All files known.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().chain(&self.before)
     }
 
     /// The region that is shown to a service at this moment, and how.
@@ -119,7 +130,7 @@ impl Manager {
             let before = core::mem::discriminant(&job);
             let next = self.advance(job);
             let waits = core::mem::discriminant(&next) == before && !matches!(next, Job::Idle);
-            let has_more = self.repository.scan || self.repository.dirty;
+            let has_more = self.repository.scan || self.repository.dirty || self.repository.rest.is_some();
             let rests = matches!(next, Job::Idle) && !has_more;
             self.repository.job = next;
             if waits || rests {
@@ -153,7 +164,10 @@ impl Manager {
                         Ok(Reply::Failed(error)) => Err(error),
                         _ => Err(StoreError::Malformed),
                     };
-                    self.repository.written = Some(result);
+                    // An answer to what was replaced meanwhile says nothing.
+                    if !self.repository.dirty {
+                        self.repository.written = Some(result);
+                    }
                     Job::Idle
                 }
             },
@@ -172,8 +186,11 @@ impl Manager {
         if core::mem::take(&mut self.repository.dirty) {
             return self.begin_writing();
         }
+        if let Some(index) = self.repository.rest.take() {
+            return self.list_file(index);
+        }
         if core::mem::take(&mut self.repository.scan) {
-            self.repository.files.clear();
+            self.repository.before = core::mem::take(&mut self.repository.files);
             return self.list_file(0);
         }
         Job::Idle
@@ -203,6 +220,14 @@ impl Manager {
     fn listed(&mut self, index: u32, answer: &Message) -> Job {
         let Ok(Reply::File { count, name, size }) = Reply::decode(answer.payload()) else { return Job::Idle };
         let fetch = Fetch { index, count, name, size, region: 0, address: 0, done: 0 };
+        // A good module that was read before is still here unless the places for modules are all taken.
+        let kept = self.journal.cached.iter().any(|cached| cached.region == 0);
+        let is_it = |f: &File| f.name == fetch.name && f.size == size && (kept || f.refusal.is_some());
+        let known = self.repository.before.iter().position(is_it);
+        if let Some(known) = known {
+            let before = self.repository.before.swap_remove(known);
+            return self.next(&fetch, before.refusal);
+        }
         match self.make_room(fetch.clone()) {
             Ok(fetch) => {
                 self.ask_part(&fetch);
@@ -306,9 +331,7 @@ impl Manager {
             length: fetch.size.into(),
             trust,
         };
-        let place = self.cache_place().ok_or(StartError::TooMuch("modules of the repository"))?;
-        let loaded = load_cached(&entry, Origin::Repository(place))?;
-        let manifest = &loaded.module.manifest;
+        let manifest = load_cached(&entry, Origin::Archive)?.module.manifest;
         if self
             .modules
             .iter()
@@ -317,8 +340,9 @@ impl Manager {
             discard(fetch.region);
             return Ok(());
         }
+        let place = self.cache_place().ok_or(StartError::TooMuch("modules of the repository"))?;
         self.journal.cached[place] = entry;
-        self.modules.push(loaded);
+        self.modules.push(load_cached(&entry, Origin::Repository(place))?);
         Ok(())
     }
 
@@ -336,13 +360,30 @@ impl Manager {
             self.journal.services().iter().find(is_it).is_some()
         };
         let idle = |m: &crate::modules::Loaded| match m.origin {
-            Origin::Repository(place) if !runs(m) => Some(place),
+            Origin::Repository(place) if !runs(m) && !self.is_wanted(m) => Some(place),
             _ => None,
         };
         let place = self.modules.iter().find_map(idle)?;
         self.modules.retain(|m| m.origin != Origin::Repository(place));
         discard(core::mem::replace(&mut self.journal.cached[place].region, 0));
         Some(place)
+    }
+
+    /// Whether a module is a default, or the one before it, or in an update.
+    fn is_wanted(&self, loaded: &crate::modules::Loaded) -> bool {
+        let manifest = &loaded.module.manifest;
+        let service = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(&manifest.name));
+        let is_default = service.is_some_and(|s| {
+            s.version == manifest.version || s.previous.is_some_and(|v| v == manifest.version)
+        });
+        let request = self.journal.update.slots.load().map(|(request, _)| request);
+        let in_update = request.is_some_and(|request| {
+            name_str(&request.service) == manifest.name
+                && [request.from, request.to]
+                    .iter()
+                    .any(|version| crate::modules::is_version(manifest.version, name_str(version)))
+        });
+        is_default || in_update
     }
 
     fn give_up(&mut self, fetch: Fetch, refusal: Box<Refusal>) -> Job {
@@ -354,8 +395,17 @@ impl Manager {
     }
 
     fn next(&mut self, fetch: &Fetch, refusal: Option<Box<Refusal>>) -> Job {
-        self.repository.files.push(File { name: fetch.name.clone(), refusal });
-        if fetch.index + 1 < fetch.count { self.list_file(fetch.index + 1) } else { Job::Idle }
+        self.repository.files.push(File { name: fetch.name.clone(), size: fetch.size, refusal });
+        let following = fetch.index + 1;
+        if following >= fetch.count {
+            self.repository.before.clear();
+            return Job::Idle;
+        }
+        if self.repository.dirty {
+            self.repository.rest = Some(following);
+            return Job::Idle;
+        }
+        self.list_file(following)
     }
 
     /// Shows a service that starts again what it was shown before.

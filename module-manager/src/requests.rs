@@ -4,7 +4,7 @@ use crate::manager::Manager;
 use hic_abi::inspect::{SandboxInfo, What};
 use hic_abi::{Error, Plain, name_str};
 use hic_control::manager::{self as request, ServiceInfo, ServiceState};
-use hic_control::{OK, PING, Refusal, grants, keeper};
+use hic_control::{OK, PING, Refusal, fault, grants, keeper};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{cap, clock, log, start, sys};
 use module_manager::journal::{Phase, Record};
@@ -24,7 +24,7 @@ impl Manager {
             request::LIST => self.list(index, buffer),
             request::RESTART => self.named(&message, buffer).and_then(|i| self.restart_request(i)),
             request::KILL => self.kill_request(&message, buffer),
-            request::REVIVE => self.revive_request(index),
+            request::REVIVE => self.revive_request(index, message.words),
             request::HEALTH_PORT => self.health_port(index, buffer),
             _ => Err(Refusal::UnknownRequest),
         };
@@ -127,20 +127,33 @@ impl Manager {
         if self.record(index)?.phase == Phase::KEPT {
             return self.kill(index, 0);
         }
-        match sys::sandbox_freeze(self.journal.records[index].instance.sandbox, 0) {
+        if let Some(who) = self.side_of(index) {
+            // The engine starts it again and tells it where it is.
+            let restart = [hic_abi::message::Fault::Frozen as u64, fault::REASON_RESTART, 0, 0];
+            let _ = sys::sandbox_freeze(self.journal.records[index].instance.sandbox, fault::REASON_RESTART);
+            self.party_died(who, restart);
+            return Ok(Message::new(OK, [1, 0, 0, 0]));
+        }
+        match sys::sandbox_freeze(self.journal.records[index].instance.sandbox, fault::REASON_RESTART) {
             Ok(()) | Err(Error::WrongState) => {}
             Err(_) => return Err(Refusal::WrongState),
         }
         self.report(index, |manager| manager.restart(index))
     }
 
-    fn revive_request(&mut self, index: usize) -> Result<Message, Refusal> {
+    fn revive_request(
+        &mut self,
+        index: usize,
+        [_, cause, detail, address]: [u64; 4],
+    ) -> Result<Message, Refusal> {
         if self.record(index)?.phase == Phase::KEPT {
             return Err(Refusal::NotAllowed);
         }
         if let Some(who) = self.side_of(index) {
             let before = self.journal.records[index].info.restarts;
-            self.party_died(who);
+            let killed = hic_abi::message::Fault::Frozen as u64;
+            let fault = if cause == 0 { [killed, 1, 0, 0] } else { [cause, detail, address, 0] };
+            self.party_died(who, fault);
             let restarted = self.journal.records[index].info.restarts != before;
             return Ok(Message::new(OK, [u64::from(restarted), 0, 0, 0]));
         }

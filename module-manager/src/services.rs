@@ -54,6 +54,9 @@ impl Manager {
     /// Takes an instance apart: everything that was made for it ends, and what it was granted is free again.
     pub fn discard_instance(&mut self, index: usize) {
         let record = self.journal.records[index];
+        // Cut off in the middle, this is finished by the next start of the manager.
+        (self.journal.records[index].standing, self.journal.records[index].phase) =
+            (Standing::OTHER, Phase::CREATING);
         let made_here = |slot: &&u32| u64::from(**slot) >= self.page.first_free_slot;
         // The account was made first and can only go when nothing is charged to it any more.
         for &slot in record.held_slots().iter().rev().filter(made_here) {
@@ -325,6 +328,7 @@ impl Manager {
         let module = self.module_of(&self.journal.records[index])?;
         let (manifest, image) =
             (self.modules[module].module.manifest.clone(), self.modules[module].module.image);
+        let began = clock::now();
         let was = core::mem::replace(&mut self.journal.records[index].phase, Phase::RESTARTING);
         match self.journal.records[index].instance.reset(&image) {
             Ok(()) => {}
@@ -338,7 +342,8 @@ impl Manager {
         let record = &mut self.journal.records[index];
         record.info.restarts += 1;
         record.phase = Phase::LIVE;
-        log!("{} started again, restart {}", manifest.name, record.info.restarts);
+        let took = (clock::now() - began) / 1000;
+        log!("{} started again, restart {}, made ready in {took} us", manifest.name, record.info.restarts);
         Ok(true)
     }
 
@@ -353,6 +358,10 @@ impl Manager {
 
     /// What the monitor asks for when a service died.
     pub fn revive(&mut self, index: usize) -> Result<bool, StartError> {
+        if self.runs(index) {
+            // Somebody was faster: the question came twice.
+            return Ok(false);
+        }
         if self.fall_back(index) {
             return Ok(true);
         }

@@ -1,5 +1,6 @@
 //! What the monitor asks of the module manager, and through it of the services.
 
+use alloc::format;
 use alloc::vec::Vec;
 use hic_abi::{Error, Handle, Nanos, ObjectType, Plain, SELF, name_str};
 use hic_control::manager::{HEALTH_PORT, KILL, LIST, REVIVE, ServiceInfo};
@@ -31,12 +32,14 @@ impl core::fmt::Display for Failure {
 
 /// The way to the module manager, and a port to each service.
 ///
-/// The port of service `n` always lies in slot `first_slot + n`, so that a restarted monitor finds those that it had.
+/// The port of service `n` always lies in slot `first_slot + n`; a restarted monitor asks for all of them again.
 pub struct Manager {
     port: Handle,
     keeper: Option<Handle>,
     first_slot: Handle,
     buffer: Buffer,
+    /// Serial number of the instance at each index whose port is held; 0 = none.
+    asked: Vec<u64>,
 }
 
 impl Manager {
@@ -51,6 +54,7 @@ impl Manager {
             keeper: start::find(page, "port:keeper").map(|g| g.slot),
             first_slot,
             buffer: Buffer::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -86,9 +90,11 @@ impl Manager {
         Ok(services)
     }
 
-    /// Has a frozen service started again; whether it was.
-    pub fn revive(&mut self, index: usize) -> Result<bool, Failure> {
-        self.ask(Message::new(REVIVE, [index as u64, 0, 0, 0])).map(|answer| answer.words[0] != 0)
+    /// Has a frozen service started again; whether it was. `fault` are the words of its fault, 0 if they are not known.
+    pub fn revive(&mut self, index: usize, fault: [u64; 4]) -> Result<bool, Failure> {
+        let [cause, detail, address, _] = fault;
+        self.ask(Message::new(REVIVE, [index as u64, cause, detail, address]))
+            .map(|answer| answer.words[0] != 0)
     }
 
     /// Has a service frozen that does not answer. A module manager that does not answer cannot do that to itself: the keeper is asked.
@@ -101,15 +107,25 @@ impl Manager {
                 .map(|_| ())
                 .map_err(Failure::Unreached);
         }
+        // Of two instances of one service, this one.
+        let instance = format!("{name}@{}", name_str(&service.version));
         let mut message = Message::new(KILL, [0; 4]);
-        message.info = message.info.with_inline(self.buffer.put(name.as_bytes()));
+        message.info = message.info.with_inline(self.buffer.put(instance.as_bytes()));
         self.ask(message).map(|_| ())
     }
 
-    /// The port on which a service is asked; `None` for one that provides nothing.
-    pub fn health_port(&mut self, index: usize) -> Option<Handle> {
+    /// The port on which the instance `serial` at an index is asked; `None` for one that provides nothing. Another instance may have been at
+    /// that index before: its port is of no use.
+    pub fn health_port(&mut self, index: usize, serial: u64) -> Option<Handle> {
         let slot = self.first_slot + index as Handle;
         let holds_port = || sys::cap_info(SELF, slot).is_ok_and(|(kind, _)| kind == ObjectType::Port as u64);
+        self.asked.resize(self.asked.len().max(index + 1), 0);
+        if self.asked.get(index) != Some(&serial) {
+            self.forget_port(index);
+        }
+        if let Some(asked) = self.asked.get_mut(index) {
+            *asked = serial;
+        }
         if holds_port() {
             return Some(slot);
         }
@@ -117,6 +133,14 @@ impl Manager {
         let answer = self.ask(Message::new(HEALTH_PORT, [index as u64, 0, 0, 0]));
         self.buffer.offer(&[]);
         answer.ok().filter(|_| holds_port()).map(|_| slot)
+    }
+
+    /// Lets the port of whatever was at an index go.
+    pub fn forget_port(&mut self, index: usize) {
+        if let Some(asked) = self.asked.get_mut(index) {
+            *asked = 0;
+        }
+        let _ = sys::cap_delete(SELF, self.first_slot + index as Handle);
     }
 
     /// Asks a service for a sign of life.

@@ -44,7 +44,7 @@ impl Watch {
             Step::Wait(until) => return until,
             Step::List => self.list(),
             Step::Ask(index) => self.ask(index, store),
-            Step::Revive(index) => self.revive(index, store),
+            Step::Revive(index) => self.revive(index, [0; 4], store),
         }
         now
     }
@@ -68,7 +68,12 @@ impl Watch {
         self.ports.clear();
         for (index, service) in self.services.iter().enumerate() {
             let watched = service.endpoints > 0 && !UNWATCHED.contains(&name_str(&service.name));
-            let port = if watched { self.manager.health_port(index) } else { None };
+            let port = if watched {
+                self.manager.health_port(index, service.serial)
+            } else {
+                self.manager.forget_port(index);
+                None
+            };
             let state = match service.state {
                 n if n == ServiceState::Running as u64 => ServiceState::Running,
                 n if n == ServiceState::Frozen as u64 => ServiceState::Frozen,
@@ -118,13 +123,13 @@ impl Watch {
         log!("{} {}", self.name(index), Words(words));
         store.history_mut().note_fault(FaultInfo { nanos: clock::now(), service, words });
         if !Words(words).is_restart() {
-            self.revive(index, store);
+            self.revive(index, words, store);
         }
         self.liveness.answered(index);
     }
 
-    fn revive(&mut self, index: usize, store: &mut Store<'_>) {
-        match self.manager.revive(index) {
+    fn revive(&mut self, index: usize, fault: [u64; 4], store: &mut Store<'_>) {
+        match self.manager.revive(index, fault) {
             Ok(true) => store.history_mut().restarts += 1,
             Ok(false) => log!("{} was not started again", self.name(index)),
             Err(failure) => log!("{} cannot be started again: {failure}", self.name(index)),

@@ -11,7 +11,8 @@ pub const RESTART: u32 = 2;
 /// Inline = name, word 0 = calls: freeze the service, as a crash would, at its `calls`th system call from now (0 = at once); the monitor
 /// brings it back.
 pub const KILL: u32 = 3;
-/// Word 0 = index of a service whose sandbox froze: start it again if its policy says so. For the monitor.
+/// Word 0 = index of a service whose sandbox froze, words 1 to 3 = cause, detail and address of its fault (0 if unknown): start it again if its
+/// policy says so. For the monitor.
 pub const REVIVE: u32 = 4;
 /// Word 0 = index; answers a port to the service's first endpoint as capability 0. For the monitor's liveness question.
 pub const HEALTH_PORT: u32 = 5;

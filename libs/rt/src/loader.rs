@@ -138,7 +138,7 @@ impl Instance {
     /// Makes the sandbox and its region.
     ///
     /// # Errors
-    /// [`LoadError::Kernel`] names the step; what was made before it stays with the account, which the caller destroys.
+    /// [`LoadError::Kernel`] names the step; nothing is left of what was made before it.
     pub fn create(
         account: Handle,
         spec: &SandboxSpec,
@@ -149,7 +149,15 @@ impl Instance {
         let (sandbox, region) = (new_slot()?, new_slot()?);
         let serial = sys::create_sandbox(account, sandbox, spec).map_err(at("sandbox"))?;
         let layout = InstanceLayout { image_pages: image.memory_pages() as u64, stack_pages, heap_pages };
-        let address = sys::create_region(account, region, layout.bytes()).map_err(at("memory"))?;
+        let undo = |error| {
+            for slot in [region, sandbox] {
+                let _ = sys::destroy(SELF, slot);
+                cap::drop_slot(slot);
+            }
+            error
+        };
+        let address =
+            sys::create_region(account, region, layout.bytes()).map_err(at("memory")).map_err(undo)?;
         let instance = Self {
             account,
             sandbox,
@@ -162,7 +170,7 @@ impl Instance {
             slots: spec.slots,
             restarts: 0,
         };
-        instance.fill(image, &layout)?;
+        instance.fill(image, &layout).map_err(undo)?;
         Ok(instance)
     }
 

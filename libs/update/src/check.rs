@@ -212,6 +212,9 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MIB: u64 = 1 << 20;
         match self {
+            Self::Busy { phase: Phase::Watch } => f.write_str(
+                "the rollback window of an update is open; end it with `commit`, or go back with `rollback`",
+            ),
             Self::Busy { phase } => write!(f, "another update is under way ({})", phase.name()),
             Self::UnknownService => f.write_str("there is no such service"),
             Self::UnknownVersion => f.write_str("there is no such version in the repository"),

@@ -103,6 +103,9 @@ impl Manager {
         if self.sandbox_info(new).is_some_and(|info| info.threads > 0) {
             return Ok(());
         }
+        // A start that was cut off left mappings behind; without a thread nobody hears of the freeze.
+        let sandbox = self.journal.records[new].instance.sandbox;
+        let _ = (sys::sandbox_freeze(sandbox, fault::REASON_RESTART), sys::sandbox_reset(sandbox));
         self.launch_record(new).map_err(|error| load_failed(AT_START, &error))?;
         if let Some((name, calls)) = self.fuse.take() {
             if self.journal.find(&name) == Some(new) {

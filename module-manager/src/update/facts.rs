@@ -2,6 +2,7 @@
 
 use crate::manager::Manager;
 use crate::modules::Loaded;
+use crate::repository::File;
 use core::fmt::Write;
 use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
 use hic_abi::{PAGE_SIZE, name_str};
@@ -17,7 +18,10 @@ const MAX_LOAD: u64 = 950;
 
 impl Manager {
     pub(super) fn check_module(&mut self) -> Option<Event<'static>> {
-        if self.new_module().is_none() && !self.repository.is_idle() {
+        let service = self.request().map(|request| (request.service, request.to));
+        let refused =
+            service.is_some_and(|(name, to)| self.refused_file(name_str(&name), name_str(&to)).is_some());
+        if self.new_module().is_none() && !refused && !self.repository.is_idle() {
             if let Some(running) = &mut self.update {
                 running.checking = true;
             }
@@ -41,10 +45,8 @@ impl Manager {
             return Err(Refused::UnknownService);
         };
         let new = self.new_module();
-        if new.is_none()
-            && let Some(code) = self.refused_file(name_str(&request.service), name_str(&request.to))
-        {
-            return Err(Refused::Module { code });
+        if new.is_none() && self.refused_file(name_str(&request.service), name_str(&request.to)).is_some() {
+            return Err(Refused::Module { code: 0 });
         }
         let manifest = |module: usize| self.modules.get(module).map(|m| &m.module.manifest);
         let (from, to) =
@@ -71,25 +73,21 @@ impl Manager {
         refusal(&facts).map_or(Ok(()), Err)
     }
 
-    /// The number + 1 of a refused file of the repository that bears the name of this version.
-    pub(super) fn refused_file(&self, service: &str, version: &str) -> Option<u64> {
+    /// Why the file of the repository that bears the name of this version is refused.
+    fn refused_file(&self, service: &str, version: &str) -> Option<&File> {
         let mut wanted = heapless::String::<64>::new();
-        write!(wanted, "{service}-{version}").ok()?;
-        let is_it =
-            |file: &crate::repository::File| file.refusal.is_some() && file.name.starts_with(wanted.as_str());
-        self.repository.files.iter().position(is_it).map(|number| number as u64 + 1)
+        write!(wanted, "{service}-{version}.hicmod").ok()?;
+        self.repository.files().find(|file| file.refusal.is_some() && file.name == wanted)
     }
 
     /// The sentence for a refusal, with what the verifier said where it was the verifier.
-    pub fn explain(&self, refused: &Refused, out: &mut dyn Write) {
+    pub fn explain(&self, refused: &Refused, service: &str, version: &str, out: &mut dyn Write) {
         let file = match refused {
-            Refused::Module { code } => {
-                (*code as usize).checked_sub(1).and_then(|n| self.repository.files.get(n))
-            }
+            Refused::Module { .. } => self.refused_file(service, version),
             _ => None,
         };
         // The message is cut where the answer has no more room.
-        let _ = match file.and_then(|file| file.refusal.as_ref().map(|refusal| (file, refusal))) {
+        let _ = match file.and_then(|file| Some((file, file.refusal.as_ref()?))) {
             Some((file, refusal)) => write!(out, "{}: {}: {}", refusal.check, file.name, refusal.text),
             None => write!(out, "{}: {refused}", refused.code()),
         };

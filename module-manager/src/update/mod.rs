@@ -192,11 +192,11 @@ impl Manager {
     }
 
     /// An instance of the update under way died. The engine says what becomes of it.
-    pub fn party_died(&mut self, who: Who) {
+    pub fn party_died(&mut self, who: Who, fault: [u64; 4]) {
         if self.party(who).is_none_or(|index| self.runs(index)) {
             return;
         }
-        self.drive(Event::Died { who, fault: [hic_abi::message::Fault::Frozen as u64, 1, 0, 0] });
+        self.drive(Event::Died { who, fault });
     }
 
     /// Back to the version before: in the update under way, or by another one.
@@ -212,10 +212,9 @@ impl Manager {
         }
         let current = self.journal.find(service).ok_or(Refused::UnknownService)?;
         let current = self.journal.records[current].info.version;
-        let before = if request.to == current { request.from } else { request.to };
-        if !is_it || before == current {
+        if !is_it || request.to != current {
             return Err(Refused::UnknownVersion);
         }
-        self.begin_update(service, name_str(&before), request.policy)
+        self.begin_update(service, name_str(&request.from), request.policy)
     }
 }

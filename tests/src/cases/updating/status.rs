@@ -44,11 +44,11 @@ impl Status {
             moved: number("moved")?,
             lost: number("lost")?,
             batches: number("batches")?,
-            longest_freeze: time("longest_freeze")?,
-            mean_freeze: time("mean_freeze")?,
-            downtime: time("downtime")?,
-            began: number("began")?,
-            ended: number("ended")?,
+            longest_freeze: time("longest_freeze_nanoseconds")?,
+            mean_freeze: time("mean_freeze_nanoseconds")?,
+            downtime: time("downtime_nanoseconds")?,
+            began: number("began_nanoseconds")?,
+            ended: at["ended_nanoseconds"].as_u64().unwrap_or(0),
         })
     }
 
@@ -92,8 +92,9 @@ mod tests {
     #[test]
     fn a_status_is_read_at_any_depth_and_running_may_be_a_number() {
         let info = json!({"service": "netstack", "from": "1.2.0", "to": "1.3.0", "step": "migrate", "outcome": "",
-            "reason": "", "running": 1, "total": 9, "moved": 4, "lost": 0, "batches": 1, "longest_freeze": 2_000_000,
-            "mean_freeze": 1_000_000, "downtime": 0, "began": 5, "ended": 0});
+            "reason": "", "running": 1, "total": 9, "moved": 4, "lost": 0, "batches": 1, "longest_freeze_nanoseconds": 2_000_000,
+            "mean_freeze_nanoseconds": 1_000_000, "downtime_nanoseconds": 0, "began_nanoseconds": 5,
+            "ended_nanoseconds": null});
         let status = Status::parse(&json!({ "update": info })).expect("a status");
         assert!(status.running && status.longest_freeze == Duration::from_millis(2));
         let text = status.summary();
