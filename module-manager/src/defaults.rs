@@ -11,7 +11,6 @@ use hic_abi::{Nanos, SELF, name_str};
 use hic_hicmod::manifest::{Name, Version};
 use hic_rt::{clock, log, sys};
 use hic_store::BootChoice;
-use module_manager::journal::Standing;
 
 /// A service that has run for so long since its start has proved healthy.
 pub const PROBATION: Nanos = 10_000_000_000;
@@ -136,19 +135,23 @@ impl Manager {
         self.replace_dead(index, module)
     }
 
-    /// Starts another version in place of a dead instance that served nobody well; its clients' ports follow.
+    /// Starts another version in place of a dead instance that served nobody well, on the account of its service; its clients' ports follow.
     fn replace_dead(&mut self, dead: usize, module: usize) -> bool {
         let name = self.journal.records[dead].info.name;
-        // The dead one must not be found as the service while its successor is made.
-        self.journal.records[dead].standing = Standing::OTHER;
-        if let Err(error) = self.create_service(module) {
-            log!("{} not started: {error}", name_str(&name));
-            self.journal.records[dead].standing = Standing::DEFAULT;
-            return false;
+        let made = self.create_successor(module, dead);
+        let started = made.and_then(|index| self.launch_record(index).map(|()| index));
+        match started {
+            Ok(index) => {
+                self.set_standing(index, dead);
+                self.lead_ports(name_str(&name));
+                self.discard_instance(dead);
+                true
+            }
+            Err(error) => {
+                log!("{} not started: {error}", name_str(&name));
+                false
+            }
         }
-        self.lead_ports(name_str(&name));
-        self.discard_instance(dead);
-        true
     }
 
     /// Leads all ports of a service to its default instance.

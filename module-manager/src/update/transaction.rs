@@ -80,7 +80,7 @@ impl Manager {
         ports.filter(|port| name_str(&port.service) == service).map(|port| port.slot).collect()
     }
 
-    pub(super) fn set_standing(&mut self, default: usize, other: usize) {
+    pub fn set_standing(&mut self, default: usize, other: usize) {
         self.journal.records[default].standing = Standing::DEFAULT;
         self.journal.records[other].standing = Standing::OTHER;
     }

@@ -186,7 +186,11 @@ pub(super) fn only(console: &Console<'_>, version: &str) -> Result<Instance> {
 pub(super) fn modules(console: &Console<'_>) -> Result<Vec<[String; 4]>> {
     let document = ask(console, "modules")?;
     let rows = document["modules"].as_array().with_context(|| format!("no modules in {document}"))?;
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let text = |row: &Value, key: &str| match &row[key] {
+        Value::String(text) => text.clone(),
+        Value::Object(reason) => format!("{}: {}", reason["code"], reason["message"]),
+        _ => String::new(),
+    };
     Ok(rows.iter().map(|row| ["name", "version", "state", "reason"].map(|key| text(row, key))).collect())
 }
 
