@@ -8,8 +8,8 @@ use hic_abi::{Error, Handle, MessageInfo, Nanos, Rights, SELF};
 use hic_control::grants;
 use hic_netapi::NetError;
 use hic_netapi::message::{CAP_NOTIFICATION, Message as NetMessage, tcp, udp};
-use hic_rt::ipc::{self, Buffer, Message};
-use hic_rt::{cap, clock, start, sys};
+use hic_rt::ipc::{self, Buffer, Message, Received};
+use hic_rt::{cap, clock, log, start, sys};
 
 /// How long a command may take. A stack that is being restarted answers when it is back; who wants longer asks again. Shorter than a
 /// monitor waits for us to say that we are alive: we cannot while we wait here.
@@ -91,6 +91,35 @@ impl Client {
     /// The buffer, for the program's own messages between commands.
     pub fn buffer(&mut self) -> &mut Buffer {
         &mut self.buffer
+    }
+
+    /// Waits for bits of [`Client::notification`], at most until `deadline`; none are a reason to look again too. With an `endpoint` (the
+    /// notification bound to it by [`sys::bind_notification`]), liveness questions are answered meanwhile.
+    pub fn wait(&mut self, endpoint: Option<Handle>, mut deadline: Nanos) -> u64 {
+        let Some(endpoint) = endpoint else {
+            return sys::wait(self.notification, deadline).unwrap_or(0);
+        };
+        let mut all = 0;
+        loop {
+            match ipc::receive(endpoint, &mut self.buffer, deadline) {
+                Ok(Received::Call { message, .. }) => {
+                    let label = match message.label() {
+                        hic_control::PING => hic_control::OK,
+                        _ => hic_control::Refusal::UnknownRequest as u32,
+                    };
+                    let _ = ipc::reply(Message::new(label, [0; 4]), &mut self.buffer);
+                }
+                // Bits come before calls: who went back to work here would never hear a question while there is always work.
+                Ok(Received::Signal(bits)) => (all, deadline) = (all | bits, 0),
+                Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => return all,
+                // A caller that sends capabilities: it was refused by the kernel already.
+                Err(Error::NoReceiveSlot) => {}
+                Err(error) => {
+                    log!("cannot receive: {error}");
+                    sys::exit(1)
+                }
+            }
+        }
     }
 
     /// Listens on a TCP port. `ring` is the size in bytes of each ring of an accepted connection, a power of two from 4 KiB

@@ -6,10 +6,9 @@ use crate::socket::{TcpListener, TcpStream, UdpSocket};
 use crate::table::{Table, other_bit, session_bit};
 use alloc::vec::Vec;
 use hic_abi::start::StartPage;
-use hic_abi::{Error, FOREVER, Handle, Nanos};
+use hic_abi::{FOREVER, Handle, Nanos};
 use hic_netapi::NetError;
 use hic_netapi::region::{AppSide, Want};
-use hic_rt::ipc::{self, Message, Received};
 use hic_rt::{clock, log, start, sys};
 
 /// Steps of one session before others have their turn.
@@ -195,7 +194,7 @@ impl<S: Service> Server<S> {
                 }
             }
             self.sweep(now);
-            let bits = self.wait();
+            let bits = self.client.wait(self.endpoint, self.next_deadline());
             self.mark(bits);
         }
     }
@@ -302,35 +301,6 @@ impl<S: Service> Server<S> {
             missing.chain(self.sockets.iter().filter(|kept| kept.socket.is_none()).map(|kept| kept.retry_at));
         let sweep = if self.table.is_empty() { FOREVER } else { self.next_sweep };
         accepts.map(|kept| kept.retry_at).chain(missing).fold(sweep, Nanos::min)
-    }
-
-    /// Waits for bits; liveness questions are answered meanwhile.
-    fn wait(&mut self) -> u64 {
-        let mut deadline = self.next_deadline();
-        let Some(endpoint) = self.endpoint else {
-            return sys::wait(self.client.notification(), deadline).unwrap_or(0);
-        };
-        let mut all = 0;
-        loop {
-            match ipc::receive(endpoint, self.client.buffer(), deadline) {
-                Ok(Received::Call { message, .. }) => {
-                    let label = match message.label() {
-                        hic_control::PING => hic_control::OK,
-                        _ => hic_control::Refusal::UnknownRequest as u32,
-                    };
-                    let _ = ipc::reply(Message::new(label, [0; 4]), self.client.buffer());
-                }
-                // Bits come before calls: who went back to work here would never hear a question while there is always work.
-                Ok(Received::Signal(bits)) => (all, deadline) = (all | bits, 0),
-                Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => return all,
-                // A caller that sends capabilities: it was refused by the kernel already.
-                Err(Error::NoReceiveSlot) => {}
-                Err(error) => {
-                    log!("cannot receive: {error}");
-                    sys::exit(1)
-                }
-            }
-        }
     }
 
     fn mark(&mut self, bits: u64) {

@@ -174,7 +174,7 @@ impl Context<'_> {
                 udp::ServiceCommand::decode(&message)?;
             let notification = call.capability.take().ok_or(NetError::BadArgument)?;
             let layout = layout(RegionKind::Udp, buffer_size)?;
-            let socket = match self.opened_before(call, seq) {
+            let socket = match self.opened_before(call, seq)? {
                 Some(socket) => socket,
                 None => {
                     Socket::Udp(self.stack.udp_bind(local_port, layout, origin(call, seq), self.shell)?.0)
@@ -187,7 +187,7 @@ impl Context<'_> {
         match tcp::ServiceCommand::decode(&message)? {
             tcp::ServiceCommand::Listen { seq, local_port, backlog, buffer_size, signal } => {
                 let (notification, layout) = (notification?, layout(RegionKind::Tcp, buffer_size)?);
-                let socket = match self.opened_before(call, seq) {
+                let socket = match self.opened_before(call, seq)? {
                     Some(socket) => socket,
                     None => {
                         let origin = origin(call, seq);
@@ -199,7 +199,7 @@ impl Context<'_> {
             }
             tcp::ServiceCommand::Connect { seq, remote, local_port, buffer_size, signal } => {
                 let (notification, layout) = (notification?, layout(RegionKind::Tcp, buffer_size)?);
-                let (origin, before) = (origin(call, seq), self.opened_before(call, seq));
+                let (origin, before) = (origin(call, seq), self.opened_before(call, seq)?);
                 let socket = match before {
                     Some(socket) => socket,
                     None => Socket::Connection(
@@ -218,8 +218,18 @@ impl Context<'_> {
         }
     }
 
-    fn opened_before(&self, call: &Call, seq: u64) -> Option<Socket> {
-        self.stack.opened_by(origin(call, seq))
+    /// What an earlier attempt of this command opened.
+    fn opened_before(&self, call: &Call, seq: u64) -> Result<Option<Socket>, NetError> {
+        self.unless_frozen(self.stack.opened_by(origin(call, seq)))
+    }
+
+    /// A socket that is about to move gets no new capabilities: whoever has it then is asked the same.
+    fn unless_frozen(&self, socket: Option<Socket>) -> Result<Option<Socket>, NetError> {
+        if socket.is_some_and(|socket| self.stack.is_frozen(socket)) {
+            Err(NetError::NotReady)
+        } else {
+            Ok(socket)
+        }
     }
 
     fn bound(&mut self, socket: Socket) -> Outcome {
@@ -277,13 +287,17 @@ impl Context<'_> {
         if let Some(kept) = self.judge(listener, seq)? {
             // The same connection again, with new capabilities, if the first answer did not arrive and it still exists.
             return match kept.into_result() {
-                Ok(_) => self.opened(self.stack.opened_by(origin).ok_or(NetError::Aborted)?),
+                Ok(_) => {
+                    let socket = self.unless_frozen(self.stack.opened_by(origin))?;
+                    self.opened(socket.ok_or(NetError::Aborted)?)
+                }
                 Err(_) => Ok(Answer::plain(kept)),
             };
         }
         let notification = self.shell.copy_of_notification(listener).ok_or(NetError::NoMemory)?;
         // The connection's record decides: one that this command took before a crash is not taken again.
         let taken = if self.orphans.is_empty() { None } else { self.stack.opened_by(origin) };
+        let taken = self.unless_frozen(taken)?;
         let accepted = match taken {
             Some(socket) => Ok(socket),
             None => self.stack.accept(id, origin, self.shell).map(Socket::Connection),
@@ -348,9 +362,8 @@ impl Context<'_> {
             admin::ADMIN_CONNECTION => {
                 view::socket(self.stack, index).map(|record| self.buffer.put(record.as_bytes()))
             }
-            admin::ADMIN_COUNTER => {
-                view::counter(self.stack, index).map(|record| self.buffer.put(record.as_bytes()))
-            }
+            admin::ADMIN_COUNTER => view::counter(self.stack, self.shell.records.poisoned(), index)
+                .map(|record| self.buffer.put(record.as_bytes())),
             _ => return self.reply(Message::error(NetError::UnknownOperation, 0), 0),
         };
         match len {

@@ -9,6 +9,7 @@
 //! | [`place`] | sockets by place: record, notification bit, port badge |
 //! | [`records`] | the state region: double-buffered records that survive this instance |
 //! | [`crumb`] | which frame killed the start before |
+//! | [`choose`] | which sockets move to another instance in one batch |
 //! | [`view`] | the stack as the console sees it |
 #![no_std]
 #![cfg_attr(
@@ -19,6 +20,9 @@
 #[cfg(test)]
 extern crate std;
 
+extern crate alloc;
+
+pub mod choose;
 pub mod crumb;
 pub mod place;
 pub mod records;

@@ -130,6 +130,54 @@ impl Wire {
         })
     }
 
+    /// Claims a flow; `false` only if another stack has it.
+    pub fn claim(&self, key: FlowKey) -> bool {
+        self.flow(&Request::InsertFlow(key)) != Ok(Refusal::FlowTaken.label())
+    }
+
+    /// Keeps frames of our flows back until `deadline`; the receive fence behind the last that came before. `None` without flows.
+    ///
+    /// # Errors
+    /// As [`Wire::take_flows`]; flows of earlier parts of a long list are held until the deadline.
+    pub fn hold(&self, keys: &[FlowKey], deadline: Nanos) -> Result<Option<u64>, u32> {
+        let mut fence = None;
+        for keys in keys.chunks(MAX_KEYS) {
+            fence = Some(self.many(keys, |count| Request::Hold { count, deadline })?);
+        }
+        Ok(fence)
+    }
+
+    /// Lets flows that are held go on. Those that the driver does not know are nobody's concern.
+    pub fn release(&self, keys: &[FlowKey]) {
+        for keys in keys.chunks(MAX_KEYS) {
+            let _ = self.many(keys, |count| Request::Release { count });
+        }
+    }
+
+    /// Becomes the stack that gets what no flow names.
+    ///
+    /// # Errors
+    /// As [`Wire::take_flows`].
+    pub fn take_default(&self) -> Result<(), u32> {
+        self.plain(&Request::TakeDefault)
+    }
+
+    /// Has the driver forget a stack that is gone for good.
+    ///
+    /// # Errors
+    /// As [`Wire::take_flows`].
+    pub fn forget(&self, serial: u64) -> Result<(), u32> {
+        self.plain(&Request::Forget { serial })
+    }
+
+    fn plain(&self, request: &Request) -> Result<(), u32> {
+        match self.flow(request) {
+            Ok(hic_control::OK) => Ok(()),
+            Ok(code) => Err(code),
+            Err(_) => Err(Refusal::NotAttached.label()),
+        }
+    }
+
     /// One request about up to [`MAX_KEYS`] flows; word 0 of the answer.
     fn many(&self, keys: &[FlowKey], request: impl Fn(u32) -> Request) -> Result<u64, u32> {
         let request = request(keys.len() as u32).encode();

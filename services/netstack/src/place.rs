@@ -41,6 +41,18 @@ pub const fn of(socket: Socket) -> Option<usize> {
     if slot < count { Some(first + slot) } else { None }
 }
 
+/// A socket at this place, whichever: for those who mean the place and not the socket.
+#[must_use]
+pub const fn at(place: usize) -> Option<Socket> {
+    const UDP: usize = CONNECTIONS + LISTENERS;
+    match place {
+        0..CONNECTIONS => Some(Socket::Connection(Id(place as u32))),
+        CONNECTIONS..UDP => Some(Socket::Listener(Id((place - CONNECTIONS) as u32))),
+        UDP..PLACES => Some(Socket::Udp(Id((place - UDP) as u32))),
+        _ => None,
+    }
+}
+
 /// The bit of a place in the main notification.
 #[must_use]
 pub const fn doorbell_bit(place: usize) -> u64 {
@@ -129,6 +141,12 @@ mod tests {
         assert!(places.iter().all(|place| *place < PLACES));
         let rows: BTreeSet<(usize, u64)> = places.iter().map(|place| grave(*place)).collect();
         assert_eq!(rows.len(), PLACES);
+    }
+
+    #[test]
+    fn a_place_names_a_socket_of_its_own() {
+        assert!((0..PLACES).all(|place| at(place).and_then(of) == Some(place)));
+        assert_eq!(at(PLACES), None);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use crate::commands::{Arrived, Call, Context};
 use crate::link::Wire;
+use crate::migration::{Moves, role_flow};
 use crate::orphans::Orphans;
-use crate::shell::{Grants, Shell, recorded};
+use crate::shell::{Grants, Recorded, Shell, recorded};
 use alloc::vec::Vec;
 use hic_abi::{Error, FOREVER, Handle, Nanos};
-use hic_net::record::InterfaceRecord;
-use hic_net::{Env, EthernetAddress, Micros, RestoreError, Restored, RxInfo, Socket, Stack};
+use hic_control::ASKED;
+use hic_net::record::{InterfaceRecord, Role};
+use hic_net::{Config, Env, EthernetAddress, Micros, Restored, RxInfo, Socket, Stack};
 use hic_nic::RxHalf;
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{cap, clock, log};
@@ -25,8 +27,12 @@ const BUCKET_BITS: u64 = (1 << BUCKETS) - 1;
 
 /// The service.
 pub struct Netstack {
-    stack: Stack,
-    shell: Shell,
+    pub(crate) stack: Stack,
+    pub(crate) shell: Shell,
+    pub(crate) orphans: Orphans,
+    pub(crate) moves: Moves,
+    /// What the stack was made from.
+    pub(crate) config: Config,
     rx: RxHalf,
     grants: Grants,
     buffer: Buffer,
@@ -34,50 +40,48 @@ pub struct Netstack {
     spare: Option<Handle>,
     /// Buckets to look at. All of them at a start: who rang before may not have been heard.
     dirty: u64,
-    orphans: Orphans,
     next_sweep: Nanos,
     /// Room for the sockets found in a bucket, kept to allocate it once.
     found: Vec<Socket>,
 }
 
 impl Netstack {
-    /// A service over a stack that was started.
-    pub fn new(stack: Stack, shell: Shell, rx: RxHalf, grants: Grants) -> Self {
+    /// A service with an empty stack.
+    pub fn new(config: Config, shell: Shell, moves: Moves, rx: RxHalf, grants: Grants) -> Self {
+        let stack = Stack::new(config.clone());
         let (buffer, orphans, found) = (Buffer::new(), Orphans::default(), Vec::new());
-        let (spare, dirty, next_sweep) = (None, BUCKET_BITS, 0);
-        Self { stack, shell, rx, grants, buffer, spare, dirty, orphans, next_sweep, found }
+        let (spare, dirty, next_sweep) = (None, BUCKET_BITS | ASKED, 0);
+        Self { stack, shell, orphans, moves, config, rx, grants, buffer, spare, dirty, next_sweep, found }
     }
 
-    /// Goes on with everything that is on record; with nothing, begins.
+    /// Goes on with everything that is on record and ours; with nothing, begins.
     pub fn go_on(&mut self, restarts: u64) {
         let began = clock::now();
-        let (resumed, flows) = self.shell.resume(0..PLACES);
+        let batch = self.settle_first();
+        self.take_lane();
+        let interface = InterfaceRecord::decode(&self.shell.records.interface()).ok();
+        let holds = interface.is_some_and(|record| record.role == Role::Holder);
+        let others = (0..PLACES).filter(|place| !batch.places.contains(*place));
+        let Recorded { resumed, mut flows } = self.shell.resume(others);
+        flows.extend((holds && !batch.role).then(role_flow));
         if let Err(code) = self.shell.wire.take_flows(&flows, 0) {
             // Frames of these flows still come: what belongs to no flow comes to the only stack there is.
             log!("eth_driver does not give the flows back (code {code})");
         }
         let now = Micros(clock::now_micros());
-        let interface = InterfaceRecord::decode(&self.shell.records.interface()).ok();
-        let begins = interface.is_none();
         self.stack.restore(now, interface.map(Restored::Interface), &mut self.shell);
         // Before anything is sent: whoever has to ask for a station first drops what it has to send meanwhile.
         let view = *self.shell.records;
         let neighbours = view.neighbours().map(|(ip, mac)| (ip.into(), EthernetAddress(mac)));
         self.stack.learn_neighbours(now, neighbours, &mut self.shell);
-        let sockets = recorded(view, resumed);
-        let errors = self.stack.restore(now, sockets, &mut self.shell);
-        for error in errors {
-            log!("{error}; it ends");
-            self.shell.lose(match error {
-                RestoreError::Duplicate(socket) => socket,
-                RestoreError::NoListener(id) => Socket::Connection(id),
-            });
-        }
-        if begins {
+        let errors = self.stack.restore(now, recorded(view, resumed), &mut self.shell);
+        self.lose(errors);
+        if interface.is_none() && self.claim_role() {
             self.stack.start(now, &mut self.shell);
         }
         self.orphans.adopt(&self.stack, &mut self.shell, clock::now());
         self.judge_crumb();
+        self.settle_last(&batch);
         if restarts > 0 {
             let (sockets, micros) = (resumed.places.len(), (clock::now() - began) / 1000);
             log!("start {}: {sockets} sockets go on, {micros} us after the driver was joined", restarts + 1);
@@ -125,8 +129,16 @@ impl Netstack {
 
     /// One batch of everything but calls.
     fn turn(&mut self) {
+        if self.dirty & ASKED != 0 {
+            self.dirty &= !ASKED;
+            self.serve_channel();
+        }
+        if self.moves.journal.retired {
+            self.dirty = 0;
+            return;
+        }
+        self.take_frames();
         let now = Micros(clock::now_micros());
-        self.take_frames(now);
         self.serve_buckets(now);
         if self.stack.deadline().is_some_and(|at| at <= now) {
             self.stack.on_timer(now, &mut self.shell);
@@ -142,16 +154,29 @@ impl Netstack {
         }
     }
 
-    fn take_frames(&mut self, now: Micros) {
+    fn take_frames(&mut self) {
         for _ in 0..RX_BATCH {
-            let Some(frame) = self.rx.peek() else { return };
-            // Whoever starts here next knows what we died of.
-            self.shell.records.set_crumb_frame(self.rx.position().wrapping_add(1));
-            let info = RxInfo { checksum_valid: frame.checksum_valid };
-            self.stack.on_frame(now, frame.bytes, info, &mut self.shell);
-            // Only now: what a crash interrupts comes again.
-            self.rx.consume();
+            if !self.take_frame() {
+                return;
+            }
         }
+    }
+
+    /// Takes in the frames before this position of the ring.
+    pub(crate) fn take_frames_up_to(&mut self, fence: u64) {
+        // Positions go round; "before" is within half a round.
+        while (fence.wrapping_sub(self.rx.position()) as i64) > 0 && self.take_frame() {}
+    }
+
+    fn take_frame(&mut self) -> bool {
+        let Some(frame) = self.rx.peek() else { return false };
+        // Whoever starts here next knows what we died of.
+        self.shell.records.set_crumb_frame(self.rx.position().wrapping_add(1));
+        let info = RxInfo { checksum_valid: frame.checksum_valid };
+        self.stack.on_frame(Micros(clock::now_micros()), frame.bytes, info, &mut self.shell);
+        // Only now: what a crash interrupts comes again.
+        self.rx.consume();
+        true
     }
 
     /// Serves the sockets whose applications rang, and ends those that nobody holds any more.
@@ -178,12 +203,18 @@ impl Netstack {
         Context { stack, shell, buffer, orphans, now }
     }
 
+    /// Keeps the stations that we know for whoever comes after us.
+    pub(crate) fn keep_neighbours(&mut self) {
+        let neighbours = self.stack.neighbours().map(|(ip, mac)| (ip.octets(), mac.0));
+        self.shell.records.keep_neighbours(neighbours);
+    }
+
     /// What nobody signals: an application that died, a driver that died.
     fn sweep(&mut self, now: Micros) {
         self.next_sweep = clock::now() + SWEEP;
         self.context(now).bury_orphans();
-        let neighbours = self.stack.neighbours().map(|(ip, mac)| (ip.octets(), mac.0));
-        self.shell.records.keep_neighbours(neighbours);
+        self.keep_neighbours();
+        self.forget_peer();
         self.context(now).bury(BUCKET_BITS);
         self.ring_driver();
     }
@@ -205,6 +236,9 @@ impl Netstack {
 
     /// Until when to sleep; 0 if there is work.
     fn deadline(&mut self) -> Nanos {
+        if self.moves.journal.retired {
+            return FOREVER;
+        }
         let Self { stack, shell, rx, .. } = self;
         let Wire { tx, .. } = &mut shell.wire;
         if self.dirty != 0 || !rx.sleep() || (stack.wants_tx_room() && !tx.get_mut().sleep_for_room(1)) {

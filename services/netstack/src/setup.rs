@@ -1,13 +1,14 @@
 //! From the start page to a stack that runs, with everything that the start before left.
 
 use crate::link;
+use crate::migration::Moves;
 use crate::recover;
 use crate::service::Netstack;
 use crate::shell::{Grants, Shell};
 use core::fmt;
 use hic_abi::{Error, Handle, Nanos};
 use hic_control::grants;
-use hic_net::{Address, AddressSource, Capabilities, Config, EthernetAddress, Ipv4Address, Micros, Stack};
+use hic_net::{Address, AddressSource, Capabilities, Config, EthernetAddress, Ipv4Address, Micros};
 use hic_netapi::message::{Message as NetMessage, NetError};
 use hic_nic::{Attached, Features, RxHalf};
 use hic_rt::ipc::{self, Buffer, Message, Received};
@@ -79,8 +80,8 @@ pub fn netstack(page: &'static StartPage) -> Result<Netstack, SetupError> {
 
     let secret = secret(&mut records, grants.entropy)?;
     let (wire, rx) = join_driver(start::require(page, "port:eth_driver").slot, notification, grants.endpoint);
-    let stack = Stack::new(config(&wire.attached, secret));
-    let mut netstack = Netstack::new(stack, Shell::new(grants, wire, records), rx, grants);
+    let (config, moves) = (config(&wire.attached, secret), Moves::open(page, records.journal()));
+    let mut netstack = Netstack::new(config, Shell::new(grants, wire, records), moves, rx, grants);
     netstack.go_on(page.restarts);
     Ok(netstack)
 }

@@ -54,16 +54,19 @@ pub fn net_info(stack: &Stack, now: Micros, attached: bool) -> NetInfo {
     info
 }
 
-fn dropped(counters: &Counters) -> u64 {
+/// Everything that was dropped, for whatever reason.
+#[must_use]
+pub fn dropped(counters: &Counters) -> u64 {
     let drops = counters.each().filter(|(name, _)| !NOT_DROPS.contains(name));
     drops.map(|(_, value)| value).sum()
 }
 
-/// The counter with this index.
+/// The counter with this index; `poisoned` is what the state region says ([`crate::records::View::poisoned`]).
 #[must_use]
-pub fn counter(stack: &Stack, index: u64) -> Option<CounterInfo> {
+pub fn counter(stack: &Stack, poisoned: u64, index: u64) -> Option<CounterInfo> {
     let index = usize::try_from(index).ok()?;
-    stack.counters().each().nth(index).map(|(name, value)| CounterInfo::new(name, value))
+    let ours = [("frames_poisonous", poisoned)];
+    stack.counters().each().chain(ours).nth(index).map(|(name, value)| CounterInfo::new(name, value))
 }
 
 /// The socket with this index: listeners, then UDP sockets, then connections.
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn lists_end() {
         let stack = stack();
-        assert!(counter(&stack, 0).is_some() && counter(&stack, 10_000).is_none());
+        assert!(counter(&stack, 0, 0).is_some() && counter(&stack, 0, 10_000).is_none());
         assert!(socket(&stack, 0).is_none() && socket(&stack, u64::MAX).is_none());
     }
 }

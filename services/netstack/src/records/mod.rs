@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!    0  magic | secret | base slot | crumb: frame, deaths, suspect, since | frames dropped    words, each valid by itself
-//!  512  journal of the update       2048  neighbours                             blocks (double-buffered)
+//!  512  journal of the update       3072  neighbours                             blocks (double-buffered)
 //! 8192  slot 0: the interface       8192 + 1 × SLOT  slot 1: place 0     …
 //!  slot  sequence | socket | port, region handles | notification handle | its bits | copy 0 | copy 1
 //! ```
@@ -26,7 +26,7 @@ use blocks::Block;
 use hic_abi::Handle;
 use hic_net::Socket;
 use hic_net::record::MAX_RECORD;
-pub use journal::{Batch, Journal, Phase, Places};
+pub use journal::{Batch, Journal, Phase, Places, Truth};
 pub use memory::BadRegion;
 use memory::Memory;
 
@@ -36,7 +36,7 @@ const BASE_SLOT: usize = 24;
 const CRUMB: usize = 32;
 const POISONED: usize = 64;
 const JOURNAL: Block<{ journal::WORDS }> = Block { at: 512 };
-const NEIGHBOURS: Block<{ 1 + 2 * MAX_NEIGHBOURS }> = Block { at: 2048 };
+const NEIGHBOURS: Block<{ 1 + 2 * MAX_NEIGHBOURS }> = Block { at: 3072 };
 const HEADER: usize = 8192;
 const SLOT_HEADER: usize = 64;
 /// Length word, then the record.
@@ -48,8 +48,8 @@ pub const BYTES: usize = HEADER + SLOTS * SLOT;
 /// Stations on the link that are remembered for a successor.
 pub const MAX_NEIGHBOURS: usize = 64;
 
-const _: () = assert!(512 + Block::<{ journal::WORDS }>::BYTES <= 2048);
-const _: () = assert!(2048 + Block::<{ 1 + 2 * MAX_NEIGHBOURS }>::BYTES <= HEADER);
+const _: () = assert!(512 + Block::<{ journal::WORDS }>::BYTES <= 3072);
+const _: () = assert!(3072 + Block::<{ 1 + 2 * MAX_NEIGHBOURS }>::BYTES <= HEADER);
 
 /// Times that a record is read again because its writer came in between.
 const TRIES: usize = 16;

@@ -144,7 +144,10 @@ fn batch(number: u64, phase: Phase, first: usize) -> Journal {
         places,
         salvage: number == 1,
     };
-    Journal { plan: Some(PLAN), batch, own_format: number == 2, retired: number == 1 }
+    let (own_format, retired) = (number == 2, number == 1);
+    let (arrived, given, forget) = (number + 1, number + 2, number + 3);
+    let (reserved, salvaged) = (places, Places::default());
+    Journal { plan: Some(PLAN), batch, arrived, given, forget, own_format, retired, reserved, salvaged }
 }
 
 #[test]

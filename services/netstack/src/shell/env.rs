@@ -26,7 +26,7 @@ pub(super) fn flow(tuple: &Tuple) -> FlowKey {
 }
 
 /// The flow of a listener or a UDP socket at the driver.
-pub(super) fn port_flow(protocol: Protocol, port: u16) -> FlowKey {
+pub fn port_flow(protocol: Protocol, port: u16) -> FlowKey {
     let protocol = match protocol {
         Protocol::Tcp => PROTO_TCP,
         Protocol::Udp => PROTO_UDP,

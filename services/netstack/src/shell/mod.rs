@@ -20,7 +20,8 @@ use hic_rt::{cap, region::Mapped, sys};
 use netstack::place::{self, BUCKETS};
 use netstack::records::{Handles, Records};
 
-pub use resume::records as recorded;
+pub use env::port_flow;
+pub use resume::{Recorded, decode, flow_of, records as recorded};
 
 /// The capabilities of one socket.
 #[derive(Default)]
@@ -46,9 +47,8 @@ impl Place {
 
     /// Ends the objects that were the socket's alone. They must be on no record any more.
     fn destroy(self) {
-        // The `StackSide` first: nobody may have one for a region that is gone.
-        let Self { side, region, port, application, .. } = self;
-        drop(side);
+        // The `StackSide` goes with the rest: nobody may have one for a region that is gone.
+        let Self { region, port, application, .. } = self;
         region.into_iter().for_each(|region| destroy(region.slot));
         port.into_iter().for_each(destroy);
         application.into_iter().for_each(|(notification, _)| cap::drop_slot(notification));

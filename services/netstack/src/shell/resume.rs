@@ -24,6 +24,14 @@ pub struct Resumed {
     with_region: Places,
 }
 
+/// What came of taking places over.
+pub struct Recorded {
+    /// The places.
+    pub resumed: Resumed,
+    /// The flows that are theirs.
+    pub flows: Vec<FlowKey>,
+}
+
 /// Reads what is on record at a place.
 ///
 /// # Errors
@@ -81,9 +89,8 @@ pub fn records(view: View, resumed: Resumed) -> impl Iterator<Item = Restored> {
 }
 
 impl Shell {
-    /// Makes places for the sockets on record at `places`: regions mapped, ports watched. What cannot be taken over ends. Returns the
-    /// places taken over and the flows that are theirs.
-    pub fn resume(&mut self, places: impl Iterator<Item = usize>) -> (Resumed, Vec<FlowKey>) {
+    /// Makes places for the sockets on record at `places`: regions mapped, ports watched. What cannot be taken over ends.
+    pub fn resume(&mut self, places: impl Iterator<Item = usize>) -> Recorded {
         let (mut resumed, mut flows) = (Resumed::default(), Vec::new());
         for number in places {
             let Some(found) = self.records.get(number) else { continue };
@@ -107,7 +114,7 @@ impl Shell {
                 }
             }
         }
-        (resumed, flows)
+        Recorded { resumed, flows }
     }
 
     fn resume_one(&mut self, number: usize, found: &Found, record: &Restored) -> bool {
@@ -160,6 +167,29 @@ impl Shell {
             cap::drop_slot(slot);
         }
         record.as_ref().and_then(flow_of).into_iter().for_each(|flow| self.wire.remove_flow(flow));
+    }
+
+    /// Lets go of the memory of a socket that is frozen. Its capabilities and its record stay as they are, but for those whose objects are
+    /// gone: they could not move.
+    pub fn suspend(&mut self, socket: Socket) {
+        let Some(place) = self.place(socket) else { return };
+        place.side = None;
+        place.port = place.port.filter(|port| holds(*port, ObjectType::Port));
+        place.application = place.application.filter(|(slot, _)| holds(*slot, ObjectType::Notification));
+        if let Some(region) = place.region {
+            let _ = sys::region_unmap(SELF, region.slot);
+        }
+        self.keep_handles(socket);
+    }
+
+    /// Forgets a place: what it had is another instance's, or never came. Whatever is left in its slots goes.
+    pub fn let_go(&mut self, number: usize) {
+        let handles = self.records.handles(number);
+        self.records.close(number);
+        if let Some(place) = self.places.get_mut(number) {
+            *place = Place::default();
+        }
+        handles.each().for_each(|(slot, _)| cap::drop_slot(slot));
     }
 
     /// Ends a socket that was resumed and that the engine could not take: its record contradicts another.
