@@ -54,10 +54,12 @@ impl Manager {
         let entry = |kind: EntryKind, args: [u32; 4]| Entry { kind: kind as u64, args: args.map(u64::from) };
         let (giver, taker) = (from.instance.sandbox, to.instance.sandbox);
         let mut entries = Vec::new();
-        for cap in caps.iter().filter(|cap| cap.is_port) {
+        // One whose object has ended since it was named has nothing to move; the importer copes without it.
+        let lives = |cap: &CapSlot| sys::cap_info(giver, cap.slot).is_ok();
+        for cap in caps.iter().filter(|cap| cap.is_port && lives(cap)) {
             entries.push(entry(EntryKind::SwitchPort, [giver, cap.slot, endpoint, 0]));
         }
-        for (cap, slot) in caps.iter().zip(slots) {
+        for (cap, slot) in caps.iter().zip(slots).filter(|(cap, _)| lives(cap)) {
             entries.push(entry(EntryKind::MoveCapability, [giver, cap.slot, taker, *slot]));
         }
         if switch_service_ports {

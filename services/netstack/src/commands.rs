@@ -191,6 +191,7 @@ impl Context<'_> {
                     Some(socket) => socket,
                     None => {
                         let origin = origin(call, seq);
+                        let backlog = backlog.min(place::MAX_BACKLOG);
                         Socket::Listener(self.stack.listen(local_port, backlog, layout, origin, self.shell)?)
                     }
                 };

@@ -13,6 +13,9 @@ use hic_net::{Id, Limits, Socket};
 pub const CONNECTIONS: usize = 1920;
 /// TCP listeners.
 pub const LISTENERS: usize = 64;
+/// Connections that may wait on one listener, whatever its application asks for: a listener moves with all that wait on it in one batch, one
+/// capability each, and a batch holds [`hic_migrate::MAX_CAPS`].
+pub const MAX_BACKLOG: u16 = 100;
 /// UDP sockets.
 pub const UDP_SOCKETS: usize = 64;
 /// All of them.

@@ -13,6 +13,7 @@ use hic_net::{Config, Env, EthernetAddress, Micros, Restored, RxInfo, Socket, St
 use hic_nic::RxHalf;
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{cap, clock, log};
+use hic_tcp::Format;
 use netstack::crumb::{Flow, Sentence};
 use netstack::place::{BUCKETS, PLACES};
 
@@ -69,6 +70,9 @@ impl Netstack {
             log!("eth_driver does not give the flows back (code {code})");
         }
         let now = Micros(clock::now_micros());
+        if self.moves.journal.own_format {
+            self.stack.set_format(Format::Own, &mut self.shell);
+        }
         self.stack.restore(now, interface.map(Restored::Interface), &mut self.shell);
         // Before anything is sent: whoever has to ask for a station first drops what it has to send meanwhile.
         let view = *self.shell.records;

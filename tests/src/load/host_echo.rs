@@ -95,6 +95,8 @@ fn serve(listener: &Socket, stop: &AtomicBool, accepted: &AtomicU64) {
 
 /// Ends with the connection, however it ends: the client does the checking.
 fn echo(mut stream: TcpStream) {
+    // It inherited the listener's patience.
+    let _ = stream.set_read_timeout(None);
     let mut piece = [0; 16 * 1024];
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         if stream.write_all(piece.get(..count).unwrap_or_default()).is_err() {

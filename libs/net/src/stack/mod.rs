@@ -30,7 +30,7 @@ use crate::slab::{Id, Lane};
 use crate::timers::{Timer, Timers};
 use address::Announcements;
 use alloc::collections::BTreeSet;
-use hic_tcp::Micros;
+use hic_tcp::{Format, Micros};
 pub use query::{ConnectionInfo, InterfaceInfo};
 pub use restore::{RestoreError, Restored};
 use tcp_table::TcpTable;
@@ -69,6 +69,8 @@ pub struct Stack {
     /// Sockets about to move to another instance. Nothing may touch them.
     frozen: BTreeSet<Socket>,
     lane: Option<Lane>,
+    /// For whom connections are published.
+    format: Format,
     counters: Counters,
 }
 
@@ -92,6 +94,7 @@ impl Stack {
             ready: WorkQueue::default(),
             frozen: BTreeSet::new(),
             lane: None,
+            format: Format::Compatible,
             counters: Counters::default(),
             config,
         }

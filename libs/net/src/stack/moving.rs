@@ -12,7 +12,7 @@ use crate::slab::{Id, Lane};
 use crate::timers::Timer;
 use alloc::vec::Vec;
 use hic_netapi::NetError;
-use hic_tcp::{Micros, State};
+use hic_tcp::{Format, Micros, State};
 
 impl Stack {
     /// While two instances give sockets to each other: new sockets get numbers of this half only, the other instance the
@@ -121,6 +121,20 @@ impl Stack {
             }
         }
         self.frozen.insert(socket);
+    }
+
+    /// Says for whom connections are published from now on: for a predecessor as well, or for this version and its successors. Publishes every
+    /// connection that is not frozen. Going back to [`Format::Compatible`] may forget data that arrived out of order; it comes again.
+    pub fn set_format(&mut self, format: Format, env: &mut dyn Env) {
+        self.format = format;
+        let ids: Vec<Id> = self.tcp.conns.iter().map(|(id, _)| id).collect();
+        for id in ids.into_iter().filter(|id| !self.frozen.contains(&Socket::Connection(*id))) {
+            let Some(conn) = self.tcp.conns.get_mut(id) else { continue };
+            if conn.tcp.format() != format {
+                conn.tcp.set_format(format);
+                env.publish(Published::Connection(id, &conn.record()));
+            }
+        }
     }
 
     /// The move was aborted: frozen sockets are ours again, and everything about them is served once. The shell

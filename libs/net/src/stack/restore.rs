@@ -143,7 +143,8 @@ impl Stack {
         let listed = record.owns_flow();
         let ConnectionRecord { tcp, stage, layout, has_region, error, origin, commands, ticket, opened_at } =
             record;
-        let tcp = Connection::from_record(tcp);
+        let mut tcp = Connection::from_record(tcp);
+        tcp.set_format(self.format);
         let tuple = tcp.tuple();
         if listed && !self.tcp.is_free(&tuple) {
             return Err(RestoreError::Duplicate(Socket::Connection(id)));

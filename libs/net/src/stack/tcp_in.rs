@@ -186,12 +186,13 @@ impl Stack {
     pub(super) fn enter(
         &mut self,
         now: Micros,
-        tcp: Connection,
+        mut tcp: Connection,
         stage: Stage,
         layout: Layout,
         origin: Origin,
         env: &mut dyn Env,
     ) -> Option<Id> {
+        tcp.set_format(self.format);
         let tuple = tcp.tuple();
         env.open(Socket::Connection(self.tcp.conns.next_id()?)).ok()?;
         let conn = Conn {

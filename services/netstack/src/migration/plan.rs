@@ -8,7 +8,7 @@ use hic_migrate::{Health, PROTOCOLS, Prepare, Ready, Refusal, Side};
 use hic_net::record::{InterfaceRecord, Role};
 use hic_net::{Config, EthernetAddress, Lane, Micros, Socket, Stack};
 use hic_rt::{clock, log};
-use hic_tcp::Schema;
+use hic_tcp::{Format, Schema};
 use netstack::place::{self, PLACES};
 use netstack::records::{Phase, Places, View};
 
@@ -32,6 +32,9 @@ impl Netstack {
         };
         if !on_this_side {
             self.settle();
+        }
+        if plan.schema < Schema::OWN.number() {
+            self.set_format(false);
         }
         self.moves.peer = None;
         let peer = self.peer(plan);
@@ -84,7 +87,6 @@ impl Netstack {
     pub(super) fn be_alone(&mut self, own_format: bool) {
         self.settle();
         let journal = &mut self.moves.journal;
-        journal.own_format = own_format;
         if let Some(plan) = journal.plan.take() {
             journal.forget = plan.peer_serial;
             // In the first lane is who served before the update: alone again, its peer is destroyed already.
@@ -94,11 +96,19 @@ impl Netstack {
         self.moves.peer = None;
         (journal.reserved, journal.salvaged) = (Places::default(), Places::default());
         (journal.arrived, journal.given) = (0, 0);
+        self.set_format(own_format);
         self.write_journal();
         self.stack.set_lane(None);
         self.stack.clear_reservations();
         self.stack.set_reset_strangers(true);
         self.forget_peer();
+    }
+
+    /// Publishes for this version alone, or so that a predecessor can read it.
+    fn set_format(&mut self, own: bool) {
+        self.moves.journal.own_format = own;
+        let format = if own { Format::Own } else { Format::Compatible };
+        self.stack.set_format(format, &mut self.shell);
     }
 
     /// Has the driver forget a peer, once it is gone.
