@@ -15,11 +15,11 @@ const PROTO_ICMP: u8 = 1;
 /// ICMP errors, which quote the packet that they are about (RFC 792): unreachable, quench, redirect, time, parameter.
 const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -30,8 +30,7 @@ pub fn is_arp_reply(head: &[u8]) -> bool {
 }
 
 /// The flow of an incoming frame, seen from this machine. An ICMP error belongs to the flow that it quotes. `None` for
-/// everything that has no ports where ports are looked for: other protocols, fragments, what is cut off. It goes to the
-/// default stack.
+/// everything that has no ports where ports are looked for: other protocols, fragments, what is cut off.
 #[must_use]
 pub fn flow_of(head: &[u8]) -> Option<FlowKey> {
     if be16(head, 12)? != ETHERTYPE_IPV4 {
@@ -63,7 +62,13 @@ fn ipv4(packet: &[u8]) -> Option<(u8, Ipv4Addr, Ipv4Addr, &[u8])> {
     Some((*packet.get(9)?, address(12)?, address(16)?, packet.get(header..)?))
 }
 
-fn ports(protocol: u8, local: Ipv4Addr, remote: Ipv4Addr, body: &[u8], quoted: bool) -> Option<FlowKey> {
+pub(crate) fn ports(
+    protocol: u8,
+    local: Ipv4Addr,
+    remote: Ipv4Addr,
+    body: &[u8],
+    quoted: bool,
+) -> Option<FlowKey> {
     if protocol != PROTO_TCP && protocol != PROTO_UDP {
         return None;
     }
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fragment_goes_to_the_default_stack() {
+    fn a_fragment_by_itself_names_no_flow() {
         let mut first = ip(PROTO_UDP, THERE, HERE, &[0, 7, 0, 7, 0, 0]);
         first[6] = 0x20;
         assert_eq!(flow_of(&ethernet(&first)), None);

@@ -54,6 +54,7 @@ extern crate std;
 pub mod counters;
 pub mod fence;
 pub mod flow;
+mod fragments;
 pub mod frame;
 pub mod hold;
 pub mod message;

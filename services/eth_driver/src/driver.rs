@@ -75,7 +75,7 @@ impl Driver {
         }
         let (records, queues) = (NonNull::from(stacks), NonNull::from(queues));
         Self {
-            steering: Steering { flows, held },
+            steering: Steering::new(flows, held),
             counters,
             stacks: Stacks::new(default),
             running: None,

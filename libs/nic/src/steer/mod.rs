@@ -7,6 +7,7 @@
 //! It never touches a card or a packet region: whoever drives it moves the frames ([`Stacks`]).
 
 use crate::flow::{Flow, FlowKey, FlowState, FlowTable};
+use crate::fragments::Fragments;
 use crate::frame::{flow_of, is_arp_reply};
 use crate::hold::HeldPool;
 
@@ -58,9 +59,16 @@ pub struct Steering<'a> {
     pub flows: FlowTable<'a>,
     /// Frames of held flows.
     pub held: HeldPool<'a>,
+    fragments: Fragments,
 }
 
-impl Steering<'_> {
+impl<'a> Steering<'a> {
+    /// The table and the pool together.
+    #[must_use]
+    pub fn new(flows: FlowTable<'a>, held: HeldPool<'a>) -> Self {
+        Self { flows, held, fragments: Fragments::default() }
+    }
+
     /// Whether no flow is held and no frame waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -73,7 +81,8 @@ impl Steering<'_> {
         if is_arp_reply(head) {
             return Steer::All;
         }
-        let Some(frame) = flow_of(head) else { return Steer::Default };
+        let known = flow_of(head).or_else(|| self.fragments.flow_of(head));
+        let Some(frame) = known else { return Steer::Default };
         match self.flows.route(&frame) {
             Some((flow, Flow { state: FlowState::Held { .. }, .. })) => Steer::Hold { flow, frame },
             Some((flow, _)) if self.held.has(&frame) => Steer::Hold { flow, frame },

@@ -95,7 +95,7 @@ fn open<'a>(flows: &'a mut [FlowRecord], held: &'a mut [HeldRecord]) -> Steering
     let (flows, _) = FlowTable::attach(flows, SECRET);
     let (held, repair) = HeldPool::attach(held, |_, _| false);
     assert_eq!(repair, PoolRepair::default());
-    Steering { flows, held }
+    Steering::new(flows, held)
 }
 
 #[test]
