@@ -50,7 +50,15 @@ impl Window {
     pub fn when(&self, now: Nanos, rate: u64, items: u64) -> Nanos {
         let fits = |at| self.is_empty(at) || self.room(at, rate) >= items;
         let ends = self.recent(now).map(|batch| batch.at.saturating_add(SECOND + 1));
-        core::iter::once(now).chain(ends).filter(|at| fits(*at)).min().unwrap_or(now)
+        let earliest = core::iter::once(now).chain(ends).filter(|at| fits(*at)).min().unwrap_or(now);
+        earliest.max(self.turn(rate))
+    }
+
+    /// When the next batch has its turn: batches are spread over the second, so that what does not move has the processor in between.
+    fn turn(&self, rate: u64) -> Nanos {
+        let last = self.batches.iter().filter(|batch| batch.items > 0).max_by_key(|batch| batch.at);
+        let pause = |batch: &Batch| (batch.items.min(rate) * SECOND).div_ceil(rate.max(1));
+        last.map_or(0, |batch| batch.at.saturating_add(pause(batch)))
     }
 
     /// Enters a batch that is about to move; `false`: there is no place for it, which [`Self::room`] says before.
@@ -75,12 +83,20 @@ mod tests {
     fn a_full_second_makes_the_next_batch_wait_until_the_first_one_is_over() {
         let mut window = Window::default();
         for at in 0..10 {
-            assert_eq!(window.when(at, 100, 10), at);
             assert!(window.enter(at, 10));
         }
         assert_eq!(window.room(20, 100), 0);
         assert_eq!(window.when(20, 100, 10), SECOND + 1);
         assert_eq!(window.room(SECOND + 1, 100), 10);
+    }
+
+    #[test]
+    fn batches_are_spread_over_the_second() {
+        let mut window = Window::default();
+        assert_eq!(window.when(7, 100, 10), 7, "the first one waits for nobody");
+        assert!(window.enter(7, 10));
+        assert_eq!(window.when(8, 100, 10), 7 + SECOND / 10);
+        assert_eq!(window.when(SECOND, 100, 10), SECOND);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const DECLINE_PAUSE: Micros = Micros::from_secs(10);
 /// Between renewals at least (RFC 2131 4.4.5).
 const MIN_RENEW: Micros = Micros::from_secs(60);
 /// Leases shorter than this are taken as this long: a server must not make us busy.
-const MIN_LEASE: u32 = 60;
+const MIN_LEASE: u32 = 10;
 
 /// A lease, as plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
