@@ -2,8 +2,8 @@
 //! half-closed ones, closed windows, places in a full accept queue.
 
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -64,7 +64,7 @@ fn hold(number: u32, address: SocketAddr, plan: &HeldPlan, tally: &Tally, stop: 
         Fill::Bytes(_) => super::PATIENCE,
     };
     let reader = SlowReader { buffer: plan.buffer, stuck, hold: Duration::ZERO, limit: LIMIT };
-    let mut stream = reader.connect(address, plan.patience)?;
+    let mut stream = connect(&reader, address, plan.patience)?;
     let sent = match plan.fill {
         Fill::UntilStuck(_) => reader.fill(&mut stream, id)?,
         Fill::Bytes(bytes) => {
@@ -84,6 +84,24 @@ fn hold(number: u32, address: SocketAddr, plan: &HeldPlan, tally: &Tally, stop: 
     ensure!(received == sent, "{received} of {sent} bytes came back");
     tally.checked(sent);
     Ok(())
+}
+
+/// Connects within `patience`. The host's own kernel gives up earlier on a handshake that is not answered (tcp(7), tcp_syn_retries), which is
+/// what a full queue does to it.
+fn connect(reader: &SlowReader, address: SocketAddr, patience: Duration) -> Result<TcpStream> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match reader.connect(address, left.max(Duration::from_millis(1))) {
+            Err(error) if has_timed_out(&error) && Instant::now() < until => {}
+            result => return result,
+        }
+    }
+}
+
+fn has_timed_out(error: &anyhow::Error) -> bool {
+    let is_it = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::TimedOut;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_it)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use netstack::place::{self, PLACES};
 use netstack::records::{Phase, Places, View};
 
 /// How long after its end a peer that was replaced is certainly gone: it has nothing more to do then, and nobody tells us.
-const PEER_ENDS: Nanos = 5_000_000_000;
+const PEER_ENDS: Nanos = 500_000_000;
 /// A timer that is later than this by so much means that the engine does not get its time.
 const LATE: u64 = 2_000_000;
 
