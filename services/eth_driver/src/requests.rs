@@ -122,12 +122,12 @@ fn attach(
     if version != VERSION {
         return Err(Refusal::Version);
     }
-    let is_notification = |slot: &Handle| {
-        sys::cap_info(SELF, *slot).is_ok_and(|(kind, rights)| {
-            kind == ObjectType::Notification as u64 && rights.contains(Rights::SEND)
-        })
+    let can_ring = |slot: &Handle| {
+        let kinds = [ObjectType::Notification as u64, ObjectType::Port as u64];
+        sys::cap_info(SELF, *slot)
+            .is_ok_and(|(kind, rights)| kinds.contains(&kind) && rights.contains(Rights::SEND))
     };
-    let notification = notification.filter(is_notification).ok_or(Refusal::MissingCapability)?;
+    let notification = notification.filter(can_ring).ok_or(Refusal::MissingCapability)?;
     if let Ok(number) = number_of(driver, serial) {
         return join_again(driver, number, notification, signal);
     }
@@ -136,7 +136,7 @@ fn attach(
         return Err(Refusal::TooManyStacks);
     }
     let number = join(driver, serial, notification, signal)?;
-    // Whose notification is gone was destroyed. Its frames can be steered to the new stack now.
+    // Whose endpoint is gone was destroyed. Its frames can be steered to the new stack now.
     while let Some(dead) = dead(driver) {
         driver.abandon(dead);
     }

@@ -1,7 +1,7 @@
 //! One stack: its packet region and how to wake it.
 
+use crate::new_slot;
 use crate::state::StackRecord;
-use crate::{is_live, new_slot};
 use core::ptr::NonNull;
 use hic_abi::Plain;
 use hic_nic::fence::TxFence;
@@ -117,9 +117,9 @@ impl Stack {
         unsafe { (*record.as_ptr()).forget() };
     }
 
-    /// Whether whoever made its notification still exists.
+    /// Whether what it is rung by still leads anywhere: a port whose endpoint is gone belongs to a stack that was destroyed.
     pub fn is_alive(&self) -> bool {
-        is_live(self.notification)
+        sys::signal(self.notification, 0).is_ok()
     }
 
     /// It is gone for good. What it has posted by now is still sent, unless its indices cannot be believed.

@@ -1,6 +1,7 @@
 //! The way to the driver: attach, packet region, doorbell, flows. It outlives the driver: when its doorbell is dead, it
 //! attaches again.
 
+use crate::shell::Grants;
 use core::cell::RefCell;
 use hic_abi::{Error, Handle, MessageInfo, Nanos, Rights, SELF};
 use hic_nic::flow::FlowKey;
@@ -31,8 +32,8 @@ pub struct Wire {
 /// # Errors
 /// The kernel's, when there is no driver at the port now; a refusal of the driver is logged and counts as
 /// [`Error::NotSupported`].
-pub fn attach(port: Handle, notification: Handle) -> Result<(Wire, RxHalf), Error> {
-    let (attached, region, doorbell) = ask(port, notification)?;
+pub fn attach(port: Handle, grants: &Grants) -> Result<(Wire, RxHalf), Error> {
+    let (attached, region, doorbell) = ask(port, grants)?;
     match open(region) {
         Ok((rx, tx)) => Ok((Wire { tx: RefCell::new(tx), attached, port, region, doorbell }, rx)),
         Err(error) => {
@@ -54,13 +55,23 @@ fn open(slot: Handle) -> Result<(RxHalf, TxHalf), Error> {
     })
 }
 
-/// The Attach call: what the driver says, packet region, doorbell.
-fn ask(port: Handle, notification: Handle) -> Result<(Attached, Handle, Handle), Error> {
+/// The Attach call: what the driver says, packet region, doorbell. What the driver rings is a port to our endpoint: it ends with us, and so the
+/// driver finds out that we are gone.
+fn ask(port: Handle, grants: &Grants) -> Result<(Attached, Handle, Handle), Error> {
+    let ring = cap::allocate().ok_or(Error::SlotUnusable)?;
+    let answer =
+        sys::create_port(grants.account, ring, grants.endpoint, 0).and_then(|()| ask_with(port, ring));
+    // The driver has its own capability now, or needs none.
+    cap::drop_slot(ring);
+    answer
+}
+
+fn ask_with(port: Handle, ring: Handle) -> Result<(Attached, Handle, Handle), Error> {
     let slots = [cap::allocate().ok_or(Error::SlotUnusable)?, cap::allocate().ok_or(Error::SlotUnusable)?];
     let request = Request::Attach { version: VERSION, signal: DRIVER_BIT }.encode();
     let mut buffer = Buffer::new();
     buffer.offer(&slots);
-    buffer.send_copy(CAP_NOTIFICATION, notification, Rights::SEND);
+    buffer.send_copy(CAP_NOTIFICATION, ring, Rights::SEND);
     let info = MessageInfo::new(request.label).with_caps(1);
     let message = Message { info, words: request.words };
     let answer = ipc::call(port, message, &mut buffer, clock::now() + ATTACH_PATIENCE);
@@ -92,8 +103,8 @@ impl Wire {
     ///
     /// # Errors
     /// As [`attach`]; what was there before stays.
-    pub fn reattach(&mut self, notification: Handle, rx: &mut RxHalf) -> Result<(), Error> {
-        let (attached, region, doorbell) = ask(self.port, notification)?;
+    pub fn reattach(&mut self, grants: &Grants, rx: &mut RxHalf) -> Result<(), Error> {
+        let (attached, region, doorbell) = ask(self.port, grants)?;
         let same = matches!((sys::region_info(region), sys::region_info(self.region)), (Ok(new), Ok(old)) if new == old);
         if same {
             cap::drop_slot(region);

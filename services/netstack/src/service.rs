@@ -228,7 +228,7 @@ impl Netstack {
         if shell.wire.ring().is_ok() {
             return;
         }
-        match shell.wire.reattach(grants.notification, rx) {
+        match shell.wire.reattach(grants, rx) {
             Ok(()) => {
                 log!("joined eth_driver again");
                 let _ = shell.wire.ring();

@@ -72,14 +72,13 @@ pub fn netstack(page: &'static StartPage) -> Result<Netstack, SetupError> {
         account,
         endpoint: start::require(page, "endpoint:netstack").slot,
         entropy: start::require(page, grants::ENTROPY).slot,
-        notification,
         graves: notification + 1,
     };
     sys::bind_notification(notification).map_err(SetupError::at("bind notification"))?;
     sys::endpoint_notify(grants.endpoint, notification).map_err(SetupError::at("tie notification"))?;
 
     let secret = secret(&mut records, grants.entropy)?;
-    let (wire, rx) = join_driver(start::require(page, "port:eth_driver").slot, notification, grants.endpoint);
+    let (wire, rx) = join_driver(start::require(page, "port:eth_driver").slot, &grants);
     let (config, moves) = (config(&wire.attached, secret), Moves::open(page, records.journal()));
     let mut netstack = Netstack::new(config, Shell::new(grants, wire, records), moves, rx, grants);
     netstack.go_on(page.restarts);
@@ -113,16 +112,16 @@ fn config(link: &Attached, secret: [u8; 16]) -> Config {
 }
 
 /// Joins the driver, for as long as it takes. Liveness questions are answered meanwhile; whoever asks for something else asks again.
-fn join_driver(port: Handle, notification: Handle, endpoint: Handle) -> (link::Wire, RxHalf) {
+fn join_driver(port: Handle, grants: &Grants) -> (link::Wire, RxHalf) {
     let mut buffer = Buffer::new();
     let mut reported = false;
     loop {
-        match link::attach(port, notification) {
+        match link::attach(port, grants) {
             Ok(joined) => return joined,
             Err(error) if !core::mem::replace(&mut reported, true) => log!("waiting for eth_driver: {error}"),
             Err(_) => {}
         }
-        answer_one(endpoint, &mut buffer);
+        answer_one(grants.endpoint, &mut buffer);
     }
 }
 

@@ -16,7 +16,7 @@ pub use request::Request;
 
 /// Version of the interface.
 pub const VERSION: u32 = 1;
-/// Request slot of Attach: the notification (SEND) that the driver signals.
+/// Request slot of Attach: what the driver signals (SEND): a port to the stack's own endpoint, which ends with the stack, or a notification.
 pub const CAP_NOTIFICATION: usize = 0;
 /// Answer slot of Attach: the packet region (READ, WRITE).
 pub const CAP_REGION: usize = 0;

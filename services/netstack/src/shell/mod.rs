@@ -81,8 +81,6 @@ pub struct Grants {
     pub endpoint: Handle,
     /// Random numbers.
     pub entropy: Handle,
-    /// The notification for everything: the driver's, applications', the module manager's bits.
-    pub notification: Handle,
     /// The first of [`BUCKETS`] notifications whose bits say which ports lost their last holder.
     pub graves: Handle,
 }
