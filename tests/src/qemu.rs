@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// Memory of the machine when nobody says otherwise, in QEMU's notation.
-pub const DEFAULT_MEMORY: &str = "256M";
+pub const DEFAULT_MEMORY: &str = "512M";
 
 /// A transport protocol that user networking can forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -47,14 +47,19 @@ impl Running {
     }
 }
 
+/// A kernel's error as reports show it.
+fn number(error: hic_abi::Error) -> u64 {
+    (error as i64).unsigned_abs()
+}
+
 fn failed(at: u64, error: hic_abi::Error) -> Failed {
-    Failed { code: error as u64, at }
+    Failed { code: number(error), at }
 }
 
 fn load_failed(at: u64, error: &StartError) -> Failed {
     log!("update: {error}");
     let code = match error {
-        StartError::Load(LoadError::Kernel { error, .. }) => *error as u64,
+        StartError::Load(LoadError::Kernel { error, .. }) => number(*error),
         _ => 0,
     };
     Failed { code, at }
