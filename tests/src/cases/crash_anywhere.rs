@@ -25,7 +25,7 @@ use victim::Victim;
 const POINTS: &str = "HIC_TEST_POINTS";
 
 /// Without it: what fits into a run of all tests.
-const FEW: usize = 20;
+const FEW: usize = 12;
 
 /// Rollback window, seconds: victims die in it, too, and at the commit that ends it.
 const WATCH_S: u32 = 2;
