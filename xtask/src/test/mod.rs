@@ -92,7 +92,10 @@ fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
 
 /// The system tests that `filter` asks for.
 fn system_tests(filter: Option<&str>) -> Vec<SystemTest> {
-    let wanted = |test: &&SystemTest| filter.is_none_or(|filter| test.name.contains(filter));
+    let wanted = |test: &&SystemTest| match filter {
+        Some(filter) => test.name.contains(filter),
+        None => !cases::SLOW.contains(&test.name),
+    };
     cases::ALL.iter().filter(wanted).copied().collect()
 }
 
