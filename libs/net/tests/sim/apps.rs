@@ -99,7 +99,8 @@ impl EchoServer {
                 world.call(self.host, socket, |stack, shell| stack.conn_kicked(now, id, shell));
             }
             if side.status().over {
-                assert!(self.lenient || side.status().error.is_none());
+                let status = side.status();
+                assert!(self.lenient || status.error.is_none(), "{id:?} at {now:?}: {status:?}");
                 let released = |stack: &mut Stack, shell: &mut Shell| stack.release(now, id, shell);
                 // On the move: again when woken.
                 if world.call_alive(self.host, socket, released).is_ok() {

@@ -117,9 +117,13 @@ impl Applications {
     }
 }
 
+/// Longer than any move freezes a socket. A freeze of minutes would let the RTO outgrow the peer's TIME-WAIT.
+const LONGEST_FREEZE: Micros = Micros::from_secs(2);
+
 /// One batch after another, of random sockets in random directions, with random ends.
 struct Mover {
-    batch: Option<Batch>,
+    /// Under way, with the time at which it has to end.
+    batch: Option<(Batch, Micros)>,
     every: usize,
     steps: usize,
     batches: usize,
@@ -135,7 +139,7 @@ impl Mover {
         if !self.steps.is_multiple_of(self.every) {
             return;
         }
-        if let Some(batch) = self.batch.take() {
+        if let Some((batch, _)) = self.batch.take() {
             let outcomes = [
                 Outcome::Complete,
                 Outcome::Complete,
@@ -173,7 +177,7 @@ impl Mover {
                 Socket::Udp(_) => "udp".to_string(),
             });
         }
-        self.batch = Some(batch);
+        self.batch = Some((batch, world.now.after(LONGEST_FREEZE)));
     }
 }
 
@@ -194,9 +198,9 @@ fn churn(seed: u64, faults: Faults, every: usize, deaths: bool) -> (Twins, Appli
     let until = world.now.after(Micros::from_secs(3600));
     let mut read_again = Micros(u64::MAX);
     while !apps.done() {
-        if !world.step(until) {
-            // Everything that is left to happen waits for a frozen socket.
-            let batch = mover.batch.take().expect("stalled");
+        if !world.step(mover.batch.as_ref().map_or(until, |(_, end)| *end)) {
+            let (batch, end) = mover.batch.take().expect("stalled");
+            world.now = world.now.max(end);
             world.finish(batch, Outcome::Complete);
         }
         mover.step(&mut world);
@@ -223,7 +227,7 @@ fn churn(seed: u64, faults: Faults, every: usize, deaths: bool) -> (Twins, Appli
             apps.outward.push(Client::from(&mut world, 1, PEER_ECHO, 5_000, 8192));
         }
     }
-    if let Some(batch) = mover.batch.take() {
+    if let Some((batch, _)) = mover.batch.take() {
         world.finish(batch, Outcome::Complete);
     }
     let until = world.now.after(Micros::from_secs(300));
