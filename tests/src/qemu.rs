@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_machine_has_only_what_was_asked_for() {
         let line = line(&Machine::new(Path::new("/k")));
-        assert!(line.contains("-kernel /k") && line.contains("-m 256M") && line.contains("-no-reboot"));
+        assert!(line.contains("-kernel /k") && line.contains("-m 512M") && line.contains("-no-reboot"));
         for absent in ["-netdev", "-initrd", "-append", "-icount", "-drive", "-s -S", "-mon", "filter-dump"] {
             assert!(!line.contains(absent), "{absent} in {line}");
         }
