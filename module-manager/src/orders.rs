@@ -6,6 +6,7 @@ use core::fmt::Write;
 use hic_abi::{Plain, name_bytes, name_str};
 use hic_control::manager::{self as request, ModuleInfo, ModuleState, UpdateInfo};
 use hic_control::{OK, Refusal};
+use hic_hicmod::verdict::{MAX_CHECK_BYTES, MAX_TEXT_BYTES};
 use hic_rt::ipc::{Buffer, Message};
 use hic_update::check::Refused;
 use hic_update::{Event, Policy};
@@ -49,7 +50,7 @@ impl Manager {
                 if self.repository.is_idle() {
                     self.scan_repository();
                 }
-                Ok(Message::new(OK, [u64::from(!self.repository.is_idle()), 0, 0, 0]))
+                Ok(Message::new(OK, [u64::from(self.repository.is_reading()), 0, 0, 0]))
             }
             _ => return None,
         })
@@ -166,8 +167,8 @@ impl Manager {
         }
         let mut refused = self.repository.files().filter_map(|file| Some((file, file.refusal.as_ref()?)));
         let (file, refusal) = refused.nth(index - self.modules.len()).ok_or(Refusal::NotFound)?;
-        let mut reason = heapless::String::<160>::new();
-        // Cut where the answer has no more room.
+        let mut reason = heapless::String::<{ MAX_CHECK_BYTES + MAX_TEXT_BYTES + 2 }>::new();
+        // It fits: both parts have their bounds.
         let _ = write!(reason, "{refusal}");
         Ok(ModuleInfo {
             name: name_bytes(&file.name),

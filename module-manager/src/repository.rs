@@ -74,6 +74,8 @@ pub struct Repository {
     rest: Option<u32>,
     /// The defaults as they are to be on the disk; `None` while nothing was read.
     pub defaults: Option<Defaults>,
+    /// A scan came to its end.
+    complete: bool,
     /// A scan is to follow.
     scan: bool,
     /// The defaults are to be written.
@@ -86,6 +88,12 @@ impl Repository {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         matches!(self.job, Job::Idle) && !self.scan && !self.dirty && self.rest.is_none()
+    }
+
+    /// Whether there are files that nobody knows yet. Looking whether those that are known are still there is no reading.
+    pub fn is_reading(&self) -> bool {
+        let reads = matches!(self.job, Job::Reading(_) | Job::Verifying(_));
+        reads || (!self.complete && !self.is_idle())
     }
 
     /// All files known.
@@ -399,6 +407,7 @@ impl Manager {
         let following = fetch.index + 1;
         if following >= fetch.count {
             self.repository.before.clear();
+            self.repository.complete = true;
             return Job::Idle;
         }
         if self.repository.dirty {

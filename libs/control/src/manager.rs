@@ -32,7 +32,7 @@ pub const ROLLBACK: u32 = 10;
 pub const COMMIT: u32 = 11;
 /// Word 0 = index; answers a [`ModuleInfo`] inline. [`crate::Refusal::NotFound`] beyond the last.
 pub const MODULES: u32 = 12;
-/// Look through the repository again. Answers at once; word 0 = 1 while it is being done.
+/// Look through the repository again. Answers at once; word 0 = 1 while there are files that were not looked at yet.
 pub const SCAN: u32 = 13;
 
 /// An update, as [`UPDATE_STATUS`] answers. Times in nanoseconds.
@@ -100,7 +100,7 @@ pub struct ModuleInfo {
     /// Who signed it.
     pub signer: [u8; 32],
     /// Why it was refused: code and sentence, divided by a colon.
-    pub reason: [u8; 160],
+    pub reason: [u8; 352],
 }
 
 /// What was found about a module.
