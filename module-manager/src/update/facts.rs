@@ -21,7 +21,7 @@ impl Manager {
         let service = self.request().map(|request| (request.service, request.to));
         let refused =
             service.is_some_and(|(name, to)| self.refused_file(name_str(&name), name_str(&to)).is_some());
-        if self.new_module().is_none() && !refused && !self.repository.is_idle() {
+        if self.new_module().is_none() && !refused && self.repository.is_reading() {
             if let Some(running) = &mut self.update {
                 running.checking = true;
             }
@@ -31,7 +31,7 @@ impl Manager {
     }
 
     pub(super) fn finish_check(&mut self) {
-        if self.repository.is_idle()
+        if !self.repository.is_reading()
             && let Some(running) = &mut self.update
             && core::mem::take(&mut running.checking)
         {

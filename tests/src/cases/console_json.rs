@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::updating::wait_for_repository;
 use crate::net::Network;
 use crate::process::Outcome;
 use crate::runner::TestContext;
@@ -73,6 +74,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
         ensure!(document.is_object() || document.is_array(), "`{command} --json` printed {document}");
         ensure!(document.get("error").is_none(), "`{command} --json` failed: {document}");
     }
+    wait_for_repository(&console)?;
     for command in WRONG {
         let document = console.json(&format!("{command} --json"))?;
         ensure!(document.get("error").is_some(), "`{command} --json` printed {document}");

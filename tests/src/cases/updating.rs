@@ -194,16 +194,21 @@ pub(super) fn modules(console: &Console<'_>) -> Result<Vec<[String; 4]>> {
     Ok(rows.iter().map(|row| ["name", "version", "state", "reason"].map(|key| text(row, key))).collect())
 }
 
-/// Waits until the repository was looked through and has this version of the service. An update that is asked for earlier is
-/// taken, and checked when the looking is done.
-pub(super) fn wait_for_module(console: &Console<'_>, version: &str) -> Result<()> {
+/// Waits until every file of the repository was looked at. An update to what is not known yet is taken before, and checked then.
+pub(super) fn wait_for_repository(console: &Console<'_>) -> Result<()> {
     until(SCANNED, || {
         ensure!(ask(console, "modules")?["reading"] == false, "the repository is still being read");
-        let all = modules(console)?;
-        let found = all.iter().any(|[name, found, ..]| name == SERVICE && found == version);
-        ensure!(found, "`modules` does not list {SERVICE} {version}: {all:?}");
         Ok(())
     })
+}
+
+/// [`wait_for_repository`], and it has this version of the service.
+pub(super) fn wait_for_module(console: &Console<'_>, version: &str) -> Result<()> {
+    wait_for_repository(console)?;
+    let all = modules(console)?;
+    let found = all.iter().any(|[name, found, ..]| name == SERVICE && found == version);
+    ensure!(found, "`modules` does not list {SERVICE} {version}: {all:?}");
+    Ok(())
 }
 
 #[cfg(test)]
