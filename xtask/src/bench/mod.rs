@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: boots the profile that measures and reads its figures from the serial line.
 //!
-//! Then bulk TCP echo is compared with a Linux guest on the same QEMU.
+//! Then what an update costs is read from the default profile, and bulk TCP echo is compared with a Linux guest on the same QEMU.
 //!
 //! Under `-icount shift=0` and without network or disk, so that a figure is a number of guest instructions and the same
 //! on every machine. The guest prints `bench NAME VALUE UNIT` for each, then `bench done`.
 
 mod bulk;
 mod linux;
+mod update;
 
 use std::path::Path;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     machine.icount = true;
     let folder = builder.workspace.target_directory.join("bench");
     let mut figures = measure(machine, &folder)?;
+    figures.extend(cost_of_an_update(&mut builder, &kernel, &folder)?);
     if !options.no_linux {
         figures.extend(compare(&mut builder, &kernel, &folder)?);
     }
@@ -85,9 +87,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
 /// Bulk echo as a ratio to a Linux guest, with both rates beside it for whoever wants to know the host.
 fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
     let linux = linux::prepare(builder.workspace.target_directory.as_ref())?;
-    let mut machine = Machine::new(kernel);
-    machine.archive = Some(builder.archive(crate::profiles::DEFAULT)?);
-    let rates = bulk::measure(machine, &linux, folder)?;
+    let rates = bulk::measure(default_machine(builder, kernel)?, &linux, folder)?;
     let figure = |name: &str, unit: &str, value: f64| {
         let value =
             serde_json::Number::from_f64((value * 10.0).round() / 10.0).context("a rate is not a number")?;
@@ -98,6 +98,23 @@ fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Fi
         figure("bulk_echo_hic", "Mbit/s, this host, this run", rates.hic)?,
         figure("bulk_echo_linux", "Mbit/s, this host, this run", rates.linux)?,
     ])
+}
+
+/// From the machine that `run` boots, with the repository that has the new version.
+fn cost_of_an_update(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
+    let mut machine = default_machine(builder, kernel)?;
+    let repository = crate::disk::of_profile(builder, crate::profiles::DEFAULT)?;
+    let disk = folder.join(hic_tests::disk::IMAGE);
+    hic_tests::disk::copy(&repository.context("the profile has no repository")?, &disk)?;
+    machine.disks.push(disk);
+    update::measure(machine, folder)
+}
+
+/// The default profile, without a disk.
+fn default_machine(builder: &mut Builder, kernel: &Path) -> Result<Machine> {
+    let mut machine = Machine::new(kernel);
+    machine.archive = Some(builder.archive(crate::profiles::DEFAULT)?);
+    Ok(machine)
 }
 
 fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
@@ -142,7 +159,7 @@ fn parse(lines: &[&str]) -> Result<Vec<Figure>> {
 
 fn missing(figures: &[Figure]) -> Vec<&'static str> {
     let there = |name: &&str| figures.iter().any(|figure| figure.name == *name);
-    NAMES.iter().copied().filter(|name| !there(name)).collect()
+    NAMES.iter().chain(&update::NAMES).copied().filter(|name| !there(name)).collect()
 }
 
 fn table(report: &Report) -> String {
