@@ -41,6 +41,9 @@ pub const LOG_BYTES: usize = 256 * 1024;
 pub const LOG_LINE: usize = 240;
 /// How long a thread runs before another of the same priority has its turn, nanoseconds.
 pub const TIME_SLICE: u64 = 4_000_000;
+/// Frames that are zeroed in one piece, with interrupts off. Longer runs that are given back are zeroed when the processor has nothing
+/// else to do, or when somebody needs the memory.
+pub const ZERO_AT_ONCE: u64 = 8;
 /// Shortest time for which the timer is armed, so that a deadline in the past cannot storm.
 pub const MIN_TIMER: u64 = 20_000;
 

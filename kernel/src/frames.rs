@@ -1,7 +1,8 @@
 //! The frame allocator: contiguous runs of physical frames, by buddies.
 //!
 //! A run of n frames takes exactly n frames: the block's tail goes back at once. Every free frame is zero, because
-//! whoever frees zeroes first ([`crate::Kernel`] does both in one place); this file only keeps the books.
+//! whoever frees zeroes first. Long runs are not free at once: they wait on the list of dirty ones until somebody has zeroed them
+//! ([`crate::Kernel`] does both, in `memory`); this file only keeps the books.
 
 use crate::pool::{Arena, NONE};
 use core::ops::Range;
@@ -10,12 +11,14 @@ use hic_abi::PAGE_SIZE;
 /// Orders of blocks: up to 2^18 frames, 1 GiB.
 const ORDERS: usize = 19;
 const NOT_FREE: u8 = 0xff;
+/// The frame is the first of a dirty run; `previous` is the run's length.
+const DIRTY: u8 = 0xfe;
 
 #[derive(Clone, Copy)]
 struct Entry {
     next: u32,
     previous: u32,
-    /// Order of the free block that starts here, or [`NOT_FREE`].
+    /// Order of the free block that starts here, or [`NOT_FREE`] or [`DIRTY`].
     order: u8,
 }
 
@@ -25,6 +28,9 @@ pub struct Frames {
     base: u64,
     heads: [u32; ORDERS],
     free: u64,
+    /// First of the dirty runs.
+    dirty_head: u32,
+    dirty: u64,
 }
 
 impl Frames {
@@ -40,11 +46,17 @@ impl Frames {
         let end = usable.last().map_or(0, |r| r.end);
         let count = ((end - base) / PAGE_SIZE) as usize;
         let entries = arena.fill(count, Entry { next: NONE, previous: NONE, order: NOT_FREE });
-        let mut frames = Self { entries, base, heads: [NONE; ORDERS], free: 0 };
+        let mut frames = Self { entries, base, heads: [NONE; ORDERS], free: 0, dirty_head: NONE, dirty: 0 };
         for range in usable {
             frames.free_run(range.start, (range.end - range.start) / PAGE_SIZE);
         }
         frames
+    }
+
+    /// Frames that were given back and are not zero yet.
+    #[must_use]
+    pub fn dirty_count(&self) -> u64 {
+        self.dirty
     }
 
     /// Free frames.
@@ -110,6 +122,31 @@ impl Frames {
         }
     }
 
+    /// Gives back `count` frames (at least one) that may hold anything. They are free when [`Self::take_dirty`] and [`Self::free_run`] had
+    /// them.
+    pub fn give_back_dirty(&mut self, address: u64, count: u64) {
+        let index = ((address - self.base) / PAGE_SIZE) as u32;
+        self.entries[index as usize] = Entry { next: self.dirty_head, previous: count as u32, order: DIRTY };
+        self.dirty_head = index;
+        self.dirty += count;
+    }
+
+    /// Takes at most `limit` dirty frames off the books: whoever has them zeroes them and frees the run. Address and count.
+    pub fn take_dirty(&mut self, limit: u64) -> Option<(u64, u64)> {
+        let index = self.dirty_head;
+        let entry = self.entries.get_mut(index as usize)?;
+        let count = limit.min(u64::from(entry.previous));
+        // From the end, so that the entry stays where it is.
+        entry.previous -= count as u32;
+        let left = entry.previous;
+        if left == 0 {
+            entry.order = NOT_FREE;
+            self.dirty_head = entry.next;
+        }
+        self.dirty -= count;
+        Some((self.base + (u64::from(index) + u64::from(left)) * PAGE_SIZE, count))
+    }
+
     fn merge(&mut self, mut index: u32, mut order: usize) {
         while order + 1 < ORDERS {
             let buddy = index ^ (1 << order);
@@ -143,6 +180,28 @@ mod tests {
         assert_eq!(f.free_count(), before - 5);
         f.free_run(run, 5);
         assert_eq!((f.free_count(), f.largest_free()), (before, 1024));
+    }
+
+    #[test]
+    fn dirty_runs_come_back_in_pieces_and_are_free_only_then() {
+        let mut f = frames(core::slice::from_ref(&(0x10_0000..0x50_0000)));
+        let before = f.free_count();
+        let runs = [f.allocate(5).expect("room"), f.allocate(100).expect("room")];
+        f.give_back_dirty(runs[0], 5);
+        f.give_back_dirty(runs[1], 100);
+        assert_eq!((f.free_count(), f.dirty_count()), (before - 105, 105));
+        let mut taken = Vec::new();
+        while let Some((address, count)) = f.take_dirty(8) {
+            assert!((1..=8).contains(&count));
+            taken.extend((0..count).map(|n| address + n * PAGE_SIZE));
+            f.free_run(address, count);
+        }
+        taken.sort_unstable();
+        let due: Vec<u64> = [(runs[0], 5), (runs[1], 100)]
+            .iter()
+            .flat_map(|&(run, count)| (0..count).map(move |n| run + n * PAGE_SIZE))
+            .collect();
+        assert_eq!((taken, f.dirty_count(), f.free_count(), f.largest_free()), (due, 0, before, 1024));
     }
 
     #[test]

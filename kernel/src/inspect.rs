@@ -28,12 +28,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn memory_info(&self) -> MemoryInfo {
-        let free = self.frames.free_count();
+        let dirty = self.frames.dirty_count();
+        let free = self.frames.free_count() + dirty;
         MemoryInfo {
             total: self.total_frames,
             kernel: self.kernel_frames,
             free,
             charged: self.total_frames - self.kernel_frames - free,
+            dirty,
             largest_free: self.frames.largest_free(),
         }
     }

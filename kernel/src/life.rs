@@ -12,6 +12,7 @@ use crate::pool::Id;
 use core::fmt::Write;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
+use hic_abi::object::MAX_PRIORITY;
 use hic_abi::{Error, Handle, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
@@ -32,6 +33,16 @@ impl<M: Machine> Kernel<M> {
         debug_assert!(self.sandboxes[sandbox].queue == Queue::Idle);
         self.record(Event::SandboxFrozen, serial, fault[0], fault[1], self.sandboxes[sandbox].name);
         self.report_fault(sandbox);
+    }
+
+    /// `SandboxPriority`.
+    pub(crate) fn sys_priority(&mut self, sandbox: Handle, priority: u64) -> Result<u64, Error> {
+        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
+        if priority > MAX_PRIORITY {
+            return Err(Error::InvalidArgument);
+        }
+        self.set_priority(sandbox, priority as u8);
+        Ok(0)
     }
 
     /// `SandboxFuse`.

@@ -115,7 +115,7 @@ fn dispatch(kernel: &mut Kernel<X86>, vector: u8) {
     }
 }
 
-/// Resumes whom the kernel chose; idles while there is nobody.
+/// Resumes whom the kernel chose; while there is nobody, zeroes what was given back, piece by piece, then idles.
 fn run(kernel: &mut Kernel<X86>) -> ! {
     loop {
         match kernel.choose_next() {
@@ -130,7 +130,11 @@ fn run(kernel: &mut Kernel<X86>) -> ! {
                 kernel.exception(GENERAL_PROTECTION, 0, rip);
             }
             Next::Idle => {
-                entry::idle();
+                if kernel.zero_some() {
+                    entry::let_interrupts_in();
+                } else {
+                    entry::idle();
+                }
                 kernel.idle_ended();
                 while let Some(vector) = apic::take_pending() {
                     dispatch(kernel, vector);

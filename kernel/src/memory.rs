@@ -1,5 +1,7 @@
 //! Accounts, frames and regions: who pays for memory, and where it is mapped.
 
+use crate::config::ZERO_AT_ONCE;
+use crate::frames::Frames;
 use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -39,19 +41,28 @@ impl<M: Machine> Kernel<M> {
     /// Allocates zeroed contiguous frames, charged to an account.
     pub(crate) fn take_frames(&mut self, account: u32, count: u64) -> Result<u64, Error> {
         self.charge_frames(account, count)?;
-        self.frames.allocate(count).ok_or_else(|| {
+        allocate(&mut self.frames, &mut self.machine, count).ok_or_else(|| {
             self.accounts[account].frames_used -= count;
             Error::NoMemory
         })
     }
 
-    /// Zeroes frames, gives them back and takes back the charge.
+    /// Gives frames back and takes back the charge. A long run is zeroed later: see [`Self::zero_some`].
     pub(crate) fn return_frames(&mut self, account: u32, base: u64, count: u64) {
-        self.machine.zero(base, count * PAGE_SIZE);
-        self.frames.free_run(base, count);
+        if count > ZERO_AT_ONCE {
+            self.frames.give_back_dirty(base, count);
+        } else {
+            self.machine.zero(base, count * PAGE_SIZE);
+            self.frames.free_run(base, count);
+        }
         if let Some(account) = self.accounts.at_mut(account) {
             account.frames_used -= count;
         }
+    }
+
+    /// Zeroes some of what was given back; `false` when all of it is free. For when the processor has nothing else to do.
+    pub fn zero_some(&mut self) -> bool {
+        zero_some(&mut self.frames, &mut self.machine)
     }
 
     /// Charges frames that come from elsewhere (a capability space's share of the slot table).
@@ -210,6 +221,23 @@ impl<M: Machine> Kernel<M> {
             active,
         }
     }
+}
+
+/// Contiguous frames, all zero. Where only dirty ones are left, they are zeroed first.
+pub(crate) fn allocate<M: Machine>(frames: &mut Frames, machine: &mut M, count: u64) -> Option<u64> {
+    loop {
+        let taken = frames.allocate(count);
+        if taken.is_some() || !zero_some(frames, machine) {
+            return taken;
+        }
+    }
+}
+
+fn zero_some<M: Machine>(frames: &mut Frames, machine: &mut M) -> bool {
+    let Some((address, count)) = frames.take_dirty(ZERO_AT_ONCE) else { return false };
+    machine.zero(address, count * PAGE_SIZE);
+    frames.free_run(address, count);
+    true
 }
 
 /// How one page of a region is mapped; `None` = not at all.

@@ -152,7 +152,7 @@ impl<M: Machine> Paging<'_, M> {
         if self.account.frames_used >= self.account.frames_limit {
             return None;
         }
-        let frame = self.frames.allocate(1)?;
+        let frame = crate::memory::allocate(self.frames, self.machine, 1)?;
         self.account.frames_used += 1;
         self.account.page_tables += 1;
         Some(frame)

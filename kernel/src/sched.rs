@@ -129,6 +129,23 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// A sandbox has another priority from now on.
+    pub(crate) fn set_priority(&mut self, sandbox: u32, priority: u8) {
+        let waits = self.sandboxes[sandbox].queue == Queue::Priority;
+        if waits {
+            self.leave_queue(sandbox);
+        }
+        self.sandboxes[sandbox].priority = priority;
+        if waits {
+            self.join_queue(sandbox, false);
+        }
+        // Either the running one has fallen below another, or this one has risen above it.
+        self.sched.resched = match self.sched.resched {
+            Resched::No => Resched::Preempted,
+            due => due,
+        };
+    }
+
     /// The running thread ends its turn.
     pub(crate) fn yield_turn(&mut self) {
         self.sched.resched = Resched::TurnOver;

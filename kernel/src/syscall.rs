@@ -73,6 +73,7 @@ impl<M: Machine> Kernel<M> {
             Syscall::BindNotification => self.sys_bind(h),
             Syscall::PortWatch => self.sys_port_watch(h, h2, c),
             Syscall::EndpointNotify => self.sys_endpoint_notify(h, h2),
+            Syscall::SandboxPriority => self.sys_priority(h, b),
             Syscall::SandboxFuse => self.sys_fuse(h, b, c),
             _ => self.dispatch_memory_and_devices(call, args),
         }

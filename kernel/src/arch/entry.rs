@@ -283,9 +283,15 @@ pub unsafe extern "C" fn resume(context: *mut Context) -> ! {
     )
 }
 
-/// Waits for an interrupt, with interrupts on nowhere else in the kernel. Naked, so no red zone lies below its stack pointer, and its
+/// Waits for an interrupt, with interrupts on nowhere else in the kernel but in [`let_interrupts_in`]. Naked, so no red zone lies below its stack pointer, and its
 /// caller keeps nothing in the registers that a call may change.
 #[unsafe(naked)]
 pub extern "C" fn idle() {
     naked_asm!("sti", "hlt", "cli", "ret")
+}
+
+/// As [`idle`], but takes only what is waiting already. `sti` works after the instruction that follows it.
+#[unsafe(naked)]
+pub extern "C" fn let_interrupts_in() {
+    naked_asm!("sti", "nop", "cli", "ret")
 }

@@ -2,6 +2,7 @@
 
 use super::invariants::{check, pages};
 use super::world::{Actor, World};
+use crate::machine::Machine;
 use hic_abi::object::SealSpec;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, USER_BASE};
@@ -26,6 +27,22 @@ fn access(w: &World, child: Actor, address: u64, page: u64) -> Option<(bool, boo
 }
 
 const SEAL: SealSpec = SealSpec { read_only: 1, execute: 2, guard: 4 };
+
+#[test]
+fn memory_that_was_given_back_is_zero_before_anybody_gets_it_again() {
+    let mut w = World::new();
+    let pages = w.k.frames.largest_free() / 2 + 1;
+    let (region, address) = w.region(pages);
+    w.k.machine.write(address - USER_BASE + (pages - 1) * PAGE_SIZE, &[0xa5; 64]);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), region.into(), 0, 0, 0]);
+    assert_eq!(w.k.frames.dirty_count(), pages, "the call did not zero it all");
+    check(&w.k);
+    // No other block is as large.
+    let (_, again) = w.region(pages);
+    assert_eq!(again, address);
+    assert!(w.k.machine.bytes(again - USER_BASE, pages * PAGE_SIZE).iter().all(|byte| *byte == 0));
+    check(&w.k);
+}
 
 #[test]
 fn an_unsealed_region_is_never_executable() {

@@ -68,6 +68,27 @@ fn a_woken_thread_of_higher_priority_runs_at_once() {
 }
 
 #[test]
+fn a_priority_can_be_changed_while_the_sandbox_runs_or_waits() {
+    let mut w = World::new();
+    let (a, b) = (with_priority(&mut w, 5), with_priority(&mut w, 6));
+    manager_sleeps(&mut w);
+    assert_eq!(w.running(), Some(b.thread));
+    for (changed, priority, next) in [(a, 7, a), (a, 5, b), (b, 4, a), (a, 0, b)] {
+        let manager = w.manager_woken();
+        w.ok(manager, Syscall::SandboxPriority, [changed.cap.into(), priority, 0, 0, 0]);
+        manager_sleeps(&mut w);
+        assert_eq!(w.running(), Some(next.thread), "{priority}");
+        check(&w.k);
+    }
+    let manager = w.manager_woken();
+    let above = w.sys(manager, Syscall::SandboxPriority, [b.cap.into(), 32, 0, 0, 0]);
+    assert_eq!(above, Some(Err(Error::InvalidArgument)));
+    // Above whoever raises it: that one has to wait at once.
+    w.ok(manager, Syscall::SandboxPriority, [b.cap.into(), 20, 0, 0, 0]);
+    assert_eq!(w.running(), Some(b.thread));
+}
+
+#[test]
 fn equals_take_turns_by_the_timer() {
     let mut w = World::new();
     let all = [with_priority(&mut w, 5), with_priority(&mut w, 5), with_priority(&mut w, 5)];

@@ -45,8 +45,10 @@ pub struct MemoryInfo {
     pub total: u64,
     /// Frames of the kernel: image, tables and pools.
     pub kernel: u64,
-    /// Free frames, all zero.
+    /// Frames that nobody has.
     pub free: u64,
+    /// Of these, frames that were given back and wait to be zeroed; nobody gets them before.
+    pub dirty: u64,
     /// Frames charged to accounts.
     pub charged: u64,
     /// The largest free block, frames.

@@ -125,11 +125,13 @@ pub enum Syscall {
     SandboxFuse = 48,
     /// `(audit WRITE, a, b, text address)`: append a note of the caller; the text is 32 bytes.
     AuditNote = 49,
+    /// `(sandbox MANAGE, priority)`: from now on its threads run at this priority, 0..=[`crate::object::MAX_PRIORITY`].
+    SandboxPriority = 50,
 }
 
 impl Syscall {
     /// All calls, by number.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::Null,
         Self::Call,
         Self::Receive,
@@ -180,6 +182,7 @@ impl Syscall {
         Self::EndpointNotify,
         Self::SandboxFuse,
         Self::AuditNote,
+        Self::SandboxPriority,
     ];
 
     /// The call with this number.

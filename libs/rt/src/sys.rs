@@ -254,6 +254,11 @@ pub fn sandbox_fuse(sandbox: Handle, calls: u64, reason: u64) -> Result<(), Erro
     call(Syscall::SandboxFuse, [sandbox.into(), calls, reason, 0, 0]).map(|_| ())
 }
 
+/// Gives all threads of a sandbox this priority (MANAGE).
+pub fn sandbox_priority(sandbox: Handle, priority: u8) -> Result<(), Error> {
+    call(Syscall::SandboxPriority, [sandbox.into(), priority.into(), 0, 0, 0]).map(|_| ())
+}
+
 /// Interrupts of this source so far.
 pub fn irq_count(irq: Handle) -> Result<u64, Error> {
     call(Syscall::IrqAck, [irq.into(), 0, 0, 0, 0]).map(|(count, _)| count)

@@ -43,6 +43,7 @@ impl Sources {
             missed_answers: health.missed,
             frames: memory.total,
             free_frames: memory.free,
+            dirty_frames: memory.dirty,
             sandboxes: system.sandboxes,
             threads: system.threads,
             ports: system.ports,

@@ -66,6 +66,8 @@ pub struct Status {
     pub frames: u64,
     /// Free frames.
     pub free_frames: u64,
+    /// Of these, frames that wait to be zeroed.
+    pub dirty_frames: u64,
     /// Sandboxes.
     pub sandboxes: u64,
     /// Threads.
@@ -100,7 +102,11 @@ impl Report for Status {
             "services    {} of {} healthy; {} faults, {} restarts, {} questions missed since boot",
             self.healthy, self.services, self.faults, self.restarts, self.missed_answers
         );
-        let _ = writeln!(out, "memory      {} of {} frames free", self.free_frames, self.frames);
+        let _ = writeln!(
+            out,
+            "memory      {} of {} frames free, {} of them not zeroed yet",
+            self.free_frames, self.frames, self.dirty_frames
+        );
         let _ = writeln!(
             out,
             "objects     {} sandboxes, {} threads, {} ports, {} endpoints, {} regions, {} capabilities",
