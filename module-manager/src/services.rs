@@ -23,6 +23,9 @@ const SPARE_FRAMES: u64 = 96;
 /// Frames for page tables of an instance that maps memory of its service's account: one for each 2 MiB of 1 GiB.
 const FOREIGN_TABLES: u64 = 512;
 
+/// Priority of an instance that warms up beside the one that serves, unless its service has a lower one: above nobody that works.
+const WARM_UP_PRIORITY: u8 = 1;
+
 /// Why an instance is made.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
@@ -166,13 +169,15 @@ impl Manager {
         image: &Image<'_>,
         purpose: Purpose,
     ) -> Result<Instance, StartError> {
-        let (name, purpose) = match purpose {
-            Purpose::Boot => (name_bytes(&manifest.name), "boot"),
-            Purpose::Update { .. } => (temporary_name(manifest), "rolling update"),
+        let (name, purpose, priority) = match purpose {
+            Purpose::Boot => (name_bytes(&manifest.name), "boot", manifest.priority),
+            Purpose::Update { .. } => {
+                (temporary_name(manifest), "rolling update", manifest.priority.min(WARM_UP_PRIORITY))
+            }
         };
         let spec = SandboxSpec {
             slots: u64::from(manifest.cspace_slots).next_power_of_two().max(64),
-            priority: manifest.priority.into(),
+            priority: priority.into(),
             budget: u64::from(manifest.budget_us) * 1000,
             period: u64::from(manifest.period_us) * 1000,
             hard_limit: u64::from(manifest.cpu == CpuPolicy::Hard),

@@ -130,6 +130,9 @@ pub enum Action {
     Destroy(Who),
     /// Record durably whose version is the default from now on. Doing it twice does no harm. [`Event::Recorded`].
     RecordDefault(Who),
+    /// Let the new instance run at its service's own priority. Until then it gets only what nobody else wants (P1.11, P2.5), so that clients do
+    /// not wait for its warm-up. Doing it twice does no harm. No event.
+    Promote,
     /// Freeze the instance for good: it will not be started again. No event.
     Freeze(Who),
     /// The token is not needed any more. No event.

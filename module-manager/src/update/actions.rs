@@ -41,6 +41,10 @@ impl Manager {
                 Some(Event::Destroyed(who))
             }
             Action::RecordDefault(who) => self.record_default(who),
+            Action::Promote => {
+                self.promote_new();
+                None
+            }
             Action::Freeze(who) => {
                 self.freeze_party(who);
                 None
@@ -150,6 +154,15 @@ impl Manager {
         match self.restart(index) {
             Ok(_) => Ok(()),
             Err(error) => Err(load_failed(AT_RESTART, &error)),
+        }
+    }
+
+    pub(super) fn promote_new(&self) {
+        let Some(new) = self.party(Who::New) else { return };
+        let record = &self.journal.records[new];
+        let module = self.module_of(record).ok().and_then(|module| self.modules.get(module));
+        if let Some(priority) = module.map(|loaded| loaded.module.manifest.priority) {
+            let _ = sys::sandbox_priority(record.instance.sandbox, priority);
         }
     }
 

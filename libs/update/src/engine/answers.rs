@@ -2,7 +2,7 @@
 
 use super::{Engine, Waiting};
 use crate::state::{Life, Step};
-use crate::{Phase, Reason, Who};
+use crate::{Action, Phase, Reason, Who};
 use hic_channel::Message;
 use hic_migrate::{Exported, Health, Imported, Migrated, Ready, Refusal, refusal};
 
@@ -97,7 +97,10 @@ impl Engine {
         }
         self.counts.checks += 1;
         match self.at.phase {
-            Phase::WarmUp => self.first_wave(),
+            Phase::WarmUp => {
+                self.out.push(Action::Promote);
+                self.first_wave();
+            }
             Phase::Validate if self.counts.checks <= policy.validations.max(1) => self.next(Step::Pause),
             Phase::Validate => {
                 self.counts.watch_until = self.now.saturating_add(policy.watch);

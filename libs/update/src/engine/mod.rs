@@ -116,6 +116,10 @@ impl Engine {
             // The order may not have been carried out, and a hanging one that wakes up must not serve what was taken from it.
             self.out.push(Action::Freeze(gone));
         }
+        if self.needs(Who::New) && self.at.phase > Phase::WarmUp {
+            // As above.
+            self.out.push(Action::Promote);
+        }
         let was_moving =
             self.at.phase.is_batches() && matches!(self.at.step, Step::Transact | Step::SwitchOnly);
         if was_moving && observed.token == TokenAt::Slot(self.at.importer()) {

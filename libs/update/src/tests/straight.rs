@@ -35,6 +35,7 @@ fn each_side_is_asked_for_its_part_in_order() {
         "Old: prepare Exporter",
         "New: prepare Importer",
         "New: Check",
+        "Promote",
         "token to Old",
         "Old: export 1 Low 4",
         "token to Old",

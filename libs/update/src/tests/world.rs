@@ -23,6 +23,7 @@ struct Box2 {
     exists: bool,
     alive: bool,
     given_up: bool,
+    promoted: bool,
     side: Option<Side>,
     /// The batch whose flows it holds, for as long as it lives.
     holds: u64,
@@ -332,6 +333,7 @@ impl World {
                 self.boxes[who as usize] = Box2::default();
                 Done::Destroyed(who)
             }
+            Action::Promote => return self.boxes[1].promoted = true,
             Action::Freeze(who) => {
                 let it = &mut self.boxes[who as usize];
                 (it.alive, it.given_up) = (false, true);
@@ -375,6 +377,7 @@ impl World {
         self.transactions += 1;
         assert_eq!(self.token, Some(*from), "the token lies with the exporter");
         assert_eq!(caps.len(), slots.len());
+        assert!(self.boxes[1].promoted, "nobody is served at the priority of a warm-up");
         let exporter = &self.boxes[*from as usize];
         assert!(
             !exporter.alive || caps.is_empty() || exporter.holds == *batch,

@@ -88,6 +88,8 @@ fn on(context: &mut TestContext, network: &Network, share: u32, capture: &str) -
     let console = vm.console()?;
     // Like is compared with like: the two versions need not be of one size.
     update_to(&console, OLD).context("back to the old version, for the baseline")?;
+    // The card has receive buffers of the instance that left until frames have come in on them.
+    some_traffic(network, &vm)?;
     let settled = memory::wait_for_baseline(&console, &before, BASELINE)?;
     vm.check_alive()?;
     context.note(format!("frames at the baseline after {settled:.1?}"));
@@ -109,11 +111,8 @@ fn boot(
     wait_for_module(&vm.console()?, NEW)?;
     only(&vm.console()?, OLD)?;
     let mut marker = Marker::plant(network)?;
-    // Its traffic overwrites the marker wherever it is not kept.
-    let warm_up = load::echo_clients(network, vm.endpoint(Proto::Tcp, ECHO)?, WARM_UP)?;
-    warm_up.wait_for_everyone(SERVED)?;
-    std::thread::sleep(QUIET);
-    warm_up.finish()?.ensure_no_failure("warm-up")?;
+    // Overwrites the marker wherever it is not kept.
+    some_traffic(network, &vm)?;
     if let Some(marker) = &mut marker {
         // Here and not under the load: the guest stands still for a second, and its timers go off all at once afterwards.
         marker.must_be_there(&mut vm, dump)?;
@@ -124,6 +123,14 @@ fn boot(
         Ok(())
     })?;
     Ok((vm, marker))
+}
+
+/// Twenty clients for a while.
+fn some_traffic(network: &Network, vm: &Vm) -> Result<()> {
+    let clients = load::echo_clients(network, vm.endpoint(Proto::Tcp, ECHO)?, WARM_UP)?;
+    clients.wait_for_everyone(SERVED)?;
+    std::thread::sleep(QUIET);
+    clients.finish()?.ensure_no_failure("echo clients")
 }
 
 /// To the new version, back, and to it again for good.
