@@ -120,6 +120,8 @@ pub struct ConnectionInfo {
     pub bytes_out: u64,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// For how long it was not served at most, over all updates that moved it, nanoseconds.
+    pub longest_freeze: u64,
 }
 
 impl ConnectionInfo {
@@ -163,7 +165,7 @@ unsafe impl Plain for CounterInfo {}
 
 // The padding claims above, checked: the size is the sum of the fields.
 const _: () = assert!(size_of::<NetInfo>() == 24 + 10 * 8);
-const _: () = assert!(size_of::<ConnectionInfo>() == 8 + 8 + 2 * 8 + 16 + 3 * 8);
+const _: () = assert!(size_of::<ConnectionInfo>() == 8 + 8 + 2 * 8 + 16 + 4 * 8);
 const _: () = assert!(size_of::<CounterInfo>() == 40);
 
 #[cfg(test)]

@@ -361,7 +361,8 @@ impl Context<'_> {
         let len = match message.label() {
             admin::ADMIN_NET => Some(self.buffer.put(view::net_info(self.stack, self.now, true).as_bytes())),
             admin::ADMIN_CONNECTION => {
-                view::socket(self.stack, index).map(|record| self.buffer.put(record.as_bytes()))
+                view::socket(self.stack, |place| self.shell.records.freeze(place), index)
+                    .map(|record| self.buffer.put(record.as_bytes()))
             }
             admin::ADMIN_COUNTER => view::counter(self.stack, self.shell.records.poisoned(), index)
                 .map(|record| self.buffer.put(record.as_bytes())),

@@ -1,8 +1,9 @@
 //! The stack as the console sees it: plain records made from what the engine tells.
 
+use crate::place;
 use core::net::{Ipv4Addr, SocketAddrV4};
-use hic_abi::{Plain, name_bytes};
-use hic_net::{Counters, Micros, Stack};
+use hic_abi::{Nanos, Plain, name_bytes};
+use hic_net::{Counters, Micros, Socket, Stack};
 use hic_netapi::admin::{ConnectionInfo, CounterInfo, NetInfo, Protocol, Source};
 use hic_tcp::State;
 
@@ -69,32 +70,39 @@ pub fn counter(stack: &Stack, poisoned: u64, index: u64) -> Option<CounterInfo> 
     stack.counters().each().chain(ours).nth(index).map(|(name, value)| CounterInfo::new(name, value))
 }
 
-/// The socket with this index: listeners, then UDP sockets, then connections.
+/// The socket with this index: listeners, then UDP sockets, then connections. `freeze_at` is
+/// [`crate::records::View::freeze`] of a place.
 #[must_use]
-pub fn socket(stack: &Stack, index: u64) -> Option<ConnectionInfo> {
+pub fn socket(stack: &Stack, freeze_at: impl FnOnce(usize) -> Nanos, index: u64) -> Option<ConnectionInfo> {
     let index = usize::try_from(index).ok()?;
     let anyone = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
     let at = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     let listeners = stack
         .listeners()
-        .map(|(_, listener)| info(Protocol::TcpListener, at(listener.port), anyone, "LISTEN"));
-    let udp = stack.udp_sockets().map(|(_, record)| ConnectionInfo {
-        bytes_in: record.indices.rx_written,
-        bytes_out: record.indices.tx_acked,
-        ..info(Protocol::Udp, at(record.port), anyone, "OPEN")
+        .map(|(id, l)| (Socket::Listener(id), info(Protocol::TcpListener, at(l.port), anyone, "LISTEN")));
+    let udp = stack.udp_sockets().map(|(id, record)| {
+        let info = ConnectionInfo {
+            bytes_in: record.indices.rx_written,
+            bytes_out: record.indices.tx_acked,
+            ..info(Protocol::Udp, at(record.port), anyone, "OPEN")
+        };
+        (Socket::Udp(id), info)
     });
     let connections = stack.connections().filter_map(|id| {
         let connection = stack.connection(id)?;
         let record = stack.connection_record(id)?;
         let indices = Stack::connection_indices(&record);
-        Some(ConnectionInfo {
+        let info = ConnectionInfo {
             bytes_in: indices.rx_written,
             bytes_out: indices.tx_acked,
             retransmitted: connection.stats.retransmitted.into(),
             ..info(Protocol::Tcp, connection.local, connection.remote, state_name(connection.state))
-        })
+        };
+        Some((Socket::Connection(id), info))
     });
-    listeners.chain(udp).chain(connections).nth(index)
+    let (socket, info) = listeners.chain(udp).chain(connections).nth(index)?;
+    let longest_freeze = place::of(socket).map_or(0, freeze_at);
+    Some(ConnectionInfo { longest_freeze, ..info })
 }
 
 fn info(protocol: Protocol, local: SocketAddrV4, remote: SocketAddrV4, state: &str) -> ConnectionInfo {
@@ -172,6 +180,6 @@ mod tests {
     fn lists_end() {
         let stack = stack();
         assert!(counter(&stack, 0, 0).is_some() && counter(&stack, 0, 10_000).is_none());
-        assert!(socket(&stack, 0).is_none() && socket(&stack, u64::MAX).is_none());
+        assert!(socket(&stack, |_| 0, 0).is_none() && socket(&stack, |_| 0, u64::MAX).is_none());
     }
 }

@@ -15,8 +15,17 @@ use super::{GUEST_ADDRESS, tshark};
 use crate::load::MARK_BYTES;
 
 /// What is asked of each packet, one column each.
-const FIELDS: [&str; 7] =
-    ["frame.time_epoch", "tcp.stream", "ip.src", "tcp.len", "tcp.nxtseq", "tcp.ack", "udp.length"];
+const FIELDS: [&str; 9] = [
+    "frame.time_epoch",
+    "tcp.stream",
+    "ip.src",
+    "tcp.len",
+    "tcp.nxtseq",
+    "tcp.ack",
+    "udp.length",
+    "tcp.srcport",
+    "tcp.dstport",
+];
 
 /// TCP, and the datagrams among which the marks are.
 const FILTER: &str = "tcp or udp.dstport == 9";
@@ -37,6 +46,8 @@ struct Wait {
 pub struct Gaps {
     waits: Vec<Wait>,
     marks: BTreeMap<u16, f64>,
+    /// By the guest's port and the other end's: when the guest sent last, and the longest time between two of its packets.
+    silences: BTreeMap<(u16, u16), (f64, f64)>,
     /// Bytes of each connection that were sent and are not acknowledged yet: when, and up to which number.
     unacknowledged: BTreeMap<u32, VecDeque<(f64, u32)>>,
 }
@@ -98,11 +109,20 @@ impl Gaps {
         Ok(report)
     }
 
+    /// The longest time in which the guest sent nothing on the connection from its port `local` to the port `remote`; `None` if it never
+    /// sent two packets there.
+    #[must_use]
+    pub fn longest_silence(&self, local: u16, remote: u16) -> Option<Duration> {
+        let (_, longest) = self.silences.get(&(local, remote))?;
+        (*longest > 0.0).then(|| Duration::from_secs_f64(*longest))
+    }
+
     fn add(&mut self, line: &str) -> Result<()> {
         let mut columns = line.split('\t');
         let mut next = || columns.next().unwrap_or_default();
         let (time, stream, source) = (next().parse::<f64>().context("time")?, next(), next());
         let numbers = [next(), next(), next(), next()];
+        let ports = [next(), next()].map(|text| text.parse::<u16>().unwrap_or(0));
         let [length, end, acknowledged, udp] = numbers.map(|text| text.parse::<u32>().ok());
         let Ok(stream) = stream.parse() else {
             if let Some(number) = udp.and_then(mark_number) {
@@ -113,6 +133,8 @@ impl Gaps {
         let queue = self.unacknowledged.entry(stream).or_default();
         if source.parse() == Ok(Ipv4Addr::from(GUEST_ADDRESS)) {
             let acknowledged = acknowledged.unwrap_or(0);
+            let (last, longest) = self.silences.entry(ports.into()).or_insert((time, 0.0));
+            (*last, *longest) = (time, longest.max(time - *last));
             while let Some((from, _)) = queue.pop_front_if(|(_, end)| *end <= acknowledged) {
                 self.waits.push(Wait { stream, from, to: time });
             }
@@ -169,6 +191,19 @@ mod tests {
         let report = found.between(2, 3).expect("both marks");
         assert_eq!(report.longest.keys().copied().collect::<Vec<_>>(), [2]);
         assert!(found.between(2, 9).is_err(), "no such mark");
+    }
+
+    #[test]
+    fn a_silence_is_the_time_between_two_packets_of_the_guest_on_one_connection() {
+        let found = gaps(&[
+            "1.0\t1\t10.0.2.15\t10\t11\t1\t\t7\t4000",
+            "1.5\t1\t10.0.2.2\t10\t11\t11\t\t4000\t7",
+            "1.6\t2\t10.0.2.15\t10\t11\t1\t\t7\t4001",
+            "2.0\t1\t10.0.2.15\t10\t21\t11\t\t7\t4000",
+            "2.25\t1\t10.0.2.15\t0\t21\t11\t\t7\t4000",
+        ]);
+        assert_eq!(found.longest_silence(7, 4000), Some(Duration::from_secs(1)));
+        assert_eq!((found.longest_silence(7, 4001), found.longest_silence(7, 4002)), (None, None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The network: the interface and its sockets.
 
+use super::update::milliseconds;
 use super::{Report, clean, table::Table};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -122,6 +123,8 @@ pub struct Connection {
     pub bytes_out: u64,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// For how long it was not served at most, over all updates that moved it.
+    pub longest_freeze_nanoseconds: u64,
 }
 
 impl From<&ConnectionInfo> for Connection {
@@ -134,16 +137,31 @@ impl From<&ConnectionInfo> for Connection {
             bytes_in: info.bytes_in,
             bytes_out: info.bytes_out,
             retransmitted: info.retransmitted,
+            longest_freeze_nanoseconds: info.longest_freeze,
         }
     }
 }
 
 impl Report for Connections {
     fn text(&self, out: &mut String) {
-        let mut table = Table::new(["protocol", "local", "remote", "state", "in", "out", "retransmitted"]);
+        let mut table = Table::new([
+            "protocol",
+            "local",
+            "remote",
+            "state",
+            "in",
+            "out",
+            "retransmitted",
+            "longest freeze",
+        ]);
         for c in &self.connections {
             let [i, o, r] = [c.bytes_in, c.bytes_out, c.retransmitted].map(|n| n.to_string());
-            table.row([c.protocol.into(), c.local.clone(), c.remote.clone(), clean(&c.state), i, o, r]);
+            let freeze = match c.longest_freeze_nanoseconds {
+                0 => String::new(),
+                freeze => milliseconds(freeze),
+            };
+            let (local, remote) = (c.local.clone(), c.remote.clone());
+            table.row([c.protocol.into(), local, remote, clean(&c.state), i, o, r, freeze]);
         }
         table.print(out);
         if self.truncated {

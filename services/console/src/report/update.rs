@@ -126,7 +126,7 @@ impl Report for Update {
 }
 
 /// Nanoseconds as milliseconds with their thousandths.
-fn milliseconds(nanoseconds: u64) -> String {
+pub(super) fn milliseconds(nanoseconds: u64) -> String {
     format!("{}.{:03} ms", nanoseconds / 1_000_000, nanoseconds / 1000 % 1000)
 }
 

@@ -116,6 +116,7 @@ impl Netstack {
             let (port, region, notification) = (slot(port), slot(region), slot(notification));
             let records = &mut self.shell.records;
             records.open(*place, found.socket);
+            records.note_freeze(*place, found.freeze);
             records.set_handles(*place, Handles { port, region, notification, bits });
             records.publish(*place, |out| match record {
                 Restored::Connection(_, record) => record.encode(out),
@@ -223,6 +224,7 @@ impl Netstack {
             self.stack.take_role(now, &record, &mut self.shell);
         }
         let frozen = if frozen_at == 0 { 0 } else { clock::now().saturating_sub(frozen_at) };
+        places.iter().for_each(|place| self.shell.records.note_freeze(place, frozen));
         let items = places.len() as u64 + u64::from(role) - lost;
         let answer = Migrated { items, lost, longest_freeze: frozen, total_freeze: frozen * items };
         let journal = &mut self.moves.journal;

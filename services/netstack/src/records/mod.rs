@@ -4,7 +4,7 @@
 //!    0  magic | secret | base slot | crumb: frame, deaths, suspect, since | frames dropped    words, each valid by itself
 //!  512  journal of the update       3072  neighbours                             blocks (double-buffered)
 //! 8192  slot 0: the interface       8192 + 1 × SLOT  slot 1: place 0     …
-//!  slot  sequence | socket | port, region handles | notification handle | its bits | copy 0 | copy 1
+//!  slot  sequence | socket | port, region handles | notification handle | its bits | longest freeze | copy 0 | copy 1
 //! ```
 //! A record is written into the copy that is not valid, then the sequence number is stored: its lowest bit says which copy
 //! is. So at every instant one complete record is valid, whenever this instance dies. The handles beside it name
@@ -23,7 +23,7 @@ mod tests;
 use crate::crumb::Crumb;
 use crate::place;
 use blocks::Block;
-use hic_abi::Handle;
+use hic_abi::{Handle, Nanos};
 use hic_net::Socket;
 use hic_net::record::MAX_RECORD;
 pub use journal::{Batch, Journal, Phase, Places, Truth};
@@ -39,6 +39,8 @@ const JOURNAL: Block<{ journal::WORDS }> = Block { at: 512 };
 const NEIGHBOURS: Block<{ 1 + 2 * MAX_NEIGHBOURS }> = Block { at: 3072 };
 const HEADER: usize = 8192;
 const SLOT_HEADER: usize = 64;
+/// In the slot's header.
+const FREEZE: usize = 40;
 /// Length word, then the record.
 const COPY: usize = 8 + MAX_RECORD.next_multiple_of(8);
 const SLOT: usize = (SLOT_HEADER + 2 * COPY).next_multiple_of(64);
@@ -101,6 +103,8 @@ pub struct Found {
     pub socket: Socket,
     /// Its capabilities.
     pub handles: Handles,
+    /// As [`View::freeze`].
+    pub freeze: Nanos,
     /// Its record, to be decoded; empty if none was published yet.
     pub record: Bytes,
 }
@@ -195,7 +199,12 @@ impl View {
     #[must_use]
     pub fn get(&self, place: usize) -> Option<Found> {
         let socket = self.socket(place)?;
-        Some(Found { socket, handles: self.handles(place), record: self.valid_copy(1 + place) })
+        Some(Found {
+            socket,
+            handles: self.handles(place),
+            freeze: self.freeze(place),
+            record: self.valid_copy(1 + place),
+        })
     }
 
     /// The socket at a place.
@@ -222,6 +231,12 @@ impl View {
             notification: self.memory.load(at + 24) as Handle,
             bits: self.memory.load(at + 32),
         }
+    }
+
+    /// For how long the socket at a place was not served at most, over all its moves, nanoseconds.
+    #[must_use]
+    pub fn freeze(&self, place: usize) -> Nanos {
+        if place < place::PLACES { self.memory.load(at(1 + place) + FREEZE) } else { 0 }
     }
 
     fn valid_copy(&self, slot: usize) -> Bytes {
@@ -337,6 +352,7 @@ impl Records {
         if place < place::PLACES {
             self.close(place);
             self.set_handles(place, Handles::default());
+            self.memory.store(at(1 + place) + FREEZE, 0);
             self.memory.store(at(1 + place) + 8, place::to_word(socket));
         }
     }
@@ -350,6 +366,13 @@ impl Records {
             // The bits before the notification that they are for.
             self.memory.store(at + 32, bits);
             self.memory.store(at + 24, notification.into());
+        }
+    }
+
+    /// Keeps that a socket was not served for so long; the longest counts.
+    pub fn note_freeze(&mut self, place: usize, freeze: Nanos) {
+        if place < place::PLACES && freeze > self.freeze(place) {
+            self.memory.store(at(1 + place) + FREEZE, freeze);
         }
     }
 

@@ -47,6 +47,7 @@ fn a_successor_finds_what_was_published_last() {
     records.set_secret([7; 16]);
     records.open(9, socket);
     records.set_handles(9, handles);
+    [7, 12, 5].into_iter().for_each(|freeze| records.note_freeze(9, freeze));
     records.publish_interface(write(b"interface"));
     for text in [&b"first"[..], b"second", b"third one"] {
         records.publish(9, write(text));
@@ -56,7 +57,11 @@ fn a_successor_finds_what_was_published_last() {
     assert_eq!(&*records.interface(), b"interface");
     let found = records.get(9).unwrap();
     assert_eq!((found.socket, found.handles, &*found.record), (socket, handles, &b"third one"[..]));
+    assert_eq!((found.freeze, records.freeze(9)), (12, 12), "the longest");
     assert!(records.get(8).is_none());
+    let mut records = memory.attach();
+    records.open(9, socket);
+    assert_eq!(records.freeze(9), 0, "another socket's");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! connections of every awkward kind, and nobody outside can tell but by a few milliseconds.
 
 mod everything;
+mod freezes;
 mod leftovers;
 mod moves;
 
@@ -18,6 +19,7 @@ use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::Vm;
 use everything::Everything;
+use freezes::Freezes;
 use leftovers::Marker;
 use moves::Move;
 
@@ -75,6 +77,7 @@ fn on(context: &mut TestContext, network: &Network, share: u32, capture: &str) -
     context.note(format!("over {}: {}", network.describe(), everything.describe()));
     std::thread::sleep(QUIET);
     let moves = scenario(context, network, &vm, &everything)?;
+    let freezes = Freezes::read(&vm.console()?)?;
     everything.finish(context, network)?;
 
     let console = vm.console()?;
@@ -94,7 +97,7 @@ fn on(context: &mut TestContext, network: &Network, share: u32, capture: &str) -
     vm.check_alive()?;
     context.note(format!("frames at the baseline after {settled:.1?}"));
     drop(vm);
-    on_the_wire(context, &capture, &moves)
+    on_the_wire(context, &capture, &moves, &freezes)
 }
 
 /// A guest that has allocated once what it keeps, with a marker in the stack's heap where the network can put one there.
@@ -204,7 +207,12 @@ fn renewed(context: &mut TestContext, network: &Network, before: usize, moves: u
 }
 
 /// What the capture has to say.
-fn on_the_wire(context: &mut TestContext, capture: &std::path::Path, moves: &[Move]) -> Result<()> {
+fn on_the_wire(
+    context: &mut TestContext,
+    capture: &std::path::Path,
+    moves: &[Move],
+    freezes: &Freezes,
+) -> Result<()> {
     let wire = check_capture(capture)?;
     context.note(format!("wire: {}", wire.summary()));
     wire.ensure_clean()?;
@@ -215,5 +223,6 @@ fn on_the_wire(context: &mut TestContext, capture: &std::path::Path, moves: &[Mo
         let guest = made.status.longest_freeze;
         context.note(format!("{}: the guest says longest freeze {guest:.2?}; {}", made.name, gaps.summary()));
     }
+    context.note(freezes.beside(&gaps, &capture.with_extension("freezes.tsv"))?);
     Ok(())
 }
