@@ -58,8 +58,14 @@ impl Engine {
         match self.at.phase {
             Phase::Switch => Share::Role,
             Phase::Salvage => Share::Everything { max: limit(policy.batch_items.max(1)) },
-            _ => Share::Items { wave: self.at.wave, max: limit(policy.batch().min(room)) },
+            _ => Share::Items { wave: self.at.wave, max: limit(policy.batch().min(room).min(self.proven())) },
         }
+    }
+
+    /// The first batch is a single item and no later one is larger than what has moved well before it on this way, plus one: what goes wrong,
+    /// or takes long because it has never been done, meets few.
+    fn proven(&self) -> u64 {
+        self.counts.way_moved.saturating_add(1)
     }
 
     /// Waits until the second has room for a batch, then numbers it.

@@ -49,7 +49,7 @@ fn the_way_back_mirrors_the_way_there() {
     assert!(back(world.run(), Reason::Requested));
     let trace = &world.trace()[before..];
     let turn = trace.iter().position(|line| line == "New: prepare Exporter").unwrap();
-    assert_eq!(trace[turn + 1..turn + 4], ["Old: prepare Importer", "token to New", "New: export 7 Low 4"]);
+    assert_eq!(trace[turn + 1..turn + 4], ["Old: prepare Importer", "token to New", "New: export 7 Low 1"]);
     assert!(trace.iter().any(|line| line.starts_with("transact") && line.ends_with("from New: 1 and ports")));
     let end = [
         "Destroy(New)",

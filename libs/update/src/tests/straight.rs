@@ -13,12 +13,12 @@ fn each_side_is_asked_for_its_part_in_order() {
     let mut world = World::new(1, policy());
     world.born_every = 0;
     assert_eq!(world.run(), DONE);
-    let batch = ["New: import 2 Medium 4", "transact 2 from Old: 1", "New: migrate 2", "Old: complete 2"];
+    let batch = ["New: import 2 Medium 1", "transact 2 from Old: 1", "New: migrate 2", "Old: complete 2"];
     let role = [
         "token to Old",
-        "Old: export 3 High 4",
+        "Old: export 3 High 2",
         "token to Old",
-        "Old: export 4 Persistent 4",
+        "Old: export 4 Persistent 2",
         "token to Old",
         "Old: export 5 role",
         "New: import 5 role",
@@ -26,7 +26,7 @@ fn each_side_is_asked_for_its_part_in_order() {
         "New: migrate 5",
         "Old: complete 5",
         "token to Old",
-        "Old: export 6 Persistent 4",
+        "Old: export 6 Persistent 2",
     ];
     let begin = [
         "CheckModule",
@@ -37,9 +37,9 @@ fn each_side_is_asked_for_its_part_in_order() {
         "New: Check",
         "Promote",
         "token to Old",
-        "Old: export 1 Low 4",
+        "Old: export 1 Low 1",
         "token to Old",
-        "Old: export 2 Medium 4",
+        "Old: export 2 Medium 1",
     ];
     let trace = world.trace();
     let head: Vec<_> = begin.into_iter().chain(batch).chain(role).collect();
@@ -66,6 +66,18 @@ fn no_second_sees_more_moves_than_the_policy_allows_and_none_is_wasted() {
     let took = world.now - begin;
     assert!((4 * SECOND..7 * SECOND).contains(&took), "{took} ns for 100 items, 20 a second");
     assert_eq!(world.run(), DONE);
+}
+
+#[test]
+fn batches_begin_with_one_item_and_double_until_the_policy_s_size() {
+    let mut world = World::new(100, Policy { moves_per_second: 1000, batch_items: 10, ..policy() });
+    world.run_to(Phase::Switch);
+    let asked = |line: &alloc::string::String| {
+        line.strip_prefix("Old: export ")?.rsplit(' ').next()?.parse::<u64>().ok()
+    };
+    let mut sizes: Vec<u64> = world.trace().iter().filter_map(asked).collect();
+    sizes.dedup();
+    assert_eq!(sizes, [1, 2, 4, 8, 10]);
 }
 
 #[test]
@@ -127,7 +139,11 @@ fn the_report_counts_items_batches_and_times() {
     let report = world.engine().report();
     assert_eq!((report.total, report.migrated, report.moved_back, report.lost), (8, 8, 0, 0));
     assert_eq!((report.longest_freeze, report.mean_freeze, report.downtime), (7, 5, 7));
-    assert_eq!(report.batches, 4 + 1, "one for each wave, and the role");
+    assert_eq!(
+        report.batches,
+        4 + 1 + 1,
+        "one for each wave, a second one where the first could not be large, and the role"
+    );
     assert_eq!(report.steps.len(), 10);
     assert!(report.steps.iter().all(|step| step.ended.is_some()));
     assert!(report.steps.is_sorted_by_key(|step| step.started));
