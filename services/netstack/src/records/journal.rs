@@ -32,8 +32,12 @@ impl Places {
 
     /// The places, ascending: the order of everything that belongs to a batch.
     pub fn iter(&self) -> impl Iterator<Item = usize> + use<> {
-        let set = *self;
-        (0..PLACES).filter(move |place| set.contains(*place))
+        let rest = |word: u64| (word != 0).then_some(word);
+        let bits = move |word| {
+            let from_lowest = core::iter::successors(rest(word), move |word| rest(word & (word - 1)));
+            from_lowest.map(|word| word.trailing_zeros() as usize)
+        };
+        self.0.into_iter().enumerate().flat_map(move |(n, word)| bits(word).map(move |bit| n * 64 + bit))
     }
 
     /// How many.

@@ -55,9 +55,14 @@ impl Memory {
 
     /// Copies bytes out, word by word; `at` is a multiple of 8.
     pub(super) fn copy_out(&self, at: usize, out: &mut [u8]) {
-        for (n, chunk) in out.chunks_mut(8).enumerate() {
-            let word = self.word(at + n * 8).load(Ordering::Relaxed).to_le_bytes();
-            for (to, from) in chunk.iter_mut().zip(word) {
+        let word = |n: usize| self.word(at + n * 8).load(Ordering::Relaxed).to_le_bytes();
+        let (words, rest) = out.as_chunks_mut::<8>();
+        let whole = words.len();
+        for (n, to) in words.iter_mut().enumerate() {
+            *to = word(n);
+        }
+        if !rest.is_empty() {
+            for (to, from) in rest.iter_mut().zip(word(whole)) {
                 *to = from;
             }
         }
