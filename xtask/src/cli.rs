@@ -108,7 +108,7 @@ pub struct SoakOptions {
     #[arg(default_value = "crash_anywhere")]
     pub filter: String,
     /// Points at which each victim is killed.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 400)]
     pub points: u32,
 }
 

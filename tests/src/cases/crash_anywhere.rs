@@ -24,8 +24,8 @@ use victim::Victim;
 /// Environment variable: at how many points each victim is killed.
 const POINTS: &str = "HIC_TEST_POINTS";
 
-/// Without it: what fits into a run of all tests.
-const FEW: usize = 12;
+/// Without it.
+const USUAL: usize = 100;
 
 /// Rollback window, seconds: victims die in it, too, and at the commit that ends it.
 const WATCH_S: u32 = 2;
@@ -47,7 +47,7 @@ const PLAN: DuplexPlan = DuplexPlan {
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let wanted = match std::env::var(POINTS) {
         Ok(text) => text.parse().with_context(|| format!("{POINTS}={text}"))?,
-        Err(_) => FEW,
+        Err(_) => USUAL,
     };
     let network = Network::best()?;
     context.note(format!("over {}, {wanted} points for each victim", network.describe()));

@@ -32,8 +32,8 @@ pub(crate) const HTTP: u16 = 80;
 pub(crate) const PORTS: [(Proto, u16); 4] =
     [(Proto::Tcp, ECHO), (Proto::Udp, ECHO), (Proto::Tcp, DAYTIME), (Proto::Tcp, HTTP)];
 
-/// System tests that run only when they are asked for by name: each takes minutes.
-pub const SLOW: [&str; 2] = ["live_update", "crash_anywhere"];
+/// System tests that run only when they are asked for by name.
+pub const SLOW: [&str; 1] = ["crash_anywhere"];
 
 /// All system tests. Those that take the machine to themselves come last, so that they do not hold up the others.
 pub static ALL: &[SystemTest] = &[
