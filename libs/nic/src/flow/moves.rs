@@ -65,10 +65,20 @@ impl FlowTable<'_> {
         let Some(record) = self.records.get_mut(at) else { return };
         let was_held = is_held(record);
         record.write(key.to_words(), flow);
-        self.held -= usize::from(was_held);
+        if was_held {
+            self.one_held_less();
+        }
         if let FlowState::Held { deadline } = flow.state {
             self.held += 1;
             self.earliest = self.earliest.min(deadline);
+        }
+    }
+
+    /// A held flow flows again or is gone. With the last one goes the deadline, or the next hold would be searched for at once.
+    pub(super) fn one_held_less(&mut self) {
+        self.held -= 1;
+        if self.held == 0 {
+            self.earliest = u64::MAX;
         }
     }
 

@@ -193,7 +193,7 @@ impl<'a> FlowTable<'a> {
         if let Some(Slot::Live(_, Flow { state: FlowState::Held { .. }, .. })) =
             self.records.get(at).map(FlowRecord::read)
         {
-            self.held -= 1;
+            self.one_held_less();
         }
         let slots = self.records.len();
         let ends = self.records.get((at + 1) % slots).is_some_and(FlowRecord::is_empty);

@@ -93,6 +93,20 @@ fn holding_many_flows_is_done_for_all_or_for_none() {
 }
 
 #[test]
+fn the_last_hold_takes_its_deadline_with_it() {
+    let mut records = vec![FlowRecord::zeroed(); 64];
+    let (mut table, _) = FlowTable::attach(&mut records, SECRET);
+    (0..2).for_each(|n| table.insert_if_absent(&exact(n), 1).unwrap());
+    table.hold(&[exact(0)], 1, 50).unwrap();
+    table.take(&[exact(0)], 2).unwrap();
+    table.hold(&[exact(0)], 2, 90).unwrap();
+    assert_eq!(table.next_deadline(), Some(90));
+    assert!(table.remove(&exact(0), 2));
+    table.hold(&[exact(1)], 1, 95).unwrap();
+    assert_eq!(table.next_deadline(), Some(95));
+}
+
+#[test]
 fn a_hold_ends_at_its_deadline_with_the_flow_at_its_owner() {
     let mut records = vec![FlowRecord::zeroed(); 64];
     let (mut table, _) = FlowTable::attach(&mut records, SECRET);
