@@ -126,16 +126,12 @@ impl<M: Machine> Kernel<M> {
         }
         let mapping = Mapping { region, sandbox, holder, of_region: Links::FREE, in_sandbox: Links::FREE };
         let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
-        let (base, pages) = (self.regions[region].base, self.regions[region].pages);
-        for page in 0..pages {
-            let Some(kind) = page_kind(&self.regions[region], page, rights) else { continue };
-            if let Err(error) = self.paging(sandbox).map(base + page * PAGE_SIZE, kind) {
-                for done in 0..page {
-                    self.paging(sandbox).unmap(base + done * PAGE_SIZE);
-                }
-                self.mappings.remove(id.index);
-                return Err(error);
-            }
+        let Region { base, pages, seal, ref backing, .. } = self.regions[region];
+        let backing = backing.clone();
+        let kind = |page| page_kind(&backing, seal, page, rights);
+        if let Err(error) = self.paging(sandbox).map(base, pages, kind) {
+            self.mappings.remove(id.index);
+            return Err(error);
         }
         self.regions[region].mappings.push_back(&mut self.mappings, id.index);
         self.sandboxes[sandbox].mappings.push_back(&mut self.mappings, id.index);
@@ -149,9 +145,7 @@ impl<M: Machine> Kernel<M> {
         self.sandboxes[sandbox].mappings.remove(&mut self.mappings, mapping);
         self.mappings.remove(mapping);
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
-        for page in 0..pages {
-            self.paging(sandbox).unmap(base + page * PAGE_SIZE);
-        }
+        self.paging(sandbox).unmap(base, pages);
     }
 
     /// The mapping of a region in a sandbox; a region has few mappings, a sandbox may have many.
@@ -241,14 +235,14 @@ fn zero_some<M: Machine>(frames: &mut Frames, machine: &mut M) -> bool {
 }
 
 /// How one page of a region is mapped; `None` = not at all.
-fn page_kind(region: &Region, page: u64, rights: Rights) -> Option<PageKind> {
+fn page_kind(backing: &Backing, seal: Option<SealSpec>, page: u64, rights: Rights) -> Option<PageKind> {
     let writable = rights.contains(Rights::WRITE);
-    if let Backing::Device { hidden } = &region.backing {
+    if let Backing::Device { hidden } = backing {
         let kind = if writable { PageKind::Device } else { PageKind::DeviceRead };
         return (!hidden.contains(&page)).then_some(kind);
     }
     let open = Some(if writable { PageKind::Write } else { PageKind::Read });
-    let Some(seal) = region.seal else { return open };
+    let Some(seal) = seal else { return open };
     if page < seal.read_only {
         Some(PageKind::Read)
     } else if page < seal.read_only + seal.execute {

@@ -6,6 +6,7 @@
 use crate::frames::Frames;
 use crate::machine::Machine;
 use crate::objects::Account;
+use core::ops::Range;
 use hic_abi::{Error, PAGE_SIZE, USER_BASE};
 
 const PRESENT: u64 = 1;
@@ -17,7 +18,6 @@ const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
-const COUNT_ONE: u64 = 1 << COUNT_SHIFT;
 
 /// What ring 3 may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,60 +62,127 @@ pub struct Paging<'a, M: Machine> {
     pub active: bool,
 }
 
-/// Addresses of the entries on the way to a page: levels 4 to 1.
-type Path = [u64; 4];
+/// Addresses of the entries on the way to a lowest table: levels 4 to 2.
+type Path = [u64; 3];
+
+/// Pages of a lowest table.
+const TABLE_PAGES: u64 = 512;
+
+/// The number of the page, counted from `physical`, at which the table that has page `done` ends, or the run of `pages` does.
+fn chunk(physical: u64, done: u64, pages: u64) -> u64 {
+    let left = TABLE_PAGES - ((USER_BASE + physical) / PAGE_SIZE + done) % TABLE_PAGES;
+    pages.min(done + left)
+}
 
 fn index(address: u64, level: u32) -> u64 {
     address >> (12 + 9 * (level - 1)) & 0x1ff
 }
 
 impl<M: Machine> Paging<'_, M> {
-    /// Maps the page of a physical address at its one user address. It must not be mapped.
+    /// Maps `pages` pages from a physical address on, each at its one user address and as `kind` says by its number; `None` = not at all.
+    /// None of them must be mapped. The way to a table is walked once, however many of its entries are filled.
     ///
     /// # Errors
-    /// [`Error::NoMemory`] when a table cannot be had; [`Error::Mapped`] when the page is mapped.
-    pub fn map(&mut self, physical: u64, kind: PageKind) -> Result<(), Error> {
-        let address = USER_BASE + physical;
-        let mut path: Path = [0; 4];
+    /// [`Error::NoMemory`] when a table cannot be had; [`Error::Mapped`] when a page is mapped. Nothing is mapped then.
+    pub fn map(
+        &mut self,
+        physical: u64,
+        pages: u64,
+        kind: impl Fn(u64) -> Option<PageKind>,
+    ) -> Result<(), Error> {
+        let mut done = 0;
+        while done < pages {
+            let here = chunk(physical, done, pages);
+            if let Err(error) = self.map_in_table(physical, done..here, &kind) {
+                self.unmap(physical, done);
+                return Err(error);
+            }
+            done = here;
+        }
+        Ok(())
+    }
+
+    /// The pages with these numbers, which share a table: all of them or none.
+    fn map_in_table(
+        &mut self,
+        physical: u64,
+        pages: Range<u64>,
+        kind: &impl Fn(u64) -> Option<PageKind>,
+    ) -> Result<(), Error> {
+        let address = |page: u64| physical + page * PAGE_SIZE;
+        let (path, table) = self.descend(USER_BASE + address(pages.start))?;
+        let entry = |page: u64| table + index(USER_BASE + address(page), 1) * 8;
+        let mut came = 0;
+        for page in pages.clone() {
+            if self.machine.read_u64(entry(page)) & PRESENT != 0 {
+                (pages.start..page).for_each(|page| self.machine.write_u64(entry(page), 0));
+                self.prune(&path, 3);
+                self.forget(USER_BASE + address(pages.start));
+                return Err(Error::Mapped);
+            }
+            if let Some(kind) = kind(page) {
+                self.machine.write_u64(entry(page), address(page) & ADDRESS | kind.bits());
+                came += 1;
+            }
+        }
+        self.count(&path, 3, came);
+        if came == 0 {
+            self.prune(&path, 3);
+            self.forget(USER_BASE + address(pages.start));
+        }
+        Ok(())
+    }
+
+    /// The way to the lowest table for an address, made where it is missing.
+    fn descend(&mut self, address: u64) -> Result<(Path, u64), Error> {
+        let mut path: Path = [0; 3];
         let mut table = self.root;
-        for level in (2..=4).rev() {
+        for (depth, level) in (2..=4).rev().enumerate() {
             let entry = table + index(address, level) * 8;
-            path[4 - level as usize] = entry;
+            path[depth] = entry;
             let value = self.machine.read_u64(entry);
-            if value & PRESENT == 0 {
+            table = if value & PRESENT != 0 {
+                value & ADDRESS
+            } else {
                 let Some(frame) = self.new_table() else {
-                    self.prune(&path, 4 - level as usize);
+                    self.prune(&path, depth);
                     self.forget(address);
                     return Err(Error::NoMemory);
                 };
                 self.machine.write_u64(entry, frame | PRESENT | WRITABLE | USER);
-                self.count(&path, 4 - level as usize, true);
-                table = frame;
-            } else {
-                table = value & ADDRESS;
-            }
+                self.count(&path, depth, 1);
+                frame
+            };
         }
-        let entry = table + index(address, 1) * 8;
-        if self.machine.read_u64(entry) & PRESENT != 0 {
-            return Err(Error::Mapped);
-        }
-        self.machine.write_u64(entry, physical & ADDRESS | kind.bits());
-        self.count(&path, 3, true);
-        Ok(())
+        Ok((path, table))
     }
 
-    /// Unmaps the page of a physical address, if it is mapped.
-    pub fn unmap(&mut self, physical: u64) {
-        let address = USER_BASE + physical;
+    /// Unmaps those of `pages` pages from a physical address on that are mapped.
+    pub fn unmap(&mut self, physical: u64, pages: u64) {
+        let mut done = 0;
+        while done < pages {
+            let here = chunk(physical, done, pages);
+            self.unmap_in_table(USER_BASE + physical + done * PAGE_SIZE, here - done);
+            done = here;
+        }
+    }
+
+    fn unmap_in_table(&mut self, address: u64, pages: u64) {
         let Some((path, table)) = self.walk(address) else { return };
-        let entry = table + index(address, 1) * 8;
-        if self.machine.read_u64(entry) & PRESENT == 0 {
+        let first = table + index(address, 1) * 8;
+        let mut gone = 0;
+        for page in 0..pages {
+            if self.machine.read_u64(first + page * 8) & PRESENT != 0 {
+                self.machine.write_u64(first + page * 8, 0);
+                gone += 1;
+            }
+        }
+        if gone == 0 {
             return;
         }
-        self.machine.write_u64(entry, 0);
-        self.count(&path, 3, false);
+        self.count(&path, 3, -gone);
         self.prune(&path, 3);
-        self.forget(address);
+        (0..pages).for_each(|page| self.forget(address + page * PAGE_SIZE));
     }
 
     /// Drops what the processor has cached of the way to this address, tables just freed among it (SDM vol. 3A, 4.10.4.1).
@@ -134,11 +201,11 @@ impl<M: Machine> Paging<'_, M> {
     }
 
     fn walk(&self, address: u64) -> Option<(Path, u64)> {
-        let mut path: Path = [0; 4];
+        let mut path: Path = [0; 3];
         let mut table = self.root;
-        for level in (2..=4).rev() {
+        for (depth, level) in (2..=4).rev().enumerate() {
             let entry = table + index(address, level) * 8;
-            path[4 - level as usize] = entry;
+            path[depth] = entry;
             let value = self.machine.read_u64(entry);
             if value & PRESENT == 0 {
                 return None;
@@ -158,15 +225,14 @@ impl<M: Machine> Paging<'_, M> {
         Some(frame)
     }
 
-    /// Counts an entry that came or went in the table that `path[depth - 1]` leads to; the root is not counted.
-    fn count(&mut self, path: &Path, depth: usize, came: bool) {
+    /// Counts entries that came (or went, if negative) in the table that `path[depth - 1]` leads to; the root is not counted.
+    fn count(&mut self, path: &Path, depth: usize, came: i64) {
         if depth == 0 {
             return;
         }
         let entry = path[depth - 1];
         let value = self.machine.read_u64(entry);
-        let value = if came { value + COUNT_ONE } else { value - COUNT_ONE };
-        self.machine.write_u64(entry, value);
+        self.machine.write_u64(entry, value.wrapping_add_signed(came << COUNT_SHIFT));
     }
 
     /// Frees tables that have become empty, from the lowest up.
@@ -181,7 +247,7 @@ impl<M: Machine> Paging<'_, M> {
             self.frames.free_run(value & ADDRESS, 1);
             self.account.frames_used -= 1;
             self.account.page_tables -= 1;
-            self.count(path, at, false);
+            self.count(path, at, -1);
         }
     }
 }
