@@ -4,7 +4,7 @@ use crate::commands::{Arrived, Call, Context};
 use crate::link::Wire;
 use crate::migration::{Moves, role_flow};
 use crate::orphans::Orphans;
-use crate::shell::{Grants, Recorded, Shell, recorded};
+use crate::shell::{Grants, Recorded, Shell};
 use alloc::vec::Vec;
 use hic_abi::{Error, FOREVER, Handle, Nanos};
 use hic_control::ASKED;
@@ -63,7 +63,7 @@ impl Netstack {
         let interface = InterfaceRecord::decode(&self.shell.records.interface()).ok();
         let holds = interface.is_some_and(|record| record.role == Role::Holder);
         let others = (0..PLACES).filter(|place| !batch.places.contains(*place));
-        let Recorded { resumed, mut flows } = self.shell.resume(others);
+        let Recorded { places, records, mut flows } = self.shell.resume(others, Vec::new());
         flows.extend((holds && !batch.role).then(role_flow));
         if let Err(code) = self.shell.wire.take_flows(&flows, 0) {
             // Frames of these flows still come: what belongs to no flow comes to the only stack there is.
@@ -78,7 +78,7 @@ impl Netstack {
         let view = *self.shell.records;
         let neighbours = view.neighbours().map(|(ip, mac)| (ip.into(), EthernetAddress(mac)));
         self.stack.learn_neighbours(now, neighbours, &mut self.shell);
-        let errors = self.stack.restore(now, recorded(view, resumed), &mut self.shell);
+        let errors = self.stack.restore(now, records, &mut self.shell);
         self.lose(errors);
         if interface.is_none() && self.claim_role() {
             self.stack.start(now, &mut self.shell);
@@ -87,7 +87,7 @@ impl Netstack {
         self.judge_crumb();
         self.settle_last(&batch);
         if restarts > 0 {
-            let (sockets, micros) = (resumed.places.len(), (clock::now() - began) / 1000);
+            let (sockets, micros) = (places.len(), (clock::now() - began) / 1000);
             log!("start {}: {sockets} sockets go on, {micros} us after the driver was joined", restarts + 1);
         }
     }

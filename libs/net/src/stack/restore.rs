@@ -73,29 +73,24 @@ impl Stack {
         records: impl IntoIterator<Item = Restored>,
         env: &mut dyn Env,
     ) -> Vec<RestoreError> {
-        let (mut errors, mut adopted, mut connections) = (Vec::new(), Vec::new(), Vec::new());
+        // Listeners before those that wait on them, and these in the order in which they are to be accepted.
+        let mut records: Vec<Restored> = records.into_iter().collect();
+        records.sort_by_key(|record| match record {
+            Restored::Connection(_, record) => (true, record.ticket),
+            _ => (false, Default::default()),
+        });
+        let (mut errors, mut adopted) = (Vec::new(), Vec::with_capacity(records.len()));
         for record in records {
             let result = match record {
                 Restored::Interface(record) => {
                     self.resume_interface(now, record);
                     continue;
                 }
-                Restored::Connection(id, record) => {
-                    connections.push((id, record));
-                    continue;
-                }
+                Restored::Connection(id, record) => self.restore_connection(now, id, record),
                 Restored::Listener(id, record) => self.restore_listener(id, record),
                 Restored::Udp(id, record) => self.restore_udp(id, record),
             };
             match result {
-                Ok(socket) => adopted.push(socket),
-                Err(error) => errors.push(error),
-            }
-        }
-        // After the listeners on which they wait, and in the order in which they are to be accepted.
-        connections.sort_by_key(|(_, record)| record.ticket);
-        for (id, record) in connections {
-            match self.restore_connection(now, id, record) {
                 Ok(socket) => adopted.push(socket),
                 Err(error) => errors.push(error),
             }

@@ -5,9 +5,9 @@
 
 use crate::fault;
 use crate::service::Netstack;
-use crate::shell::{Recorded, decode, port_flow, recorded};
+use crate::shell::{Placed, Recorded, decode, port_flow};
 use alloc::vec::Vec;
-use hic_abi::Handle;
+use hic_abi::{Handle, Nanos};
 use hic_migrate::{CapSlot, Imported, MAX_CAPS, Migrated, Prepare, Refusal, Share, Side};
 use hic_net::record::{InterfaceRecord, Role};
 use hic_net::{Micros, Protocol, Restored, Socket};
@@ -25,8 +25,21 @@ pub fn role_flow() -> FlowKey {
     port_flow(Protocol::Udp, DHCP_CLIENT)
 }
 
-/// What the peer has and we shall have.
-type Checked = Vec<(usize, Found, Restored)>;
+/// What the peer has and we shall have: its capabilities there, how long it was frozen, its record.
+struct Checked {
+    place: usize,
+    socket: Socket,
+    handles: Handles,
+    freeze: Nanos,
+    record: Restored,
+}
+
+impl Checked {
+    fn new(place: usize, found: &Found, record: Restored) -> Self {
+        let Found { socket, handles, freeze, .. } = *found;
+        Self { place, socket, handles, freeze, record }
+    }
+}
 
 impl Netstack {
     /// See `Migration::import_state`.
@@ -65,7 +78,7 @@ impl Netstack {
         if theirs.phase != Phase::Leaving || theirs.number != number || theirs.role {
             return Err(Refusal::WrongBatch { current: theirs.number });
         }
-        let mut all = Checked::new();
+        let mut all = Vec::new();
         for place in theirs.places.iter() {
             let corrupt = Refusal::Corrupt { item: place as u64 };
             let found = peer.get(place).ok_or(corrupt)?;
@@ -74,11 +87,12 @@ impl Netstack {
                 log!("place {place} of the peer is in use here");
                 return Err(corrupt);
             }
-            all.push((place, found, record));
+            all.push(Checked::new(place, &found, record));
         }
+        let items = all.len() as u64;
         let batch = Batch { number, frozen_at: theirs.frozen_at, ..Batch::default() };
-        let (slots, _) = self.make_room(batch, &all)?;
-        Ok(Imported { items: all.len() as u64, left: theirs.left, slots, from: Vec::new() })
+        let (slots, _) = self.make_room(batch, all)?;
+        Ok(Imported { items, left: theirs.left, slots, from: Vec::new() })
     }
 
     fn import_role(&mut self, number: u64, peer: &View) -> Result<Imported, Refusal> {
@@ -88,15 +102,15 @@ impl Netstack {
         }
         InterfaceRecord::decode(&peer.interface()).map_err(|_| Refusal::Corrupt { item: PLACES as u64 })?;
         let batch = Batch { number, role: true, frozen_at: theirs.frozen_at, ..Batch::default() };
-        self.make_room(batch, &Checked::new())?;
+        self.make_room(batch, Vec::new())?;
         Ok(Imported { items: 1, left: theirs.left, ..Imported::default() })
     }
 
     /// Writes down what is expected, with slots for its capabilities; these, and those that the peer has them in.
-    fn make_room(&mut self, batch: Batch, all: &Checked) -> Result<(Vec<Handle>, Vec<CapSlot>), Refusal> {
+    fn make_room(&mut self, batch: Batch, all: Vec<Checked>) -> Result<(Vec<Handle>, Vec<CapSlot>), Refusal> {
         let from: Vec<CapSlot> = all
             .iter()
-            .flat_map(|(_, found, _)| found.handles.each())
+            .flat_map(|checked| checked.handles.each())
             .map(|(slot, is_port)| CapSlot { slot, is_port })
             .collect();
         let slots: Vec<Handle> =
@@ -106,25 +120,29 @@ impl Netstack {
             return Err(Refusal::NoResources);
         }
         let mut places = Places::default();
-        all.iter().for_each(|(place, ..)| places.insert(*place));
+        all.iter().for_each(|checked| places.insert(checked.place));
         self.moves.journal.batch = Batch { phase: Phase::Incoming, places, ..batch };
         self.write_journal();
         let mut free = slots.iter().copied();
-        for (place, found, record) in all {
+        let mut expected = Vec::with_capacity(all.len());
+        for Checked { place, socket, handles, freeze, record } in all {
             let mut slot = |theirs: Handle| if theirs == 0 { 0 } else { free.next().unwrap_or(0) };
-            let Handles { port, region, notification, bits } = found.handles;
+            let Handles { port, region, notification, bits } = handles;
             let (port, region, notification) = (slot(port), slot(region), slot(notification));
             let records = &mut self.shell.records;
-            records.open(*place, found.socket);
-            records.note_freeze(*place, found.freeze);
-            records.set_handles(*place, Handles { port, region, notification, bits });
-            records.publish(*place, |out| match record {
+            records.open(place, socket);
+            records.note_freeze(place, freeze);
+            records.set_handles(place, Handles { port, region, notification, bits });
+            records.publish(place, |out| match &record {
                 Restored::Connection(_, record) => record.encode(out),
                 Restored::Listener(_, record) => record.encode(out),
                 Restored::Udp(_, record) => record.encode(out),
                 Restored::Interface(_) => 0,
             });
+            expected.push((place, record));
         }
+        expected.sort_unstable_by_key(|(place, _): &Placed| *place);
+        self.moves.expected = (batch.number, expected);
         Ok((slots, from))
     }
 
@@ -134,31 +152,30 @@ impl Netstack {
         let role = self.stack.role() == Role::Guest && self.peer_has_role(peer);
         let units: Vec<Unit> = candidates
             .iter()
-            .map(|(_, found, _)| Unit { items: 1, caps: found.handles.each().count() })
+            .map(|checked| Unit { items: 1, caps: checked.handles.each().count() })
             .collect();
         let chosen = choose::choose(&units, max.max(1), MAX_CAPS);
         let left = (candidates.len() - chosen.len()) as u64;
-        let mut candidates: Vec<Option<(usize, Found, Restored)>> =
-            candidates.into_iter().map(Some).collect();
-        let all: Checked = chosen.into_iter().filter_map(|n| candidates.get_mut(n)?.take()).collect();
+        let mut candidates: Vec<Option<Checked>> = candidates.into_iter().map(Some).collect();
+        let all: Vec<Checked> = chosen.into_iter().filter_map(|n| candidates.get_mut(n)?.take()).collect();
         let items = all.len() as u64 + u64::from(role);
         if items == 0 {
             return Ok(Imported::default());
         }
         let batch = Batch { number, role, salvage: true, left, ..Batch::default() };
-        let (slots, from) = self.make_room(batch, &all)?;
+        let (slots, from) = self.make_room(batch, all)?;
         Ok(Imported { items, left, slots, from })
     }
 
     /// What the peer left, listeners first: what waits on one needs it.
-    fn left_by(&mut self, peer: &View) -> Checked {
+    fn left_by(&mut self, peer: &View) -> Vec<Checked> {
         let (journal, theirs) = (self.moves.journal, peer.journal().batch);
         let gone = match theirs.phase {
             Phase::Leaving => theirs.number == journal.arrived,
             Phase::Incoming => theirs.number != journal.given,
             Phase::Idle => false,
         };
-        let mut all = Checked::new();
+        let mut all = Vec::new();
         for place in 0..PLACES {
             let dealt_with = journal.salvaged.contains(place) || (gone && theirs.places.contains(place));
             if dealt_with || self.shell.records.socket(place).is_some() {
@@ -166,7 +183,7 @@ impl Netstack {
             }
             let Some(found) = peer.get(place) else { continue };
             match decode(&found) {
-                Ok(Some(record)) => all.push((place, found, record)),
+                Ok(Some(record)) => all.push(Checked::new(place, &found, record)),
                 Ok(None) => {}
                 Err(error) => {
                     log!("{:?} of the dead peer: {error}; it is lost", found.socket);
@@ -174,7 +191,7 @@ impl Netstack {
                 }
             }
         }
-        all.sort_by_key(|(place, found, _)| (!matches!(found.socket, Socket::Listener(_)), *place));
+        all.sort_by_key(|checked| (!matches!(checked.socket, Socket::Listener(_)), checked.place));
         all
     }
 
@@ -208,7 +225,9 @@ impl Netstack {
         let Batch { number, role, salvage, left, frozen_at, places, .. } = self.moves.journal.batch;
         fault::while_migrating(number);
         let from = self.moves.journal.plan.map_or(0, |plan| plan.peer_serial);
-        let Recorded { resumed, mut flows } = self.shell.resume(places.iter());
+        let (of, expected) = core::mem::take(&mut self.moves.expected);
+        let expected = if of == number { expected } else { Vec::new() };
+        let Recorded { places: resumed, records, mut flows } = self.shell.resume(places.iter(), expected);
         flows.extend(role.then(role_flow));
         let refused = |code: u32| Refusal::Downstream { code: code.into() };
         self.shell.wire.take_flows(&flows, from).map_err(refused)?;
@@ -216,8 +235,8 @@ impl Netstack {
             self.shell.wire.take_default().map_err(refused)?;
         }
         let now = Micros(clock::now_micros());
-        let errors = self.stack.adopt(now, recorded(*self.shell.records, resumed), &mut self.shell);
-        let lost = (errors.len() + places.len() - resumed.places.len()) as u64;
+        let errors = self.stack.adopt(now, records, &mut self.shell);
+        let lost = (errors.len() + places.len() - resumed.len()) as u64;
         self.lose(errors);
         if role {
             let record = *self.stack.interface_record();

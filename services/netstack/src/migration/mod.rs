@@ -16,6 +16,8 @@ mod plan;
 mod settle;
 
 use crate::service::Netstack;
+use crate::shell::Placed;
+use alloc::vec::Vec;
 use hic_abi::{Handle, Nanos, SELF};
 use hic_channel::Answerer;
 use hic_control::grants;
@@ -36,6 +38,8 @@ pub struct Moves {
     bell: Option<(Handle, u64)>,
     /// The peer's state, once it is known to be mapped.
     peer: Option<View>,
+    /// What the batch with this number brings, as it was checked: what this start checked, it need not read again.
+    expected: (u64, Vec<Placed>),
     /// The answer about the batch that arrived last, in this start.
     last: Option<(u64, Migrated)>,
     /// When the driver is to forget a peer.

@@ -1,7 +1,7 @@
 //! What becomes of a batch. The token says whose it is; everything here may be done again after a death in the middle of it.
 
 use crate::service::Netstack;
-use crate::shell::{Recorded, recorded};
+use crate::shell::Recorded;
 use alloc::vec::Vec;
 use hic_migrate::Refusal;
 use hic_net::{Micros, RestoreError, Socket};
@@ -80,7 +80,7 @@ impl Netstack {
     /// The batch stays with us.
     pub(super) fn thaw(&mut self) {
         let batch = self.moves.journal.batch;
-        let Recorded { resumed, flows } = self.shell.resume(batch.places.iter());
+        let Recorded { records, flows, .. } = self.shell.resume(batch.places.iter(), Vec::new());
         if let Err(code) = self.shell.wire.take_flows(&flows, 0) {
             // The holds end by themselves.
             log!("eth_driver does not release the flows (code {code})");
@@ -90,7 +90,7 @@ impl Netstack {
         let frozen: Vec<Socket> = all.filter(|socket| self.stack.is_frozen(*socket)).collect();
         if frozen.is_empty() {
             // Frozen by a start before this one.
-            let errors = self.stack.adopt(now, recorded(*self.shell.records, resumed), &mut self.shell);
+            let errors = self.stack.adopt(now, records, &mut self.shell);
             self.lose(errors);
         } else {
             self.stack.thaw(now, &frozen, &mut self.shell);
@@ -117,6 +117,7 @@ impl Netstack {
     /// The batch does not come.
     fn expect_no_more(&mut self) {
         self.moves.journal.batch.places.iter().for_each(|place| self.shell.let_go(place));
+        self.moves.expected = (0, Vec::new());
         self.no_batch();
     }
 

@@ -21,7 +21,7 @@ use netstack::place::{self, BUCKETS};
 use netstack::records::{Handles, Records};
 
 pub use env::port_flow;
-pub use resume::{Recorded, decode, flow_of, records as recorded};
+pub use resume::{Placed, Recorded, decode, flow_of};
 
 /// The capabilities of one socket.
 #[derive(Default)]

@@ -13,21 +13,18 @@ use hic_netapi::region::{Indices, Status};
 use hic_netapi::{Layout, NetError, StackSide};
 use hic_nic::flow::FlowKey;
 use hic_rt::{cap, log, region::Mapped, sys};
-use netstack::records::{Found, Handles, Places, View};
+use netstack::records::{Found, Handles, Places};
 
-/// The places that could be taken over.
-#[derive(Clone, Copy, Default)]
-pub struct Resumed {
-    /// All of them.
-    pub places: Places,
-    /// Those with a data region.
-    with_region: Places,
-}
+/// A record with the place that it is for.
+pub type Placed = (usize, Restored);
 
 /// What came of taking places over.
+#[derive(Default)]
 pub struct Recorded {
-    /// The places.
-    pub resumed: Resumed,
+    /// Those that could be.
+    pub places: Places,
+    /// Their records, for the engine.
+    pub records: Vec<Restored>,
     /// The flows that are theirs.
     pub flows: Vec<FlowKey>,
 }
@@ -77,49 +74,46 @@ fn is_detached(record: &Restored) -> bool {
     matches!(record, Restored::Connection(_, record) if record.stage == Stage::Detached)
 }
 
-/// The records of the places that were resumed, read again one by one when they are needed.
-pub fn records(view: View, resumed: Resumed) -> impl Iterator<Item = Restored> {
-    resumed.places.iter().filter_map(move |place| {
-        let mut record = decode(&view.get(place)?).ok()??;
-        if let Restored::Connection(_, record) = &mut record {
-            record.has_region &= resumed.with_region.contains(place);
-        }
-        Some(record)
-    })
-}
-
 impl Shell {
-    /// Makes places for the sockets on record at `places`: regions mapped, ports watched. What cannot be taken over ends.
-    pub fn resume(&mut self, places: impl Iterator<Item = usize>) -> Recorded {
-        let (mut resumed, mut flows) = (Resumed::default(), Vec::new());
+    /// Makes places for the sockets on record at `places`, which ascend: regions mapped, ports watched. Records that are `known` already, in the
+    /// same order, are not read again. What cannot be taken over ends.
+    pub fn resume(&mut self, places: impl Iterator<Item = usize>, known: Vec<Placed>) -> Recorded {
+        let mut all = Recorded::default();
+        let mut known = known.into_iter().peekable();
         for number in places {
-            let Some(found) = self.records.get(number) else { continue };
-            match decode(&found) {
-                Ok(Some(record)) if !is_unborn(&record) => {
-                    if self.resume_one(number, &found, &record) {
-                        resumed.places.insert(number);
-                        if self.region_of(found.socket).is_some() {
-                            resumed.with_region.insert(number);
-                        }
-                        flows.extend(flow_of(&record));
-                    } else {
-                        log!("{:?}: its data region is gone; it ends", found.socket);
-                        self.end(number, &found);
+            let Some(socket) = self.records.socket(number) else { continue };
+            let record = match known.next_if(|(place, _)| *place == number) {
+                Some((_, record)) => Ok(Some(record)),
+                None => self.records.get(number).map_or(Ok(None), |found| decode(&found)),
+            };
+            match record {
+                Ok(Some(mut record)) if !is_unborn(&record) => {
+                    if !self.resume_one(number, socket, &record) {
+                        log!("{socket:?}: its data region is gone; it ends");
+                        self.end(number);
+                        continue;
                     }
+                    if let Restored::Connection(_, record) = &mut record {
+                        record.has_region &= self.region_of(socket).is_some();
+                    }
+                    all.places.insert(number);
+                    all.flows.extend(flow_of(&record));
+                    all.records.push(record);
                 }
-                Ok(_) => self.end(number, &found),
+                Ok(_) => self.end(number),
                 Err(error) => {
-                    log!("{:?}: {error}; it ends", found.socket);
-                    self.end(number, &found);
+                    log!("{socket:?}: {error}; it ends");
+                    self.end(number);
                 }
             }
         }
-        Recorded { resumed, flows }
+        all
     }
 
-    fn resume_one(&mut self, number: usize, found: &Found, record: &Restored) -> bool {
-        let Handles { port, region, notification, bits } = found.handles;
-        let mut place = Place { socket: Some(found.socket), ..Place::default() };
+    fn resume_one(&mut self, number: usize, socket: Socket, record: &Restored) -> bool {
+        let handles = self.records.handles(number);
+        let Handles { port, region, notification, bits } = handles;
+        let mut place = Place { socket: Some(socket), ..Place::default() };
         match geometry(record) {
             Some((layout, indices)) => match attach(region, layout, indices) {
                 Some((mapped, side)) => (place.region, place.side) = (Some(mapped), Some(side)),
@@ -128,7 +122,7 @@ impl Shell {
             },
             // Made, but not on record yet: nobody has seen it.
             None if region != 0 => {
-                self.records.set_handles(number, Handles { region: 0, ..found.handles });
+                self.records.set_handles(number, Handles { region: 0, ..handles });
                 destroy(region);
             }
             None => {}
@@ -138,8 +132,8 @@ impl Shell {
         if let Some(slot) = self.places.get_mut(number) {
             *slot = place;
         }
-        self.keep_handles(found.socket);
-        self.watch_port(found.socket);
+        self.keep_handles(socket);
+        self.watch_port(socket);
         true
     }
 
@@ -147,9 +141,9 @@ impl Shell {
     ///
     /// A data region is not destroyed here, only let go: the application may be reading it at this moment. It sees the end
     /// of the connection in it and drops its own capability, and the memory returns to the account.
-    fn end(&mut self, number: usize, found: &Found) {
-        let Handles { port, region, notification, bits } = found.handles;
-        let record = decode(found).ok().flatten();
+    fn end(&mut self, number: usize) {
+        let Handles { port, region, notification, bits } = self.records.handles(number);
+        let record = self.records.get(number).and_then(|found| decode(&found).ok().flatten());
         self.records.close(number);
         // First the port, so that an application that is woken finds it gone.
         if port != 0 {
