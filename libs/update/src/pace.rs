@@ -3,7 +3,7 @@
 use crate::Nanos;
 
 const SECOND: Nanos = 1_000_000_000;
-/// Batches of one second that are remembered. At the default rate and batch size ten are enough; when there are more, the next one waits.
+/// Batches of one second that are remembered. At the default rate and batch size twenty are enough; when there are more, the next one waits.
 const BATCHES: usize = 32;
 
 /// A batch that moved at `at`, at the latest.

@@ -120,7 +120,7 @@ impl Default for Policy {
         const SECOND: Nanos = 1_000_000_000;
         Self {
             moves_per_second: 100,
-            batch_items: 10,
+            batch_items: 5,
             max_batches: 1_000_000,
             step_deadline: 2 * SECOND,
             create_deadline: 10 * SECOND,
