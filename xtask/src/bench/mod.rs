@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: boots the profile that measures and reads its figures from the serial line.
 //!
-//! Then what an update costs is read from the default profile, and bulk TCP echo is compared with a Linux guest on the same QEMU.
+//! Then what an update costs is read from the default profile, what its clients notice is measured, and bulk TCP echo is compared with a Linux guest on the same QEMU.
 //!
 //! Under `-icount shift=0` and without network or disk, so that a figure is a number of guest instructions and the same
 //! on every machine. The guest prints `bench NAME VALUE UNIT` for each, then `bench done`.
 
 mod bulk;
+mod gap;
 mod linux;
 mod update;
 
@@ -52,6 +53,15 @@ struct Figure {
     value: serde_json::Number,
 }
 
+impl Figure {
+    /// A measured value to one decimal place.
+    fn rounded(name: &str, unit: &str, value: f64) -> Result<Self> {
+        let value = serde_json::Number::from_f64((value * 10.0).round() / 10.0)
+            .context("a figure is not a number")?;
+        Ok(Self { name: name.to_owned(), unit: unit.to_owned(), value })
+    }
+}
+
 /// What is written to `target/bench/report.json`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -88,26 +98,27 @@ pub fn run(options: &BenchOptions) -> Result<()> {
 fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
     let linux = linux::prepare(builder.workspace.target_directory.as_ref())?;
     let rates = bulk::measure(default_machine(builder, kernel)?, &linux, folder)?;
-    let figure = |name: &str, unit: &str, value: f64| {
-        let value =
-            serde_json::Number::from_f64((value * 10.0).round() / 10.0).context("a rate is not a number")?;
-        anyhow::Ok(Figure { name: name.to_owned(), unit: unit.to_owned(), value })
-    };
     Ok(vec![
-        figure("bulk_echo_to_linux", "% of a Linux guest, same QEMU", rates.per_cent())?,
-        figure("bulk_echo_hic", "Mbit/s, this host, this run", rates.hic)?,
-        figure("bulk_echo_linux", "Mbit/s, this host, this run", rates.linux)?,
+        Figure::rounded("bulk_echo_to_linux", "% of a Linux guest, same QEMU", rates.per_cent())?,
+        Figure::rounded("bulk_echo_hic", "Mbit/s, this host, this run", rates.hic)?,
+        Figure::rounded("bulk_echo_linux", "Mbit/s, this host, this run", rates.linux)?,
     ])
 }
 
-/// From the machine that `run` boots, with the repository that has the new version.
+/// What an update takes, and what its clients notice: from the machine that `run` boots, with the repository that has the new version.
 fn cost_of_an_update(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
-    let mut machine = default_machine(builder, kernel)?;
     let repository = crate::disk::of_profile(builder, crate::profiles::DEFAULT)?;
-    let disk = folder.join(hic_tests::disk::IMAGE);
-    hic_tests::disk::copy(&repository.context("the profile has no repository")?, &disk)?;
-    machine.disks.push(disk);
-    update::measure(machine, folder)
+    let repository = repository.context("the profile has no repository")?;
+    let mut machine = || {
+        let mut machine = default_machine(builder, kernel)?;
+        let disk = folder.join(hic_tests::disk::IMAGE);
+        hic_tests::disk::copy(&repository, &disk)?;
+        machine.disks.push(disk);
+        anyhow::Ok(machine)
+    };
+    let mut figures = update::measure(machine()?, folder)?;
+    figures.extend(gap::measure(machine()?, folder)?);
+    Ok(figures)
 }
 
 /// The default profile, without a disk.
@@ -159,7 +170,7 @@ fn parse(lines: &[&str]) -> Result<Vec<Figure>> {
 
 fn missing(figures: &[Figure]) -> Vec<&'static str> {
     let there = |name: &&str| figures.iter().any(|figure| figure.name == *name);
-    NAMES.iter().chain(&update::NAMES).copied().filter(|name| !there(name)).collect()
+    NAMES.iter().chain(&update::NAMES).chain(&gap::NAMES).copied().filter(|name| !there(name)).collect()
 }
 
 fn table(report: &Report) -> String {

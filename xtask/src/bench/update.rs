@@ -16,13 +16,13 @@ use serde_json::Value;
 use super::Figure;
 
 /// The echo service.
-const PORT: u16 = 7;
+pub const PORT: u16 = 7;
 /// Connections that are moved.
 const CONNECTIONS: u32 = 100;
 /// What the stack logs when it serves again after a restart.
 const BACK: &str = "sockets go on";
 /// How long anything may take: a guard against a hang.
-const LIMIT: Duration = Duration::from_secs(240);
+pub const LIMIT: Duration = Duration::from_secs(240);
 /// Before each question to the console: what it takes to answer must not count, so it is asked when it is likely over.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -49,7 +49,7 @@ pub fn measure(mut machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
     let vm = Vm::boot(options, Some(&network))?;
     vm.wait_for("hic> ", LIMIT)?;
     let console = vm.console()?;
-    wait(&console, "modules", |modules| modules["reading"] == false)?;
+    wait(&console, "modules", LOOK, |modules| modules["reading"] == false)?;
     let plan = HeldPlan {
         clients: CONNECTIONS,
         pace: Duration::from_millis(10),
@@ -68,20 +68,25 @@ pub fn measure(mut machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
 
 fn read(console: &Console<'_>) -> Result<Vec<Figure>> {
     ask(console, "update netstack 1.3.0")?;
-    wait(console, "update status", |status| status["step"] == "watch")?;
+    wait(console, "update status", LOOK, |status| status["step"] == "watch")?;
     ask(console, "commit")?;
-    let update = wait(console, "update status", |status| status["running"] == false)?;
+    let update = wait(console, "update status", LOOK, |status| status["running"] == false)?;
     ensure!(update["outcome"] == "completed" && update["lost"] == 0, "the update ended otherwise: {update}");
     ask(console, "kill netstack")?;
-    let log = wait(console, "log", |log| log["lines"].to_string().contains(BACK))?;
+    let log = wait(console, "log", LOOK, |log| log["lines"].to_string().contains(BACK))?;
     figures(&update, &lines(&log)?)
 }
 
-/// Asks until the answer is the one that is waited for.
-fn wait(console: &Console<'_>, command: &str, enough: impl Fn(&Value) -> bool) -> Result<Value> {
+/// Asks, each time after a `pause`, until the answer is the one that is waited for.
+pub fn wait(
+    console: &Console<'_>,
+    command: &str,
+    pause: Duration,
+    enough: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let end = Instant::now() + LIMIT;
     loop {
-        std::thread::sleep(LOOK);
+        std::thread::sleep(pause);
         let answer = ask(console, command)?;
         if enough(&answer) {
             return Ok(answer);
@@ -90,7 +95,7 @@ fn wait(console: &Console<'_>, command: &str, enough: impl Fn(&Value) -> bool) -
     }
 }
 
-fn ask(console: &Console<'_>, command: &str) -> Result<Value> {
+pub fn ask(console: &Console<'_>, command: &str) -> Result<Value> {
     let answer = console.json(&format!("{command} --json"))?;
     match answer.get("error") {
         Some(error) => bail!("`{command}`: {error}"),
@@ -98,7 +103,7 @@ fn ask(console: &Console<'_>, command: &str) -> Result<Value> {
     }
 }
 
-fn lines(document: &Value) -> Result<Vec<String>> {
+pub fn lines(document: &Value) -> Result<Vec<String>> {
     let lines = document["lines"].as_array().with_context(|| format!("no lines in {document}"))?;
     Ok(lines.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -139,7 +144,7 @@ fn figures(update: &Value, log: &[String]) -> Result<Vec<Figure>> {
 }
 
 /// How long a step of the update took, nanoseconds, from the line `at ... ms  STEP: ... ms` of its report.
-fn step(report: &[String], name: &str) -> Result<u64> {
+pub fn step(report: &[String], name: &str) -> Result<u64> {
     let name = format!(" {name}: ");
     let mut took = report.iter().filter(|line| line.trim_start().starts_with("at ")).filter_map(|line| {
         let (_, took) = line.split_once(&name)?;
