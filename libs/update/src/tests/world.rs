@@ -409,9 +409,11 @@ impl World {
         let (it, peer) = if who == Who::Old { (old, new) } else { (new, old) };
         let Some(asked) = it.question.filter(|_| it.alive) else { return false };
         let question = asked.encode();
+        // What a restart finds in place of an older question is none: whoever dies of it never comes up again.
+        let bug = it.bug.filter(|_| !matches!(asked, Question::Abort { batch: 0 }));
         if let Some(answer) = it.answer.take() {
             it.question = None;
-            if it.bug == Some(Bug::DiesAfter(question.label)) {
+            if bug == Some(Bug::DiesAfter(question.label)) {
                 it.question = Some(asked);
                 self.die(who);
             } else {
@@ -420,7 +422,7 @@ impl World {
             }
             return true;
         }
-        match it.bug {
+        match bug {
             Some(Bug::Hangs(label)) if label == question.label => return false,
             Some(Bug::DiesBefore(label)) if label == question.label => {
                 self.die(who);
