@@ -8,6 +8,9 @@ use hic_migrate::{Question, Side};
 /// A question that changes nothing: batches are numbered from 1. Nobody waits for its answer.
 const NOTHING: Question = Question::Abort { batch: 0 };
 
+/// How long a new instance may warm up in the time that others leave.
+const PATIENCE: Nanos = 1_000_000_000;
+
 impl Engine {
     /// Enters steps until something must be waited for.
     pub(super) fn advance(&mut self) {
@@ -59,7 +62,7 @@ impl Engine {
         let time = if starts { policy.start_deadline } else { policy.step_deadline };
         self.at.prepared |= who == Who::Old;
         self.out.push(Action::Prepare { who, side });
-        self.wait(Waiting::Answer(who), time);
+        self.wait_for_answer(who, time);
     }
 
     fn pause(&mut self) {
@@ -138,7 +141,16 @@ impl Engine {
 
     pub(super) fn ask(&mut self, to: Who, question: Question) {
         self.out.push(Action::Ask { to, question });
-        self.wait(Waiting::Answer(to), self.request.policy.step_deadline);
+        self.wait_for_answer(to, self.request.policy.step_deadline);
+    }
+
+    /// One that warms up gets no time on a machine that is busy: after a while it is promoted, and its deadline begins.
+    fn wait_for_answer(&mut self, who: Who, time: Nanos) {
+        if self.at.phase == Phase::WarmUp && who == Who::New {
+            self.wait(Waiting::WarmUp(time), PATIENCE);
+        } else {
+            self.wait(Waiting::Answer(who), time);
+        }
     }
 
     /// Orders work of the manager's own.

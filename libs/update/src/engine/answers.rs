@@ -11,7 +11,8 @@ impl Engine {
         if self.waiting == Waiting::Raise(who) {
             return self.raised(who, Ready::decode(answer));
         }
-        if self.waiting != Waiting::Answer(who) {
+        let warms_up = who == Who::New && matches!(self.waiting, Waiting::WarmUp(_));
+        if self.waiting != Waiting::Answer(who) && !warms_up {
             return;
         }
         match self.at.step {

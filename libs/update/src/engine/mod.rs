@@ -41,6 +41,8 @@ enum Waiting {
     Manager,
     /// An answer to this step's question.
     Answer(Who),
+    /// An answer of the new instance, which has only the time that others leave; and how long it may take once it is promoted.
+    WarmUp(Nanos),
     /// A restart.
     Restart(Who),
     /// The answer of a restarted instance that was told its side.
