@@ -25,7 +25,7 @@ pub enum Command {
     /// The last line is always `N passed, N failed`. Logs of a failed system test are kept in
     /// target/hic/test-logs/NAME/.
     Test(TestOptions),
-    /// The slow form of system tests that have one: a full sweep of the points at which something is killed.
+    /// The slow form of system tests that have one: a full sweep of the points at which something is killed, or many updates.
     Soak(SoakOptions),
     /// Measure the kernel in guest instructions; prints a table and writes target/bench/report.json.
     Bench(BenchOptions),
@@ -107,7 +107,7 @@ pub struct SoakOptions {
     /// Run the system tests whose name contains this.
     #[arg(default_value = "crash_anywhere")]
     pub filter: String,
-    /// Points at which each victim is killed.
+    /// Points at which each victim is killed; rounds of updates.
     #[arg(long, default_value_t = 400)]
     pub points: u32,
 }

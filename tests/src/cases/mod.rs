@@ -14,6 +14,7 @@ mod selftest;
 mod service;
 mod storage;
 mod tcp_soak;
+mod update_soak;
 mod updating;
 
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub(crate) const PORTS: [(Proto, u16); 4] =
     [(Proto::Tcp, ECHO), (Proto::Udp, ECHO), (Proto::Tcp, DAYTIME), (Proto::Tcp, HTTP)];
 
 /// System tests that run only when they are asked for by name.
-pub const SLOW: [&str; 1] = ["crash_anywhere"];
+pub const SLOW: [&str; 2] = ["crash_anywhere", "update_soak"];
 
 /// All system tests. Those that take the machine to themselves come last, so that they do not hold up the others.
 pub static ALL: &[SystemTest] = &[
@@ -127,6 +128,15 @@ pub static ALL: &[SystemTest] = &[
         // A sweep of hundreds of points; each step has a limit of its own.
         timeout: Duration::from_secs(4 * 3600),
         run: crash_anywhere::run,
+    },
+    SystemTest {
+        name: "update_soak",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        // Hundreds of rounds; each step has a limit of its own.
+        timeout: Duration::from_secs(4 * 3600),
+        run: update_soak::run,
     },
 ];
 
