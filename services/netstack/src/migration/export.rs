@@ -70,6 +70,8 @@ impl Netstack {
     fn export_items(&mut self, number: u64, wave: Wave, max: usize) -> Result<Exported, Refusal> {
         let now = Micros(clock::now_micros());
         let mut heads = self.stack.movable(now);
+        let orphans = heads.iter().map(|(_, socket)| *socket).filter(|socket| self.orphans.has(*socket));
+        let orphans: Vec<Socket> = orphans.collect();
         heads.retain(|(class, socket)| choose::moves_in(wave, *class, is_listener(*socket)));
         heads.sort_by_key(|(_, socket)| !is_listener(*socket));
         let heads: Vec<Socket> = heads.into_iter().map(|(_, socket)| socket).collect();
@@ -77,7 +79,11 @@ impl Netstack {
             return Ok(Exported { left: self.items() as u64, ..Exported::default() });
         }
         let frozen_at = clock::now();
-        let chosen = self.choose(&heads, max);
+        let mut chosen = self.choose(&heads, max);
+        if chosen.iter().any(|socket| is_listener(*socket)) {
+            // An accept whose answer did not arrive is repeated at the listener's port: what it took must be there.
+            chosen.extend(orphans);
+        }
         let frozen = self.freeze(&chosen)?;
         if frozen.is_empty() {
             log!("no listener of {} fits into a batch: too many connections wait on each", heads.len());
