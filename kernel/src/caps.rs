@@ -73,6 +73,7 @@ impl CapTable {
     }
 
     /// What is in a slot.
+    #[inline(always)]
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&Cap> {
         self.slots.get(slot as usize)?.cap.as_ref()

@@ -1,6 +1,7 @@
 //! The registers of a thread that is not running, laid out for the entry and exit assembly.
 //!
-//! The order of the fields is the order of the pushes in `arch`; nothing here may be reordered alone.
+//! The order of the fields is the order of the pushes in `arch`; nothing here may be reordered alone. The words of a message (RDX, R10, R8,
+//! R9) lie side by side, so that handing them over is two loads and two stores.
 
 /// General registers, ending with what the processor pushes on an interrupt (Intel SDM vol. 3A, 6.14.2).
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,12 +15,12 @@ pub struct Frame {
     pub rbp: u64,
     pub rbx: u64,
     pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
     pub rcx: u64,
+    pub rax: u64,
     pub rdx: u64,
+    pub r10: u64,
+    pub r8: u64,
+    pub r9: u64,
     pub rsi: u64,
     pub rdi: u64,
     pub vector: u64,
@@ -62,12 +63,12 @@ impl Context {
             rbp: 0,
             rbx: 0,
             r11: 0,
-            r10: 0,
-            r9: 0,
-            r8: 0,
-            rax: 0,
             rcx: 0,
+            rax: 0,
             rdx: 0,
+            r10: 0,
+            r8: 0,
+            r9: 0,
             rsi: 0,
             rdi: 0,
             vector: 0,

@@ -34,6 +34,7 @@ fn insert<M: Machine, T: 'static>(
 
 impl<M: Machine> Kernel<M> {
     /// `Create`.
+    #[inline(never)]
     pub(crate) fn sys_create(&mut self, args: [u64; 5]) -> Result<u64, Error> {
         let [account, kind, slot, a, b] = args;
         let account = self.object(account as Handle, ObjectType::Account, Rights::CHARGE)?;

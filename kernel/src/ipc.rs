@@ -269,13 +269,35 @@ impl<M: Machine> Kernel<M> {
         self.slot(sender, send.slot)
     }
 
-    /// `Reply`, and the first half of `ReplyReceive`.
+    /// `Reply`.
     pub(crate) fn sys_reply(&mut self) -> Result<u64, Error> {
+        let caller = self.answer_caller()?;
+        self.make_ready(caller);
+        Ok(0)
+    }
+
+    /// `ReplyReceive`: a caller that is gone does not keep the server from the next one. When no call waits, the caller goes on in its place.
+    pub(crate) fn sys_reply_receive(&mut self, handle: Handle) -> Result<u64, Error> {
+        let answered = match self.answer_caller() {
+            Ok(caller) => Some(caller),
+            Err(Error::CallerGone) => None,
+            Err(error) => return Err(error),
+        };
+        let received = self.sys_receive(handle);
+        match answered {
+            Some(caller) if self.sched.current().is_none() => self.hand_to(caller),
+            Some(caller) => self.make_ready(caller),
+            None => {}
+        }
+        received
+    }
+
+    /// Hands the answer to the caller that this thread owes one; who it is. Nobody has made it ready yet.
+    fn answer_caller(&mut self) -> Result<u32, Error> {
         let thread = self.sched.running();
         self.check_outgoing(thread)?;
         let Some(caller) = self.threads[thread].serving else { return Err(Error::CallerGone) };
-        let owed = self.threads.is_live(caller)
-            && self.threads[caller.index].state == State::Awaiting { server: thread };
+        let owed = self.threads.get(caller).is_some_and(|c| c.state == State::Awaiting { server: thread });
         if !owed {
             self.threads[thread].serving = None;
             return Err(Error::CallerGone);
@@ -286,8 +308,7 @@ impl<M: Machine> Kernel<M> {
                 self.timers.remove(caller.index);
                 let frame = &mut self.threads[caller.index].context.frame;
                 (frame.rax, frame.rsi) = (0, info.with_kind(Kind::Call).0);
-                self.make_ready(caller.index);
-                Ok(0)
+                Ok(caller.index)
             }
             Err(Refusal::Sender(Error::NoReceiveSlot) | Refusal::Receiver(_)) => {
                 self.threads[thread].serving = None;
@@ -296,14 +317,6 @@ impl<M: Machine> Kernel<M> {
                 Err(Error::NoReceiveSlot)
             }
             Err(Refusal::Sender(error)) => Err(error),
-        }
-    }
-
-    /// `ReplyReceive`: a caller that is gone does not keep the server from the next one.
-    pub(crate) fn sys_reply_receive(&mut self, handle: Handle) -> Result<u64, Error> {
-        match self.sys_reply() {
-            Ok(_) | Err(Error::CallerGone) => self.sys_receive(handle),
-            Err(error) => Err(error),
         }
     }
 

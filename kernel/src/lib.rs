@@ -9,6 +9,7 @@
 //!
 //! ```text
 //!   arch (binary): entry ─▶ Kernel::syscall / interrupt / timer / exception
+//!                              ├─▶ call and answer, when nothing else is due  [fastpath]
 //!                              │ decode, look up capabilities                 [syscall], [caps]
 //!                              ├─▶ messages: ports, endpoints, notifications  [ipc], [notify]
 //!                              ├─▶ switch transactions                        [switch]
@@ -32,6 +33,7 @@ pub mod config;
 pub mod context;
 pub mod create;
 pub mod device;
+pub mod fastpath;
 pub mod frames;
 pub mod inspect;
 pub mod ipc;

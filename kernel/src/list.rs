@@ -128,7 +128,14 @@ impl<const TAG: usize> List<TAG> {
     /// Takes the first off.
     pub fn pop_front<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>) -> Option<u32> {
         let first = self.first()?;
-        self.remove(pool, first);
+        let next = core::mem::replace(pool[first].links_mut(), Links::FREE).next;
+        self.head = next;
+        if next == NONE {
+            self.tail = NONE;
+        } else {
+            pool[next].links_mut().previous = NONE;
+        }
+        self.length -= 1;
         Some(first)
     }
 }

@@ -15,7 +15,8 @@ use core0::{
     Kernel, Next,
     boot::{self, BootInfo},
     config,
-    context::Context,
+    context::{Context, RESTORE_SYSCALL},
+    fastpath::HandedTo,
 };
 
 static KERNEL: CoreCell<Option<Kernel<X86>>> = CoreCell::new(None);
@@ -36,7 +37,10 @@ extern "C" fn main(start_info: u64) -> ! {
     apic::init();
     clock::init();
     match start(start_info) {
-        Ok(kernel) => run(kernel),
+        Ok(kernel) => {
+            let next = kernel.choose_next();
+            run(kernel, next)
+        }
         Err(error) => panic!("boot: {error:?}"),
     }
 }
@@ -83,11 +87,30 @@ fn kernel() -> &'static mut Kernel<X86> {
     unsafe { (*KERNEL.get()).as_mut().unwrap_unchecked() }
 }
 
-/// A system call; the caller's registers are in its context.
-extern "C" fn system_call() -> ! {
+/// `Call` by the fast path; the caller's registers are in its context.
+extern "C" fn fast_call() -> HandedTo {
+    kernel().fast_call()
+}
+
+/// `ReplyReceive` by the fast path.
+extern "C" fn fast_reply_receive() -> HandedTo {
+    kernel().fast_reply_receive()
+}
+
+/// Any system call. Returns the context of who goes on, when that thread entered by `syscall`, too.
+extern "C" fn system_call() -> *mut Context {
     let kernel = kernel();
-    kernel.syscall();
-    run(kernel)
+    if let Some(context) = kernel.syscall() {
+        return context.as_ptr();
+    }
+    let next = kernel.choose_next();
+    if let Next::Run(context) = next {
+        // SAFETY: `choose_next` names the context of a live thread.
+        if unsafe { (*context).restore } == RESTORE_SYSCALL {
+            return context;
+        }
+    }
+    run(kernel, next)
 }
 
 /// An interrupt or exception out of ring 3; the registers are in this context.
@@ -103,7 +126,8 @@ extern "C" fn interrupt(context: &Context) -> ! {
         apic::acknowledge(vector);
         dispatch(kernel, vector);
     }
-    run(kernel)
+    let next = kernel.choose_next();
+    run(kernel, next)
 }
 
 fn dispatch(kernel: &mut Kernel<X86>, vector: u8) {
@@ -116,9 +140,9 @@ fn dispatch(kernel: &mut Kernel<X86>, vector: u8) {
 }
 
 /// Resumes whom the kernel chose; while there is nobody, zeroes what was given back, piece by piece, then idles.
-fn run(kernel: &mut Kernel<X86>) -> ! {
+fn run(kernel: &mut Kernel<X86>, mut next: Next) -> ! {
     loop {
-        match kernel.choose_next() {
+        match next {
             Next::Run(context) => {
                 // SAFETY: `choose_next` names the context of a live thread and has made its address space current.
                 let rip = unsafe { (*context).frame.rip };
@@ -141,5 +165,6 @@ fn run(kernel: &mut Kernel<X86>) -> ! {
                 }
             }
         }
+        next = kernel.choose_next();
     }
 }

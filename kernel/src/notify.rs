@@ -4,7 +4,7 @@ use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::State;
 use hic_abi::message::Kind;
-use hic_abi::{Error, Handle, MessageInfo, ObjectType, Rights};
+use hic_abi::{Error, FOREVER, Handle, MessageInfo, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
     /// Sets bits and wakes whoever waits for them.
@@ -78,7 +78,6 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn sys_wait(&mut self, handle: Handle, deadline: u64) -> Result<u64, Error> {
         let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
         let thread = self.sched.running();
-        let now = self.machine.now();
         let n = &mut self.notifications[index];
         if n.bits != 0 {
             self.threads[thread].context.frame.rdi = core::mem::take(&mut n.bits);
@@ -87,7 +86,7 @@ impl<M: Machine> Kernel<M> {
         if n.waiter.is_some() {
             return Err(Error::Busy);
         }
-        if deadline <= now {
+        if deadline != FOREVER && deadline <= self.machine.now() {
             return Err(if deadline == 0 { Error::WouldBlock } else { Error::Timeout });
         }
         n.waiter = Some(thread);

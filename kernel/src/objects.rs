@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::list::{Links, List, linked};
 use crate::pool::Id;
-use hic_abi::ObjectType;
 use hic_abi::object::SealSpec;
+use hic_abi::{Handle, ObjectType};
 
 /// List tag: threads of one sandbox that are ready to run.
 pub const READY: usize = 0;
@@ -200,6 +200,15 @@ pub struct Sandbox {
     pub queue: Queue,
     /// Links on that queue.
     pub runnable: Links,
+}
+
+impl Sandbox {
+    /// Place in the kernel's slot table of a slot of its space; slot 0 is none.
+    #[inline]
+    #[must_use]
+    pub fn place(&self, slot: Handle) -> Option<u32> {
+        (slot != 0 && slot < self.slots).then(|| self.space + slot)
+    }
 }
 
 /// What stands behind a region.

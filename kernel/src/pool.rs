@@ -1,8 +1,8 @@
 //! Fixed pools of kernel objects, addressed by index and generation.
 //!
-//! A slot's generation changes each time its object dies, so that a stale identity never reaches a new object. Taking and giving
-//! back are constant time; slots never touched cost nothing. This file never frees memory: the arena lives as long as
-//! the kernel.
+//! A slot's generation counts up when its object is made and again when it dies, so it is odd while one lives there, and a stale identity
+//! never reaches a new object. Taking and giving back are constant time; slots never touched cost nothing. This file never frees memory:
+//! the arena lives as long as the kernel.
 
 use core::mem::MaybeUninit;
 use core::ops::{Index, IndexMut};
@@ -15,14 +15,21 @@ pub const NONE: u32 = u32::MAX;
 pub struct Id {
     /// Slot number.
     pub index: u32,
-    /// Generation of the slot when the object was made; never 0 for a live object.
+    /// Generation of the slot while the object lives: odd.
     pub generation: u32,
 }
 
 struct Slot<T> {
+    /// Odd: `value` is an object.
     generation: u32,
     next_free: u32,
-    value: Option<T>,
+    value: MaybeUninit<T>,
+}
+
+impl<T> Slot<T> {
+    const fn is_live(&self) -> bool {
+        self.generation & 1 == 1
+    }
 }
 
 /// A pool of at most `capacity` objects.
@@ -45,6 +52,7 @@ impl<T> Pool<T> {
         Self { slots: arena.take(capacity), touched: 0, free: NONE, live: 0 }
     }
 
+    #[inline(always)]
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
         #[cfg(test)]
         accesses::count();
@@ -55,6 +63,7 @@ impl<T> Pool<T> {
         Some(unsafe { self.slots.get_unchecked(index as usize).assume_init_ref() })
     }
 
+    #[inline(always)]
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         #[cfg(test)]
         accesses::count();
@@ -74,7 +83,11 @@ impl<T> Pool<T> {
             self.free
         } else if (self.touched as usize) < self.slots.len() {
             let index = self.touched;
-            self.slots[index as usize].write(Slot { generation: 0, next_free: NONE, value: None });
+            self.slots[index as usize].write(Slot {
+                generation: 0,
+                next_free: NONE,
+                value: MaybeUninit::uninit(),
+            });
             self.touched += 1;
             index
         } else {
@@ -83,8 +96,8 @@ impl<T> Pool<T> {
         let from_free_list = self.free == index;
         let Some(slot) = self.slot_mut(index) else { return Err(value) };
         let next_free = slot.next_free;
-        slot.generation = slot.generation.wrapping_add(1).max(1);
-        slot.value = Some(value);
+        slot.value.write(value);
+        slot.generation = slot.generation.wrapping_add(1);
         let generation = slot.generation;
         if from_free_list {
             self.free = next_free;
@@ -97,8 +110,13 @@ impl<T> Pool<T> {
     pub fn remove(&mut self, index: u32) -> Option<T> {
         let free = self.free;
         let slot = self.slot_mut(index)?;
-        let value = slot.value.take()?;
+        if !slot.is_live() {
+            return None;
+        }
+        slot.generation = slot.generation.wrapping_add(1);
         slot.next_free = free;
+        // SAFETY: the slot was live, so `insert` wrote its value; the generation, even by now, lets nobody read it again.
+        let value = unsafe { slot.value.assume_init_read() };
         self.free = index;
         self.live -= 1;
         Some(value)
@@ -106,27 +124,63 @@ impl<T> Pool<T> {
 
     /// The live object at this index, whatever its generation.
     #[must_use]
+    #[inline(always)]
     pub fn at(&self, index: u32) -> Option<&T> {
-        self.slot(index)?.value.as_ref()
+        let slot = self.slot(index)?;
+        // SAFETY: `insert` writes the value before the generation becomes odd, and `remove` makes it even.
+        slot.is_live().then(|| unsafe { slot.value.assume_init_ref() })
     }
 
     /// The same, to change it.
+    #[inline(always)]
     pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slot_mut(index)?.value.as_mut()
+        let slot = self.slot_mut(index)?;
+        // SAFETY: as in `at`.
+        slot.is_live().then(|| unsafe { slot.value.assume_init_mut() })
+    }
+
+    /// The object that this identity names, while it lives.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, id: Id) -> Option<&T> {
+        let slot = self.slot(id.index)?;
+        // SAFETY: as in `at`. An identity's generation is odd; `| 1` proves it here.
+        (slot.generation == id.generation | 1).then(|| unsafe { slot.value.assume_init_ref() })
+    }
+
+    /// The same, to change it.
+    #[inline(always)]
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        let slot = self.slot_mut(id.index)?;
+        // SAFETY: as in `get`.
+        (slot.generation == id.generation | 1).then(|| unsafe { slot.value.assume_init_mut() })
+    }
+
+    /// Two live objects at once, to change both; `None` when they are one.
+    #[inline(always)]
+    pub fn two(&mut self, a: u32, b: u32) -> Option<(&mut T, &mut T)> {
+        if a == b {
+            return None;
+        }
+        let a: *mut T = self.at_mut(a)?;
+        let b: *mut T = self.at_mut(b)?;
+        // SAFETY: both came from `&mut self` and are live; they are different slots, so the references do not overlap.
+        Some(unsafe { (&mut *a, &mut *b) })
     }
 
     /// Whether this identity still names a live object.
     #[must_use]
+    #[inline(always)]
     pub fn is_live(&self, id: Id) -> bool {
-        self.slot(id.index).is_some_and(|s| s.generation == id.generation && s.value.is_some())
+        self.get(id).is_some()
     }
 
     /// The identity of the live object at this index.
     #[must_use]
+    #[inline(always)]
     pub fn id(&self, index: u32) -> Option<Id> {
         let slot = self.slot(index)?;
-        slot.value.as_ref()?;
-        Some(Id { index, generation: slot.generation })
+        slot.is_live().then_some(Id { index, generation: slot.generation })
     }
 
     /// Indices ever used; a walk over the pool ends here.
@@ -146,21 +200,28 @@ impl<T> Index<u32> for Pool<T> {
     type Output = T;
 
     /// For indices that the kernel's own links hold; a dead one is a kernel bug and panics.
+    #[inline]
     fn index(&self, index: u32) -> &T {
         match self.at(index) {
             Some(value) => value,
-            None => panic!("{} {index} is linked but dead", core::any::type_name::<T>()),
+            None => dead_link::<T>(index),
         }
     }
 }
 
 impl<T> IndexMut<u32> for Pool<T> {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut T {
         match self.at_mut(index) {
             Some(value) => value,
-            None => panic!("{} {index} is linked but dead", core::any::type_name::<T>()),
+            None => dead_link::<T>(index),
         }
     }
+}
+
+#[cold]
+fn dead_link<T>(index: u32) -> ! {
+    panic!("{} {index} is linked but dead", core::any::type_name::<T>())
 }
 
 /// Memory for the kernel's tables, handed out once, at boot.

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
-use crate::objects::{Queue, RUNNABLE, State};
+use crate::objects::{Queue, RUNNABLE, Sandbox, State};
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,18 @@ pub enum Next {
 /// Why the running thread gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resched {
+    /// It does not.
     No,
+    /// It does not, but others are ready now: its turn gets an end.
+    Timed,
     /// A higher priority is ready: the running one goes on first when that is done.
     Preempted,
     /// Its turn is over.
     TurnOver,
 }
+
+/// Rank of a sandbox that runs although its budget is spent: below every priority.
+const SPENT: i16 = -1;
 
 /// The queues and the clock hand.
 pub struct Scheduler {
@@ -39,6 +45,8 @@ pub struct Scheduler {
     /// A thread that the running one handed the processor to.
     handoff: Option<u32>,
     active: Option<u32>,
+    /// Priority of the running sandbox, or [`SPENT`].
+    rank: i16,
     root: u64,
     since: u64,
     turn_ends: u64,
@@ -60,6 +68,7 @@ impl Scheduler {
             current: None,
             handoff: None,
             active: None,
+            rank: SPENT,
             root: 0,
             since: 0,
             turn_ends: 0,
@@ -79,6 +88,45 @@ impl Scheduler {
     /// The thread that made this system call.
     pub(crate) fn running(&self) -> u32 {
         self.current.expect("a system call comes from a running thread")
+    }
+
+    /// Whether nothing is to be decided before the running thread goes on.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.resched == Resched::No
+    }
+
+    /// When the running thread began to run.
+    #[inline]
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Whether no sandbox of a higher priority waits for the processor.
+    #[inline]
+    pub(crate) fn none_ready_above(&self, priority: u8) -> bool {
+        u64::from(self.levels) >> priority <= 1
+    }
+
+    /// Whether the timer fires no later than this.
+    #[inline]
+    pub(crate) fn wakes_by(&self, at: u64) -> bool {
+        self.armed <= at
+    }
+
+    /// The running thread gave the rest of its turn to this one of this sandbox.
+    #[inline]
+    pub(crate) fn turn_to(&mut self, thread: u32, index: u32, sandbox: &Sandbox) {
+        self.current = Some(thread);
+        self.active = Some(index);
+        self.rank = i16::from(sandbox.priority);
+        self.root = sandbox.root;
+    }
+
+    /// Time before this has been charged.
+    #[inline]
+    pub(crate) fn set_since(&mut self, now: u64) {
+        self.since = now;
     }
 
     /// The top-level page table that the processor uses; 0 = the kernel's own.
@@ -105,25 +153,30 @@ impl<M: Machine> Kernel<M> {
 
     /// A thread may run again.
     pub(crate) fn make_ready(&mut self, thread: u32) {
-        self.threads[thread].state = State::Ready;
-        self.enqueue(thread, false);
-        let woken = &self.sandboxes[self.threads[thread].sandbox];
-        if let Some(current) = self.sched.current
-            && self.sched.resched == Resched::No
-            && woken.queue == Queue::Priority
+        let woken = &mut self.threads[thread];
+        woken.state = State::Ready;
+        let sandbox = woken.sandbox;
+        self.enqueue(thread, sandbox, false);
+        if self.sched.current.is_none() || self.sched.resched == Resched::TurnOver {
+            return;
+        }
+        let woken = &self.sandboxes[sandbox];
+        if woken.queue == Queue::Priority && i16::from(woken.priority) > self.sched.rank {
+            self.sched.resched = Resched::Preempted;
+        } else if self.sched.is_settled()
+            && self.sched.armed > self.sched.turn_ends.min(self.next_replenish())
         {
-            let running = &self.sandboxes[self.threads[current].sandbox];
-            if running.priority < woken.priority || running.budget.is_spent() {
-                self.sched.resched = Resched::Preempted;
-            }
+            self.sched.resched = Resched::Timed;
         }
     }
 
     /// The running thread blocks and this one goes on in its place, if nothing more important is ready.
     pub(crate) fn hand_to(&mut self, thread: u32) {
-        self.threads[thread].state = State::Ready;
+        let next = &mut self.threads[thread];
+        next.state = State::Ready;
+        let sandbox = next.sandbox;
         if self.sched.handoff.is_some() {
-            self.enqueue(thread, true);
+            self.enqueue(thread, sandbox, true);
         } else {
             self.sched.handoff = Some(thread);
         }
@@ -139,10 +192,13 @@ impl<M: Machine> Kernel<M> {
         if waits {
             self.join_queue(sandbox, false);
         }
+        if self.sched.active == Some(sandbox) {
+            self.sched.rank = i16::from(priority);
+        }
         // Either the running one has fallen below another, or this one has risen above it.
         self.sched.resched = match self.sched.resched {
-            Resched::No => Resched::Preempted,
-            due => due,
+            Resched::TurnOver => Resched::TurnOver,
+            _ => Resched::Preempted,
         };
     }
 
@@ -166,8 +222,9 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn enqueue(&mut self, thread: u32, front: bool) {
-        let index = self.threads[thread].sandbox;
+    /// Puts a ready thread on its sandbox's list, and the sandbox on a queue.
+    #[inline(always)]
+    fn enqueue(&mut self, thread: u32, index: u32, front: bool) {
         let sandbox = &mut self.sandboxes[index];
         if front {
             sandbox.ready.push_front(&mut self.threads, thread);
@@ -198,6 +255,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[inline(always)]
     fn leave_queue(&mut self, index: u32) {
         let queue = core::mem::replace(&mut self.sandboxes[index].queue, Queue::Idle);
         match queue {
@@ -215,26 +273,37 @@ impl<M: Machine> Kernel<M> {
 
     /// Chooses what runs now. Called once at the end of each entry into the kernel.
     pub fn choose_next(&mut self) -> Next {
-        if let Some(current) = self.sched.current
-            && self.sched.resched == Resched::No
-        {
-            if let Some(other) = self.sched.handoff.take() {
-                self.enqueue(other, true);
-            }
-            let others = if self.sched.levels != 0 { self.sched.turn_ends } else { u64::MAX };
-            if self.sched.armed > others.min(self.next_replenish()) {
+        if let Some(current) = self.sched.current {
+            if self.sched.resched == Resched::Timed {
+                self.sched.resched = Resched::No;
                 let now = self.machine.now();
                 self.arm(now, true);
             }
-            return Next::Run(&raw mut self.threads[current].context);
+            if self.sched.resched == Resched::No {
+                return Next::Run(&raw mut self.threads[current].context);
+            }
         }
+        debug_assert!(self.sched.current.is_none() || self.sched.handoff.is_none());
         let now = self.machine.now();
-        self.charge_time(now);
-        self.replenish(now);
-        self.requeue_current(now);
-        let chosen = self.choose();
-        match chosen {
-            Some(thread) => self.switch_to(thread, now),
+        let budgeted = self.charge_time(now);
+        if now >= self.sched.next_renewal {
+            self.replenish(now);
+        }
+        if let Some(active) = budgeted {
+            self.renew_budget(active, now);
+        }
+        if let Some(current) = self.sched.current.take() {
+            self.requeue(current, now);
+        }
+        self.sched.resched = Resched::No;
+        if let Some(thread) = self.take_handoff() {
+            return self.switch_to(thread, now);
+        }
+        match self.choose() {
+            Some(thread) => {
+                self.begin_turn(thread, now);
+                self.switch_to(thread, now)
+            }
             None => {
                 self.sched.idle_since = Some(now);
                 self.arm(now, false);
@@ -254,43 +323,46 @@ impl<M: Machine> Kernel<M> {
 
     /// Puts the running thread back. A preempted one keeps the rest of its turn and no more, or frequent interrupts would let it starve
     /// its equals.
-    fn requeue_current(&mut self, now: u64) {
-        let resched = core::mem::replace(&mut self.sched.resched, Resched::No);
-        let Some(current) = self.sched.current.take() else { return };
-        let sandbox = self.threads[current].sandbox;
+    #[inline(always)]
+    fn requeue(&mut self, thread: u32, now: u64) {
+        let index = self.threads[thread].sandbox;
         let turn_left = self.sched.turn_ends.saturating_sub(now);
-        let preempted = resched == Resched::Preempted && turn_left >= MIN_TIMER;
-        self.sandboxes[sandbox].turn_left = if preempted { turn_left } else { 0 };
-        if !preempted && self.sandboxes[sandbox].queue == Queue::Priority {
-            self.leave_queue(sandbox);
-            self.enqueue_thread_only(current);
-            self.join_queue(sandbox, false);
+        let preempted = self.sched.resched == Resched::Preempted && turn_left >= MIN_TIMER;
+        let sandbox = &mut self.sandboxes[index];
+        sandbox.turn_left = if preempted { turn_left } else { 0 };
+        if !preempted && sandbox.queue == Queue::Priority {
+            sandbox.ready.push_back(&mut self.threads, thread);
+            self.leave_queue(index);
+            self.join_queue(index, false);
         } else {
-            self.enqueue(current, preempted);
+            self.enqueue(thread, index, preempted);
         }
     }
 
-    fn enqueue_thread_only(&mut self, thread: u32) {
-        let sandbox = self.threads[thread].sandbox;
-        self.sandboxes[sandbox].ready.push_back(&mut self.threads, thread);
+    /// The thread that the one before handed the processor to, unless somebody more important is ready or its budget is spent. It goes on in
+    /// the same turn: two that keep calling each other are no reason for a third of the same priority to wait longer.
+    #[inline(always)]
+    fn take_handoff(&mut self) -> Option<u32> {
+        let thread = self.sched.handoff.take()?;
+        let index = self.threads[thread].sandbox;
+        let sandbox = &self.sandboxes[index];
+        if !sandbox.budget.is_spent() && self.sched.none_ready_above(sandbox.priority) {
+            return Some(thread);
+        }
+        self.enqueue(thread, index, true);
+        None
     }
 
+    #[inline(always)]
     fn choose(&mut self) -> Option<u32> {
-        if let Some(thread) = self.sched.handoff.take() {
-            let sandbox = &self.sandboxes[self.threads[thread].sandbox];
-            let top = self.sched.levels.checked_ilog2();
-            if !sandbox.budget.is_spent() && top.is_none_or(|level| level <= u32::from(sandbox.priority)) {
-                return Some(thread);
-            }
-            self.enqueue(thread, true);
-        }
-        let sandbox = match self.sched.levels.checked_ilog2() {
-            Some(level) => self.sched.ready[level as usize].first(),
+        let index = match self.sched.levels.checked_ilog2() {
+            Some(level) => self.sched.ready[level as usize & 31].first(),
             None => self.first_conserving(),
         }?;
-        let thread = self.sandboxes[sandbox].ready.pop_front(&mut self.threads);
-        if self.sandboxes[sandbox].ready.is_empty() {
-            self.leave_queue(sandbox);
+        let sandbox = &mut self.sandboxes[index];
+        let thread = sandbox.ready.pop_front(&mut self.threads);
+        if sandbox.ready.is_empty() {
+            self.leave_queue(index);
         }
         thread
     }
@@ -307,64 +379,79 @@ impl<M: Machine> Kernel<M> {
         None
     }
 
-    fn switch_to(&mut self, thread: u32, now: u64) -> Next {
-        let sandbox = self.threads[thread].sandbox;
-        self.sched.current = Some(thread);
-        self.counters.switches += 1;
-        if self.sched.active != Some(sandbox) || self.sched.root == 0 {
-            self.sched.active = Some(sandbox);
-            self.sched.root = self.sandboxes[sandbox].root;
-            self.machine.activate(self.sched.root);
-        }
-        self.sched.since = now;
-        let turn = match core::mem::take(&mut self.sandboxes[sandbox].turn_left) {
+    #[inline(always)]
+    fn begin_turn(&mut self, thread: u32, now: u64) {
+        let sandbox = &mut self.sandboxes[self.threads[thread].sandbox];
+        let turn = match core::mem::take(&mut sandbox.turn_left) {
             0 => TIME_SLICE,
             rest => rest,
         };
         self.sched.turn_ends = now + turn;
-        self.arm(now, true);
+    }
+
+    #[inline(always)]
+    fn switch_to(&mut self, thread: u32, now: u64) -> Next {
+        let index = self.threads[thread].sandbox;
+        let sandbox = &self.sandboxes[index];
+        self.counters.switches += 1;
+        let sched = &mut self.sched;
+        (sched.current, sched.since) = (Some(thread), now);
+        if sched.active != Some(index) || sched.root == 0 {
+            (sched.active, sched.root) = (Some(index), sandbox.root);
+            self.machine.activate(sandbox.root);
+        }
+        sched.rank = if sandbox.budget.is_spent() { SPENT } else { i16::from(sandbox.priority) };
+        let others = if sched.levels == 0 { u64::MAX } else { sched.turn_ends };
+        let due = others.min(self.timers.next()).min(sched.next_renewal);
+        if due < sched.armed || sandbox.budget.amount != 0 {
+            self.arm(now, true);
+        }
         Next::Run(&raw mut self.threads[thread].context)
     }
 
-    /// Charges the time since the last switch to the sandbox that used it.
-    fn charge_time(&mut self, now: u64) {
+    /// Charges the time since the last switch to the sandbox that used it; which one, if it has a budget.
+    #[inline(always)]
+    fn charge_time(&mut self, now: u64) -> Option<u32> {
         let elapsed = now.saturating_sub(core::mem::replace(&mut self.sched.since, now));
-        let Some(active) = self.sched.active else { return };
         if self.sched.idle_since.is_some() {
-            return;
+            return None;
         }
-        let Some(sandbox) = self.sandboxes.at_mut(active) else { return };
+        let active = self.sched.active?;
+        let sandbox = self.sandboxes.at_mut(active)?;
         sandbox.cpu += elapsed;
-        if sandbox.budget.amount == 0 || sandbox.budget.left == 0 {
+        if sandbox.budget.amount == 0 {
+            return None;
+        }
+        self.charge_budget(active, elapsed);
+        Some(active)
+    }
+
+    fn charge_budget(&mut self, index: u32, elapsed: u64) {
+        let sandbox = &mut self.sandboxes[index];
+        if sandbox.budget.left == 0 {
             return;
         }
         sandbox.budget.left = sandbox.budget.left.saturating_sub(elapsed);
         if sandbox.budget.left == 0 && sandbox.queue == Queue::Priority {
-            self.leave_queue(active);
-            self.join_queue(active, false);
+            self.leave_queue(index);
+            self.join_queue(index, false);
         }
     }
 
-    /// Starts new periods. The walk over the spent ones happens only when the first of them is due.
+    /// Starts new periods.
+    #[cold]
     fn replenish(&mut self, now: u64) {
-        if now >= self.sched.next_renewal {
-            self.sched.next_renewal = u64::MAX;
-            let mut at = self.sched.spent.first();
-            while let Some(index) = at {
-                at = self.sched.spent.after(&self.sandboxes, index);
-                if self.renew_budget(index, now) {
-                    self.leave_queue(index);
-                    self.join_queue(index, false);
-                } else {
-                    let renewal = self.sandboxes[index].budget.renewal();
-                    self.sched.next_renewal = self.sched.next_renewal.min(renewal);
-                }
+        self.sched.next_renewal = u64::MAX;
+        let mut at = self.sched.spent.first();
+        while let Some(index) = at {
+            at = self.sched.spent.after(&self.sandboxes, index);
+            if self.renew_budget(index, now) {
+                self.leave_queue(index);
+                self.join_queue(index, false);
+            } else {
+                let renewal = self.sandboxes[index].budget.renewal();
+                self.sched.next_renewal = self.sched.next_renewal.min(renewal);
             }
-        }
-        if let Some(active) = self.sched.active
-            && self.sandboxes.at(active).is_some()
-        {
-            self.renew_budget(active, now);
         }
     }
 
@@ -384,7 +471,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
     fn arm(&mut self, now: u64, running: bool) {
-        let mut at = self.timers.first().unwrap_or(u64::MAX).min(self.next_replenish());
+        let mut at = self.timers.next().min(self.next_replenish());
         if running && self.sched.levels != 0 {
             at = at.min(self.sched.turn_ends);
         }
@@ -441,12 +528,13 @@ impl<M: Machine> Kernel<M> {
         let now = self.machine.now();
         self.charge_time(now);
         if let Some(other) = self.sched.handoff.take() {
-            self.enqueue(other, true);
+            self.enqueue(other, self.threads[other].sandbox, true);
         }
         if let Some(current) = self.sched.current.take() {
-            self.enqueue(current, true);
+            self.enqueue(current, self.threads[current].sandbox, true);
         }
         self.unready(thread);
+        self.begin_turn(thread, now);
         self.switch_to(thread, now);
     }
 

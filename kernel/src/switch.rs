@@ -47,6 +47,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `Transaction`. On refusal `rdi` holds the index of the first bad entry, and nothing was done.
+    #[inline(never)]
     pub(crate) fn sys_transaction(&mut self, address: u64, count: u64) -> Result<u64, Error> {
         if count == 0 || count > MAX_ENTRIES as u64 {
             return Err(Error::InvalidArgument);

@@ -1,8 +1,10 @@
 //! System calls: from registers to operations and back. Arguments are looked at here and in the operation named, nowhere else.
 
+use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
 use crate::memory::is_memory;
+use core::ptr::NonNull;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::SealSpec;
@@ -18,24 +20,37 @@ const MAX_DRAIN: u64 = 16;
 
 impl<M: Machine> Kernel<M> {
     /// The running thread made a system call; its registers are in its context.
-    pub fn syscall(&mut self) {
+    ///
+    /// Its context, when it goes on and nothing else is due; otherwise [`Kernel::choose_next`] says who does.
+    #[inline(always)]
+    pub fn syscall(&mut self) -> Option<NonNull<Context>> {
         self.counters.system_calls += 1;
         if self.fuses != 0 && self.burn_fuse() {
-            return;
+            return None;
         }
         let thread = self.sched.running();
+        let status = self.status(thread);
+        if self.sched.current() != Some(thread) {
+            return None;
+        }
+        let context = &mut self.threads[thread].context;
+        context.frame.rax = status;
+        self.sched.is_settled().then(|| NonNull::from_mut(context))
+    }
+
+    /// Does what this thread asks for. The result is one word, so that it comes back in a register.
+    #[inline(never)]
+    fn status(&mut self, thread: u32) -> u64 {
         let frame = &self.threads[thread].context.frame;
-        let number = frame.rax;
         let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
-        let result = match Syscall::from_number(number) {
+        let result = match Syscall::from_number(frame.rax) {
             Some(call) => self.dispatch(call, args),
             None => Err(Error::UnknownCall),
         };
-        if self.sched.current() == Some(thread) {
-            self.threads[thread].context.frame.rax = result.unwrap_or_else(Error::code);
-        }
+        result.unwrap_or_else(Error::code)
     }
 
+    #[inline(always)]
     fn dispatch(&mut self, call: Syscall, args: [u64; 5]) -> Result<u64, Error> {
         let [a, b, c, d, _] = args;
         let (h, h2, h3, h4) = (a as Handle, b as Handle, c as Handle, d as Handle);
@@ -79,6 +94,8 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// Apart, and never inlined: its locals would make the stack frame of every system call.
+    #[inline(never)]
     fn dispatch_memory_and_devices(&mut self, call: Syscall, args: [u64; 5]) -> Result<u64, Error> {
         let [a, b, c, d, _] = args;
         let (h, h2, h3, h4) = (a as Handle, b as Handle, c as Handle, d as Handle);

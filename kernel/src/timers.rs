@@ -8,6 +8,7 @@ use crate::pool::{Arena, NONE};
 pub struct Timers {
     heap: &'static mut [(u64, u32)],
     length: usize,
+    next: u64,
     places: &'static mut [u32],
 }
 
@@ -20,13 +21,19 @@ impl Timers {
 
     /// An empty heap.
     pub fn new(arena: &mut Arena, threads: usize) -> Self {
-        Self { heap: arena.fill(threads, (0, 0)), length: 0, places: arena.fill(threads, NONE) }
+        Self {
+            heap: arena.fill(threads, (0, 0)),
+            length: 0,
+            next: u64::MAX,
+            places: arena.fill(threads, NONE),
+        }
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline; `u64::MAX` when there is none.
+    #[inline]
     #[must_use]
-    pub fn first(&self) -> Option<u64> {
-        (self.length > 0).then(|| self.heap[0].0)
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Adds a thread that has no deadline yet.
@@ -35,14 +42,19 @@ impl Timers {
         self.length += 1;
         self.put(place, (at, thread));
         self.up(place);
+        self.next = self.heap[0].0;
     }
 
     /// Takes a thread's deadline out, if it has one.
+    #[inline]
     pub fn remove(&mut self, thread: u32) {
         let place = self.places[thread as usize];
-        if place == NONE {
-            return;
+        if place != NONE {
+            self.remove_at(thread, place);
         }
+    }
+
+    fn remove_at(&mut self, thread: u32, place: u32) {
         self.places[thread as usize] = NONE;
         self.length -= 1;
         let last = self.heap[self.length];
@@ -51,6 +63,7 @@ impl Timers {
             self.down(place as usize);
             self.up(place as usize);
         }
+        self.next = if self.length == 0 { u64::MAX } else { self.heap[0].0 };
     }
 
     /// Takes out a thread whose deadline is not after `now`.
@@ -125,6 +138,6 @@ mod tests {
             out.push(thread * 37 % 64);
         }
         assert!(out.is_sorted() && out.len() == 42);
-        assert_eq!(timers.first(), None);
+        assert_eq!(timers.next(), u64::MAX);
     }
 }

@@ -59,12 +59,9 @@ pub fn stated_tsc_hz() -> Option<u64> {
     (leaf.eax != 0 && hertz != 0).then_some(hertz)
 }
 
-/// The time-stamp counter, not before earlier instructions have finished.
+/// The time-stamp counter. Its order with other instructions is not fixed: nothing here measures less than what a system call takes.
 #[inline]
 pub fn tsc() -> u64 {
-    // SAFETY: both only read processor state.
-    unsafe {
-        core::arch::x86_64::_mm_lfence();
-        core::arch::x86_64::_rdtsc()
-    }
+    // SAFETY: only reads processor state.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }

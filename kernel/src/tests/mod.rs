@@ -9,6 +9,7 @@ mod calls;
 mod capabilities;
 mod deaths;
 mod devices;
+mod fastpath;
 mod invariants;
 mod mapping;
 mod messages;

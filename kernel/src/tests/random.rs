@@ -7,12 +7,12 @@ use crate::machine::Machine;
 use crate::objects::State;
 use hic_abi::object::SandboxSpec;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, PAGE_SIZE, Rights, USER_BASE};
+use hic_abi::{Error, FOREVER, PAGE_SIZE, Rights, USER_BASE};
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
 /// A world in which much can go wrong: a server, a client and a limited third that hold each other's ports, spaces and memory.
-fn crowd(random: &mut Random) -> World {
+pub(super) fn crowd(random: &mut Random) -> World {
     let mut w = World::new();
     let p = pair(&mut w);
     let account = w.account(ACCOUNT, 600, 200);
@@ -73,15 +73,21 @@ fn number(random: &mut Random) -> u64 {
 }
 
 /// What the calls of a run did.
-struct Tally {
-    made: u64,
+pub(super) struct Tally {
+    pub(super) made: u64,
     /// Memory of each sandbox, found by [`memory_of`].
     memory: BTreeMap<u32, u64>,
     accepted: [u64; Syscall::ALL.len()],
 }
 
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self { made: 0, memory: BTreeMap::new(), accepted: [0; Syscall::ALL.len()] }
+    }
+}
+
 /// One system call of the thread that the kernel chose, or time that passes when there is none.
-fn step(w: &mut World, random: &mut Random, tally: &mut Tally) {
+pub(super) fn step(w: &mut World, random: &mut Random, tally: &mut Tally) {
     if random.once_in(8) {
         w.pass(random.below(3_000_000));
     }
@@ -105,19 +111,19 @@ fn step(w: &mut World, random: &mut Random, tally: &mut Tally) {
     let frame = &mut w.k.threads[thread].context.frame;
     frame.rax = number;
     [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8] = args;
-    (frame.r12, frame.r13) = (clock + random.below(5_000_000), buffer);
-    w.k.syscall();
+    let deadline = if random.once_in(3) { FOREVER } else { clock + random.below(5_000_000) };
+    (frame.r12, frame.r13) = (deadline, buffer);
+    w.enter(number);
     tally.made += 1;
     let gone = w.k.threads.id(thread) != identity || w.k.threads[thread].state != State::Ready;
     let accepted = gone || Error::from_status(w.k.threads[thread].context.frame.rax).is_ok();
     if let Some(call) = call.filter(|_| accepted) {
         tally.accepted[call as usize] += 1;
     }
-    w.k.choose_next();
 }
 
 /// Everything that a thread can wait for comes, and a page faults, so that the crowd stays busy.
-fn stir(w: &mut World, random: &mut Random) {
+pub(super) fn stir(w: &mut World, random: &mut Random) {
     w.pass(20_000_000);
     for index in 0..w.k.notifications.touched() {
         if let Some(id) = w.k.notifications.id(index) {
@@ -150,7 +156,7 @@ fn run(seed: u64, calls: u64, tally: &mut Tally) {
 
 #[test]
 fn two_hundred_thousand_random_system_calls_break_nothing_and_leak_nothing() {
-    let mut tally = Tally { made: 0, memory: BTreeMap::new(), accepted: [0; Syscall::ALL.len()] };
+    let mut tally = Tally::new();
     for seed in 1.. {
         run(seed, 1_500, &mut tally);
         if tally.made >= 200_000 {

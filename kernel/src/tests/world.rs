@@ -79,6 +79,8 @@ pub fn word(value: u64) -> Send {
 pub struct World {
     pub k: Kernel<SimMachine>,
     pub manager: Actor,
+    /// Whether calls may take the fast path.
+    pub fast_path: bool,
     next_slot: Handle,
     /// Goes after the kernel that lives in it.
     _tables: Tables,
@@ -106,7 +108,7 @@ impl World {
         let sandbox = k.new_sandbox(root, &spec).expect("room").index;
         k.sandboxes[sandbox].header.capabilities = 1;
         let blank = Actor { thread: 0, sandbox, cap: SELF, region: 0, memory: 0 };
-        let mut world = Self { k, manager: blank, next_slot: FIRST_FREE, _tables: tables };
+        let mut world = Self { k, manager: blank, fast_path: true, next_slot: FIRST_FREE, _tables: tables };
         world.grant_everything(root);
         let entry = ThreadSpec { entry: USER_BASE, stack: USER_BASE, argument: 0 };
         world.manager.thread = world.k.new_thread(root, sandbox, &entry).expect("room").index;
@@ -190,12 +192,24 @@ impl World {
         frame.rax = number;
         [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8] = args;
         let identity = self.k.threads.id(who.thread);
-        self.k.syscall();
-        self.k.choose_next();
+        self.enter(number);
         if self.k.threads.id(who.thread) != identity {
             return None;
         }
         self.result(who)
+    }
+
+    /// The running thread enters the kernel, as the entry code lets it: by the fast path where there is one.
+    pub fn enter(&mut self, number: u64) {
+        let handed = match Syscall::from_number(number) {
+            Some(Syscall::Call) if self.fast_path => self.k.fast_call(),
+            Some(Syscall::ReplyReceive) if self.fast_path => self.k.fast_reply_receive(),
+            _ => None,
+        };
+        if handed.is_none() {
+            self.k.syscall();
+            self.k.choose_next();
+        }
     }
 
     /// What the last call of a thread returned; `None` while it blocks.
@@ -358,7 +372,7 @@ impl World {
         self.k.machine.bytes_mut(who.memory - USER_BASE, size).copy_from_slice(buffer.as_bytes());
     }
 
-    fn message(
+    pub fn message(
         &mut self,
         who: Actor,
         call: Syscall,

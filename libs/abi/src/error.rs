@@ -80,12 +80,15 @@ impl Error {
     ///
     /// # Errors
     /// The error that the status names; a negative number that names none is [`Error::UnknownCall`].
+    #[inline(always)]
     pub fn from_status(status: u64) -> Result<u64, Self> {
-        let signed = status as i64;
-        if signed >= 0 {
-            return Ok(status);
-        }
-        Err(Self::ALL.into_iter().find(|e| *e as i32 as i64 == signed).unwrap_or(Self::UnknownCall))
+        if (status as i64) < 0 { Err(Self::from_code(status)) } else { Ok(status) }
+    }
+
+    /// The error with this code; [`Error::UnknownCall`] for a number that names none.
+    #[cold]
+    fn from_code(code: u64) -> Self {
+        Self::ALL.into_iter().find(|error| error.code() == code).unwrap_or(Self::UnknownCall)
     }
 
     /// The name used in console output and logs.

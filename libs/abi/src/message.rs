@@ -71,6 +71,12 @@ impl MessageInfo {
         (self.0 >> 48 & 0xf) as usize
     }
 
+    /// Whether the message is register words alone.
+    #[must_use]
+    pub const fn is_words_only(self) -> bool {
+        self.0 & 0xf_ffff << 32 == 0
+    }
+
     /// What was received.
     #[must_use]
     pub const fn kind(self) -> Kind {

@@ -130,7 +130,7 @@ fn registers(rdi: u64, message: Message, deadline: Nanos) -> MessageRegisters {
 ///
 /// # Errors
 /// See [`Syscall::Call`]; [`Error::ServerDied`] when the call was received and not answered.
-#[inline]
+#[inline(always)]
 pub fn call_words(port: Handle, message: Message, deadline: Nanos) -> Result<Message, Error> {
     let out = sys::message(Syscall::Call, registers(port.into(), message, deadline), core::ptr::null_mut())?;
     Ok(Message { info: MessageInfo(out.info), words: out.words })
@@ -159,6 +159,7 @@ pub fn call_retry(port: Handle, message: Message, deadline: Nanos) -> Result<Mes
     }
 }
 
+#[inline(always)]
 fn received(out: MessageRegisters) -> Received {
     let info = MessageInfo(out.info);
     match info.kind() {
@@ -197,7 +198,7 @@ pub fn reply(message: Message, buffer: &mut Buffer) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`receive`] and [`reply`].
-#[inline]
+#[inline(always)]
 pub fn reply_receive(
     endpoint: Handle,
     message: Message,

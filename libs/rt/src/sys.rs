@@ -42,7 +42,7 @@ fn call(number: Syscall, args: [u64; 5]) -> Result<(u64, u64), Error> {
 }
 
 /// `Call`, `Receive`, `Reply`, `ReplyReceive`; `buffer` is the thread's message buffer or null.
-#[inline]
+#[inline(always)]
 pub(crate) fn message(
     number: Syscall,
     registers: MessageRegisters,
