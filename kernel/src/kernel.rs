@@ -153,14 +153,19 @@ impl<M: Machine> Kernel<M> {
         Ok(place)
     }
 
-    /// The capability in a slot of the caller, if its object still lives.
-    pub(crate) fn cap(&self, sandbox: u32, handle: Handle) -> Result<Cap, Error> {
+    /// The capability in a slot of a space, if its object still lives, and its place in the slot table.
+    #[inline(always)]
+    pub(crate) fn filled_slot(&self, sandbox: u32, handle: Handle) -> Result<(u32, &Cap), Error> {
         let place = self.slot(sandbox, handle)?;
-        let cap = self.caps.get(place).ok_or(Error::InvalidHandle)?;
-        if !self.is_live(cap.object) {
-            return Err(Error::InvalidHandle);
+        match self.caps.get(place) {
+            Some(cap) if self.is_live(cap.object) => Ok((place, cap)),
+            _ => Err(Error::InvalidHandle),
         }
-        Ok(*cap)
+    }
+
+    /// The capability in a slot of a space, if its object still lives.
+    pub(crate) fn cap(&self, sandbox: u32, handle: Handle) -> Result<Cap, Error> {
+        self.filled_slot(sandbox, handle).map(|(_, cap)| *cap)
     }
 
     /// The object behind one of the caller's handles, when it is of this type and the capability has these rights.

@@ -29,25 +29,19 @@ impl<M: Machine> Kernel<M> {
             return None;
         }
         let thread = self.sched.running();
-        let status = self.status(thread);
-        if self.sched.current() != Some(thread) {
-            return None;
-        }
-        let context = &mut self.threads[thread].context;
-        context.frame.rax = status;
-        self.sched.is_settled().then(|| NonNull::from_mut(context))
-    }
-
-    /// Does what this thread asks for. The result is one word, so that it comes back in a register.
-    #[inline(never)]
-    fn status(&mut self, thread: u32) -> u64 {
         let frame = &self.threads[thread].context.frame;
         let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
         let result = match Syscall::from_number(frame.rax) {
             Some(call) => self.dispatch(call, args),
             None => Err(Error::UnknownCall),
         };
-        result.unwrap_or_else(Error::code)
+        let status = result.unwrap_or_else(Error::code);
+        if self.sched.current() != Some(thread) {
+            return None;
+        }
+        let context = &mut self.threads[thread].context;
+        context.frame.rax = status;
+        self.sched.is_settled().then(|| NonNull::from_mut(context))
     }
 
     #[inline(always)]
@@ -151,12 +145,11 @@ impl<M: Machine> Kernel<M> {
     fn sys_cap_copy(&mut self, args: [u64; 5]) -> Result<u64, Error> {
         let [to_space, to_slot, from_space, from_slot, rights] = args;
         let (owner, source) = (self.space(to_space as Handle)?, self.space(from_space as Handle)?);
-        let cap = self.cap(source, from_slot as Handle)?;
+        let (from, cap) = self.filled_slot(source, from_slot as Handle)?;
         if !cap.rights.contains(Rights::COPY) {
             return Err(Error::MissingRights);
         }
         let to = self.empty_slot(owner, to_slot as Handle)?;
-        let from = self.slot(source, from_slot as Handle)?;
         self.copy_cap(from, to, owner, Rights::from_bits_truncate(rights as u32));
         Ok(0)
     }
@@ -169,9 +162,8 @@ impl<M: Machine> Kernel<M> {
         from_slot: Handle,
     ) -> Result<u64, Error> {
         let (owner, source) = (self.space(to_space)?, self.space(from_space)?);
-        self.cap(source, from_slot)?;
+        let (from, _) = self.filled_slot(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;
-        let from = self.slot(source, from_slot)?;
         self.relocate_cap(from, to, owner);
         Ok(0)
     }
@@ -188,15 +180,15 @@ impl<M: Machine> Kernel<M> {
 
     fn sys_cap_revoke(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
         let sandbox = self.space(space)?;
-        let cap = self.cap(sandbox, slot)?;
-        let place = self.slot(sandbox, slot)?;
+        let (place, cap) = self.filled_slot(sandbox, slot)?;
+        let kind = cap.object.kind;
         let (mut deleted, mut near) = (0, place);
         while let Some(leaf) = self.caps.next_leaf(place, near) {
             near = self.caps.parent(leaf).unwrap_or(place);
             self.discard(leaf);
             deleted += 1;
         }
-        self.record(Event::Revoked, 0, cap.object.kind as u64, deleted, [0; 32]);
+        self.record(Event::Revoked, 0, kind as u64, deleted, [0; 32]);
         Ok(0)
     }
 
