@@ -130,6 +130,7 @@ impl<M: Machine> Kernel<M> {
             cpu: 0,
             frozen: false,
             condemned: false,
+            swept: 0,
             turn_left: 0,
             fault_port: None,
             fault: [0; 4],

@@ -80,7 +80,7 @@ pub struct Kernel<M: Machine> {
     pub(crate) log: Log,
     /// Interrupt object of each processor vector.
     pub(crate) vectors: [Option<u32>; 256],
-    /// Frozen sandboxes that lost their last capability and wait to be taken apart.
+    /// Destroyed sandboxes that wait to be taken apart.
     pub(crate) condemned: List<RUNNABLE>,
     pub(crate) total_frames: u64,
     pub(crate) kernel_frames: u64,
@@ -211,7 +211,7 @@ impl<M: Machine> Kernel<M> {
         let id = object.id;
         match object.kind {
             ObjectType::Account => self.accounts.is_live(id),
-            ObjectType::Sandbox => self.sandboxes.is_live(id),
+            ObjectType::Sandbox => self.sandboxes.get(id).is_some_and(|sandbox| !sandbox.condemned),
             ObjectType::Thread => self.threads.is_live(id),
             ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => self.regions.is_live(id),
             ObjectType::Endpoint => self.endpoints.is_live(id),

@@ -13,7 +13,13 @@ use core::fmt::Write;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::MAX_PRIORITY;
+use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights};
+
+/// Steps of taking sandboxes apart in one entry into the kernel.
+const STEPS: u32 = 16;
+/// Slots that one of these steps empties; the size of a space is a multiple of it.
+const SWEEP: u32 = 16;
 
 impl<M: Machine> Kernel<M> {
     /// Stops all threads of a sandbox, keeps all else, and tells its fault port why.
@@ -257,51 +263,75 @@ impl<M: Machine> Kernel<M> {
         Some(account.header.account)
     }
 
-    /// Destroys a sandbox. One sandbox may hold the last capability of another, or of itself: they queue here once instead of nesting.
+    /// Ends a sandbox: from now on no handle reaches it. Taking it apart may be long, so it queues for [`Self::dismantle_some`]; one that holds
+    /// the last capability of another, or of itself, makes no difference.
     fn condemn(&mut self, index: u32) {
         if core::mem::replace(&mut self.sandboxes[index].condemned, true) {
             return;
         }
         self.freeze(index, [Fault::Frozen as u64, 0, 0, 0]);
-        let busy = !self.condemned.is_empty();
         self.condemned.push_back(&mut self.sandboxes, index);
-        if busy {
-            return;
+    }
+
+    /// Takes condemned sandboxes apart, in a bounded number of steps; whether any is left. Whoever destroys one comes back until it is gone; what
+    /// ended with its last capability is taken apart here and there: before another thread is chosen, and when the processor is idle.
+    pub fn dismantle_some(&mut self) -> bool {
+        for _ in 0..STEPS {
+            let Some(index) = self.condemned.first() else { return false };
+            self.dismantle(index);
         }
-        while let Some(next) = self.condemned.first() {
-            self.dismantle(next);
+        !self.condemned.is_empty()
+    }
+
+    /// One step: a thread, a mapping, or some slots.
+    fn dismantle(&mut self, index: u32) {
+        let sandbox = &mut self.sandboxes[index];
+        if let Some(thread) = sandbox.threads.first() {
+            self.destroy_thread(thread);
+        } else if let Some(mapping) = sandbox.mappings.first() {
+            self.unmap(mapping);
+        } else if sandbox.filled > 0 {
+            let first = sandbox.space + sandbox.swept;
+            sandbox.swept += SWEEP;
+            for place in first..first + SWEEP {
+                self.discard(place);
+            }
+        } else {
+            self.end_sandbox(index);
         }
     }
 
-    fn dismantle(&mut self, index: u32) {
-        self.strip(index);
-        let (first, slots) = (self.sandboxes[index].space, self.sandboxes[index].slots);
-        for place in first..first + slots {
-            self.discard(place);
-        }
+    fn end_sandbox(&mut self, index: u32) {
         self.leave_address_space(index);
         self.condemned.remove(&mut self.sandboxes, index);
         let Some(sandbox) = self.sandboxes.remove(index) else { return };
-        self.caps.free_space(first, slots);
-        self.uncharge_frames(sandbox.header.account, u64::from(slots / 64));
+        self.caps.free_space(sandbox.space, sandbox.slots);
+        self.uncharge_frames(sandbox.header.account, u64::from(sandbox.slots / 64));
         self.return_frames(sandbox.header.account, sandbox.root, 1);
         self.uncharge_object(sandbox.header);
         self.record(Event::SandboxDestroyed, sandbox.serial, 0, 0, sandbox.name);
     }
 
-    /// `Destroy`: the object ends, whoever else holds capabilities on it.
+    /// `Destroy`: the object ends, whoever else holds capabilities on it. A sandbox is taken apart in several calls.
     pub(crate) fn sys_destroy(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
         let sandbox = self.space(space)?;
-        let cap = self.cap(sandbox, slot)?;
+        let place = self.slot(sandbox, slot)?;
+        let cap = *self.caps.get(place).ok_or(Error::InvalidHandle)?;
+        let ObjectRef { kind, id } = cap.object;
+        let condemned = kind == ObjectType::Sandbox && self.sandboxes.get(id).is_some_and(|s| s.condemned);
+        if !condemned && !self.is_live(cap.object) {
+            return Err(Error::InvalidHandle);
+        }
         if !cap.rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
         }
-        match cap.object.kind {
-            ObjectType::Account => self.destroy_account(cap.object.id.index)?,
-            ObjectType::Thread if !self.is_frozen_thread(cap.object.id.index) => {
-                return Err(Error::WrongState);
-            }
+        match kind {
+            ObjectType::Account => self.destroy_account(id.index)?,
+            ObjectType::Thread if !self.is_frozen_thread(id.index) => return Err(Error::WrongState),
             _ => self.destroy(cap.object),
+        }
+        if kind == ObjectType::Sandbox && self.dismantle_some() && self.sandboxes.is_live(id) {
+            return Ok(self.again(Syscall::Destroy));
         }
         if self.sandboxes.at(sandbox).is_some()
             && let Ok(place) = self.slot(sandbox, slot)

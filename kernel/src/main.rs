@@ -154,7 +154,7 @@ fn run(kernel: &mut Kernel<X86>, mut next: Next) -> ! {
                 kernel.exception(GENERAL_PROTECTION, 0, rip);
             }
             Next::Idle => {
-                if kernel.zero_some() {
+                if kernel.dismantle_some() || kernel.zero_some() {
                     entry::let_interrupts_in();
                 } else {
                     entry::idle();

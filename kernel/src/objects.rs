@@ -180,8 +180,10 @@ pub struct Sandbox {
     pub cpu: u64,
     /// Frozen: nothing runs, all is kept.
     pub frozen: bool,
-    /// On the list of those being taken apart.
+    /// Destroyed: no handle reaches it, and it is being taken apart.
     pub condemned: bool,
+    /// Slots of a condemned one that were emptied so far.
+    pub swept: u32,
     /// What a preempted thread still has of its turn, nanoseconds; 0 = a whole turn.
     pub turn_left: u64,
     /// Where its faults go.

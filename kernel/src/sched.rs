@@ -283,6 +283,9 @@ impl<M: Machine> Kernel<M> {
                 return Next::Run(&raw mut self.threads[current].context);
             }
         }
+        if !self.condemned.is_empty() {
+            self.dismantle_some();
+        }
         debug_assert!(self.sched.current.is_none() || self.sched.handoff.is_none());
         let now = self.machine.now();
         let budgeted = self.charge_time(now);

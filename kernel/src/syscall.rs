@@ -1,5 +1,6 @@
 //! System calls: from registers to operations and back. Arguments are looked at here and in the operation named, nowhere else.
 
+use crate::caps::Revoke;
 use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
@@ -15,6 +16,10 @@ use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
 const MAX_ENTROPY: usize = 256;
 /// Log text in one call, at most.
 const MAX_LOG_READ: usize = 1024;
+/// Steps of a revocation in one entry into the kernel; then the call starts again.
+const REVOKE_STEPS: u32 = 64;
+/// Length of the `syscall` instruction (Intel SDM vol. 2B).
+const SYSCALL_BYTES: u64 = 2;
 /// Audit records in one drain, at most: each costs a hash.
 const MAX_DRAIN: u64 = 16;
 
@@ -182,14 +187,29 @@ impl<M: Machine> Kernel<M> {
         let sandbox = self.space(space)?;
         let (place, cap) = self.filled_slot(sandbox, slot)?;
         let kind = cap.object.kind;
-        let (mut deleted, mut near) = (0, place);
-        while let Some(leaf) = self.caps.next_leaf(place, near) {
-            near = self.caps.parent(leaf).unwrap_or(place);
-            self.discard(leaf);
-            deleted += 1;
+        let mut deleted = 0;
+        for _ in 0..REVOKE_STEPS {
+            match self.caps.next_to_revoke(place) {
+                Some(Revoke::Delete(descendant)) => {
+                    self.discard(descendant);
+                    deleted += 1;
+                }
+                Some(Revoke::Lifted) => {}
+                None => break,
+            }
         }
         self.record(Event::Revoked, 0, kind as u64, deleted, [0; 32]);
-        Ok(0)
+        let done = self.caps.child(place).is_none();
+        Ok(if done { 0 } else { self.again(Syscall::CapRevoke) })
+    }
+
+    /// Ends a bounded part of a long call: the thread makes the same call again as soon as it goes on, so interrupts, deadlines and more
+    /// important threads come between. The status that leaves the caller's RAX as it was.
+    pub(crate) fn again(&mut self, call: Syscall) -> u64 {
+        if let Some(thread) = self.sched.current() {
+            self.threads[thread].context.frame.rip -= SYSCALL_BYTES;
+        }
+        call as u64
     }
 
     fn sys_cap_info(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {

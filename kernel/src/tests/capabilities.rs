@@ -2,8 +2,11 @@
 
 use super::invariants::{check, nothing_is_left};
 use super::world::{ACCOUNT, Actor, World, pair, sandbox_spec};
+use crate::config::MIN_TIMER;
+use crate::machine::Machine;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, Handle, ObjectType, Rights, SELF};
+use hic_abi::{Error, FOREVER, Handle, ObjectType, Rights, SELF};
+use std::vec::Vec;
 
 fn copy(w: &mut World, who: Actor, to: Handle, from: Handle, rights: Rights) -> Result<(u64, u64), Error> {
     let args = [SELF.into(), to.into(), SELF.into(), from.into(), rights.bits().into()];
@@ -94,6 +97,36 @@ fn deleting_a_capability_in_the_middle_leaves_what_derives_from_it_revocable() {
     w.ok(a, Syscall::CapDelete, [0, 3, 0, 0, 0]);
     w.ok(w.manager, Syscall::CapRevoke, [0, n.into(), 0, 0, 0]);
     assert_eq!(w.rights(a, 4), Err(Error::InvalidHandle));
+}
+
+#[test]
+fn a_long_revocation_lets_more_important_threads_run_between() {
+    let mut w = World::new();
+    let n = w.notification();
+    let slots: Vec<Handle> = (0..500).map(|_| w.slot()).collect();
+    for &slot in &slots {
+        w.ok(w.manager, Syscall::CapCopy, [SELF.into(), slot.into(), SELF.into(), n.into(), u64::MAX]);
+    }
+    let urgent = w.child_with(ACCOUNT, &sandbox_spec("urgent", 20, 64));
+    let wake = w.notification();
+    w.give(wake, urgent, 3, Rights::RECEIVE);
+    let deadline = w.k.machine.now() + MIN_TIMER;
+    w.sys(urgent, Syscall::Wait, [3, deadline, 0, 0, 0]);
+    w.k.run_instead(w.manager.thread);
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    frame.rax = Syscall::CapRevoke as u64;
+    (frame.rdi, frame.rsi) = (SELF.into(), n.into());
+    assert!(w.enter_once(), "one entry did it all");
+    let left = slots.iter().filter(|&&slot| w.k.cap(w.manager.sandbox, slot).is_ok()).count();
+    assert!((1..500).contains(&left), "{left} left after the first entry");
+    w.pass(2 * MIN_TIMER);
+    assert_eq!(w.running(), Some(urgent.thread));
+    w.sys(urgent, Syscall::Wait, [3, FOREVER, 0, 0, 0]);
+    assert_eq!(w.running(), Some(w.manager.thread));
+    while w.enter_once() {}
+    assert!(slots.iter().all(|&slot| w.k.cap(w.manager.sandbox, slot).is_err()));
+    assert!(w.k.cap(w.manager.sandbox, n).is_ok());
+    check(&w.k);
 }
 
 #[test]

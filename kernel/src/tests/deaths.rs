@@ -1,7 +1,7 @@
 //! Faults, freezing, starting again, and servers that die at each moment of a call.
 
 use super::invariants::{check, nothing_is_left};
-use super::world::{ACCOUNT, Actor, CALL, SERVE, World, pair, word};
+use super::world::{ACCOUNT, Actor, CALL, SERVE, World, pair, sandbox_spec, word};
 use crate::objects::State;
 use hic_abi::message::{Fault, Kind};
 use hic_abi::switch::{Entry, EntryKind};
@@ -263,8 +263,58 @@ fn a_chain_of_sandboxes_comes_apart_without_recursion() {
         w.ok(w.manager, Syscall::CapMove, args);
     }
     w.ok(w.manager, Syscall::CapDelete, [SELF.into(), chain[0].cap.into(), 0, 0, 0]);
+    while w.k.dismantle_some() {}
     assert_eq!(w.k.sandboxes.live(), 1);
     check(&w.k);
+}
+
+#[test]
+fn a_large_sandbox_is_taken_apart_in_several_entries() {
+    let mut w = World::new();
+    let (frames, objects) = w.usage(ACCOUNT);
+    let spec = sandbox_spec("large", 16, 1024);
+    let large = w.child_with(ACCOUNT, &spec);
+    let n = w.notification();
+    for slot in 10..1000 {
+        w.give(n, large, slot, Rights::all());
+    }
+    w.k.run_instead(w.manager.thread);
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    frame.rax = Syscall::Destroy as u64;
+    (frame.rdi, frame.rsi) = (SELF.into(), large.cap.into());
+    let entries = 1 + (0..).take_while(|_| w.enter_once()).count();
+    assert!((3..=10).contains(&entries), "{entries} entries");
+    assert_eq!(w.k.threads[w.manager.thread].context.frame.rax, 0);
+    assert_eq!(w.refused(w.manager, Syscall::Destroy, [0, large.cap.into(), 0, 0, 0]), Error::InvalidHandle);
+    w.ok(w.manager, Syscall::CapDelete, [SELF.into(), n.into(), 0, 0, 0]);
+    w.ok(w.manager, Syscall::CapDelete, [SELF.into(), large.region.into(), 0, 0, 0]);
+    assert_eq!(w.usage(ACCOUNT), (frames, objects));
+    check(&w.k);
+}
+
+#[test]
+fn no_handle_reaches_a_sandbox_that_is_being_taken_apart() {
+    let mut w = World::new();
+    let large = w.child_with(ACCOUNT, &sandbox_spec("large", 16, 1024));
+    let n = w.notification();
+    for slot in 10..1000 {
+        w.give(n, large, slot, Rights::all());
+    }
+    let other = w.slot();
+    let copy = [SELF.into(), other.into(), SELF.into(), large.cap.into(), Rights::all().bits().into()];
+    w.ok(w.manager, Syscall::CapCopy, copy);
+    w.k.run_instead(w.manager.thread);
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    frame.rax = Syscall::Destroy as u64;
+    (frame.rdi, frame.rsi) = (SELF.into(), large.cap.into());
+    assert!(w.enter_once(), "it is done at once: nothing to look at");
+    for call in [Syscall::SandboxReset, Syscall::SandboxFreeze, Syscall::SandboxFuse] {
+        assert_eq!(w.refused(w.manager, call, [other.into(), 1, 0, 0, 0]), Error::InvalidHandle);
+    }
+    let into = [other.into(), 11, SELF.into(), n.into(), Rights::all().bits().into()];
+    assert_eq!(w.refused(w.manager, Syscall::CapCopy, into), Error::InvalidHandle);
+    check(&w.k);
+    nothing_is_left(w.k);
 }
 
 #[test]

@@ -207,9 +207,21 @@ impl World {
             _ => None,
         };
         if handed.is_none() {
-            self.k.syscall();
-            self.k.choose_next();
+            while self.enter_once() {}
         }
+    }
+
+    /// One entry by the general path; whether the running thread is to make the same call again, as it does when the call is long.
+    pub fn enter_once(&mut self) -> bool {
+        let thread = self.k.sched.running();
+        let rip = self.k.threads[thread].context.frame.rip;
+        self.k.syscall();
+        self.k.choose_next();
+        let again = self.k.sched.current() == Some(thread) && self.k.threads[thread].context.frame.rip != rip;
+        if again {
+            self.k.threads[thread].context.frame.rip = rip;
+        }
+        again
     }
 
     /// What the last call of a thread returned; `None` while it blocks.

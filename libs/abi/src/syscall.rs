@@ -14,6 +14,9 @@
 //! | `r12` | deadline, absolute [`crate::Nanos`] | serial number of the calling sandbox (receive) |
 //! | `r13` | address of the thread's [`crate::IpcBuffer`], or 0 | unchanged |
 //!
+//! [`Syscall::CapRevoke`] and the [`Syscall::Destroy`] of a sandbox may be long: the kernel does a part and lets the thread make the same call again,
+//! with the same registers, until all is done. The program sees one call.
+//!
 //! `space` arguments are a sandbox capability with MANAGE, or [`crate::SELF`].
 
 /// The system calls.
