@@ -54,9 +54,12 @@ impl<M: Machine> Kernel<M> {
         }
         let mut steps = [Step::None; MAX_ENTRIES];
         let mut entry = Entry::zeroed();
+        // Readable as a whole, as a rule; otherwise the first entry that is not has to be found.
+        let sandbox = self.caller();
+        let whole = self.user_range(sandbox, address, count * size_of::<Entry>() as u64, false).ok();
         for index in 0..count as usize {
             let checked = self
-                .copy_entry(address, index, &mut entry)
+                .copy_entry(address, whole, index, &mut entry)
                 .and_then(|()| self.check_entry(&entry, &steps[..index]));
             match checked {
                 Ok(step) => steps[index] = step,
@@ -72,8 +75,18 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    fn copy_entry(&mut self, address: u64, index: usize, entry: &mut Entry) -> Result<(), Error> {
+    fn copy_entry(
+        &mut self,
+        address: u64,
+        whole: Option<u64>,
+        index: usize,
+        entry: &mut Entry,
+    ) -> Result<(), Error> {
         let offset = (index * size_of::<Entry>()) as u64;
+        if let Some(physical) = whole {
+            self.machine.read(physical + offset, entry.as_bytes_mut());
+            return Ok(());
+        }
         *entry = self.read_user(address.checked_add(offset).ok_or(Error::BadAddress)?)?;
         Ok(())
     }
