@@ -28,7 +28,7 @@ use crate::image::Builder;
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What every report holds. No name is ever renamed, since reports of different years are compared.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 30] = [
     "null_syscall",
     "ipc_call_reply_0w",
     "ipc_call_reply_4w",
@@ -43,6 +43,22 @@ const NAMES: [&str; 14] = [
     "switch_ports_256",
     "page_map",
     "page_unmap",
+    "region_create",
+    "region_create_64",
+    "region_destroy",
+    "sandbox_create_destroy_4m",
+    "audit_note",
+    "audit_drain_per_record",
+    "io_write",
+    "interrupt_to_driver",
+    "cap_copy_small",
+    "cap_copy_grown",
+    "port_switch_small",
+    "port_switch_grown",
+    "region_create_destroy_small",
+    "region_create_destroy_grown",
+    "sandbox_create_destroy_small",
+    "sandbox_create_destroy_grown",
 ];
 
 /// One figure.

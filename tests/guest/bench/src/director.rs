@@ -1,8 +1,9 @@
 //! The first sandbox of the benchmarks. Its own space has 1,024 slots, too few for 10,000 ports, so a child measures.
 
+use crate::interrupts::LINE;
 use hic_abi::inspect::{MemoryInfo, What};
 use hic_abi::object::AccountSpec;
-use hic_abi::{FOREVER, ObjectType, Rights, name_bytes};
+use hic_abi::{FOREVER, ObjectType, Rights, name_bytes, name_str};
 use hic_rt::ipc::{self, Buffer};
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::{StartPage, log, start, sys};
@@ -35,6 +36,13 @@ pub fn run(page: &'static StartPage) -> Result<(), LoadError> {
     bench.grant("account", account, ObjectType::Account, all, (0, 0))?;
     for (name, kind) in [("audit", ObjectType::Audit), ("power", ObjectType::Power)] {
         bench.grant(name, start::require(page, name).slot, kind, all, (0, 0))?;
+    }
+    for (name, kind, argument) in [("io-ports", ObjectType::IoPorts, 0), ("irq", ObjectType::Irq, LINE)] {
+        let found = start::grants(page)
+            .iter()
+            .find(|grant| name_str(&grant.name) == name && grant.address == argument);
+        let slot = found.map_or(0, |grant| grant.slot);
+        bench.grant(name, slot, kind, all, (argument, 0))?;
     }
     let archive = start::require(page, "archive");
     let place = (archive.address, archive.length);

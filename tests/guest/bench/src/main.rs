@@ -20,6 +20,9 @@ extern crate alloc;
 mod capabilities;
 mod crowd;
 mod director;
+mod growth;
+mod interrupts;
+mod lives;
 mod messages;
 mod meter;
 mod pages;
@@ -52,6 +55,7 @@ fn main(page: &'static StartPage) -> u64 {
             }
         },
         partners::ECHO => partners::echo(page),
+        partners::DRIVER => interrupts::drive(page),
         partners::SIGNALLER => partners::signal_back(page),
         _ => partners::take_turns(),
     }

@@ -17,7 +17,7 @@ pub struct Meter {
 }
 
 /// The time-stamp counter.
-fn clock() -> u64 {
+pub fn clock() -> u64 {
     // SAFETY: reading the time-stamp counter has no preconditions (CR4.TSD is off).
     unsafe { core::arch::x86_64::_rdtsc() }
 }

@@ -11,6 +11,9 @@ pub const SIGNALLER: &str = "signaller";
 /// Name of the one that takes turns.
 pub const YIELDER: &str = "yielder";
 
+/// Name of the one that waits for an interrupt.
+pub const DRIVER: &str = "driver";
+
 /// Answers every call with its own words.
 pub fn echo(page: &'static StartPage) -> u64 {
     let endpoint = start::require(page, "endpoint:echo").slot;

@@ -2,7 +2,7 @@
 
 use crate::crowd::Crowd;
 use crate::meter::{Meter, nothing};
-use crate::{capabilities, messages, pages, switching};
+use crate::{capabilities, growth, interrupts, lives, messages, pages, switching};
 use hic_abi::Handle;
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::{StartPage, start, sys};
@@ -29,7 +29,10 @@ pub fn run(page: &'static StartPage) -> Result<(), LoadError> {
     messages::run(&stage)?;
     capabilities::run(&stage)?;
     switching::run(&stage, &mut crowd)?;
-    pages::run(&stage)
+    pages::run(&stage)?;
+    lives::run(&stage)?;
+    interrupts::run(&stage)?;
+    growth::run(&stage)
 }
 
 impl Stage {
