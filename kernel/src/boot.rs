@@ -105,6 +105,7 @@ impl<M: Machine> Kernel<M> {
             seal: None,
             backing: Backing::Boot,
             mappings: List::new(),
+            peers: NONE,
         };
         self.regions.insert(region).map_err(|_| BootError::Memory)
     }

@@ -26,9 +26,20 @@ struct Slot {
     child: u32,
     next: u32,
     previous: u32,
+    /// The next and the previous one in the list of those that name the same object, for objects that keep one.
+    next_peer: u32,
+    previous_peer: u32,
 }
 
-const EMPTY: Slot = Slot { cap: None, parent: NONE, child: NONE, next: NONE, previous: NONE };
+const EMPTY: Slot = Slot {
+    cap: None,
+    parent: NONE,
+    child: NONE,
+    next: NONE,
+    previous: NONE,
+    next_peer: NONE,
+    previous_peer: NONE,
+};
 
 /// One step of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +144,36 @@ impl CapTable {
             self.slots[child as usize].parent = to;
             child = self.slots[child as usize].next;
         }
+    }
+
+    /// Puts a filled slot, which is on no such list, at the head of an object's list of the capabilities that name it.
+    pub fn link_peer(&mut self, head: &mut u32, slot: u32) {
+        self.slots[slot as usize].next_peer = *head;
+        if *head != NONE {
+            self.slots[*head as usize].previous_peer = slot;
+        }
+        *head = slot;
+    }
+
+    /// Takes a slot off such a list; `head` is the object's, if it still lives.
+    pub fn unlink_peer(&mut self, head: Option<&mut u32>, slot: u32) {
+        let Slot { next_peer: next, previous_peer: previous, .. } = self.slots[slot as usize];
+        if previous != NONE {
+            self.slots[previous as usize].next_peer = next;
+        } else if let Some(head) = head {
+            *head = next;
+        }
+        if next != NONE {
+            self.slots[next as usize].previous_peer = previous;
+        }
+        let slot = &mut self.slots[slot as usize];
+        (slot.next_peer, slot.previous_peer) = (NONE, NONE);
+    }
+
+    /// The capabilities on such a list.
+    pub fn peers(&self, head: u32) -> impl Iterator<Item = &Cap> {
+        let slot = |at: u32| self.slots.get(at as usize);
+        core::iter::successors(slot(head), move |s| slot(s.next_peer)).filter_map(|s| s.cap.as_ref())
     }
 
     /// The slot that this one derives from.

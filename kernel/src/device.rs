@@ -7,6 +7,7 @@ use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Backing, Device, Header, Irq, IrqSource, ObjectRef, Region};
+use crate::pool::NONE;
 use hic_abi::object::DeviceInfo;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
 
@@ -230,6 +231,7 @@ impl<M: Machine> Kernel<M> {
             seal: None,
             backing: Backing::Device { hidden },
             mappings: List::new(),
+            peers: NONE,
         };
         let id = self.regions.insert(window).map_err(|_| {
             self.uncharge_object(header);

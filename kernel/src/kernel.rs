@@ -254,6 +254,9 @@ impl<M: Machine> Kernel<M> {
         parent: Option<u32>,
     ) {
         self.caps.fill(place, Cap { object, rights, owner }, parent);
+        if crate::memory::is_memory(object.kind) {
+            self.caps.link_peer(&mut self.regions[object.id.index].peers, place);
+        }
         self.sandboxes[owner].filled += 1;
         if let Some(header) = self.header_mut(object) {
             header.capabilities += 1;
@@ -265,6 +268,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Empties a slot; the object dies with its last capability.
     pub(crate) fn discard(&mut self, place: u32) {
+        if self.caps.get(place).is_some_and(|cap| crate::memory::is_memory(cap.object.kind)) {
+            self.unlink_peer(place);
+        }
         let Some(cap) = self.caps.empty(place) else { return };
         self.sandboxes[cap.owner].filled -= 1;
         if !self.is_live(cap.object) {

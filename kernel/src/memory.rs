@@ -7,6 +7,7 @@ use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::objects::{Backing, Header, Mapping, Region};
 use crate::paging::{PageKind, Paging};
+use crate::pool::NONE;
 use hic_abi::object::SealSpec;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
 
@@ -83,8 +84,15 @@ impl<M: Machine> Kernel<M> {
         }
         let header = self.charge_object(account)?;
         let base = self.take_frames(account, pages).inspect_err(|_| self.uncharge_object(header))?;
-        let region =
-            Region { header, base, pages, seal: None, backing: Backing::Frames, mappings: List::new() };
+        let region = Region {
+            header,
+            base,
+            pages,
+            seal: None,
+            backing: Backing::Frames,
+            mappings: List::new(),
+            peers: NONE,
+        };
         match self.regions.insert(region) {
             Ok(id) => Ok((id.index, base)),
             Err(_) => {
@@ -193,14 +201,16 @@ impl<M: Machine> Kernel<M> {
         at
     }
 
-    /// Whether a sandbox has a capability on a region.
+    /// Whether a sandbox has a capability on a region. A region has few capabilities, a space may have many.
     fn holds(&self, sandbox: u32, region: u32) -> bool {
-        let (first, slots) = (self.sandboxes[sandbox].space, self.sandboxes[sandbox].slots);
-        (first..first + slots).any(|place| {
-            self.caps.get(place).is_some_and(|c| {
-                is_memory(c.object.kind) && c.object.id.index == region && self.is_live(c.object)
-            })
-        })
+        self.caps.peers(self.regions[region].peers).any(|cap| cap.owner == sandbox)
+    }
+
+    /// Takes a capability on a region, which may be gone by now, off its region's list.
+    pub(crate) fn unlink_peer(&mut self, place: u32) {
+        let Some(cap) = self.caps.get(place) else { return };
+        let head = self.regions.get_mut(cap.object.id).map(|region| &mut region.peers);
+        self.caps.unlink_peer(head, place);
     }
 
     /// The page tables of a sandbox, with what they need to grow.

@@ -242,6 +242,8 @@ pub struct Region {
     pub backing: Backing,
     /// Where it is mapped.
     pub mappings: List<OF_REGION>,
+    /// First of the capabilities that name it ([`crate::caps::CapTable::peers`]).
+    pub peers: u32,
 }
 
 /// One region in one sandbox.

@@ -155,11 +155,18 @@ impl<M: Machine> Kernel<M> {
     /// Moves a capability to an empty place; a region's mapping stays behind only where a capability does.
     pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
         let Some(cap) = self.caps.get(from).copied() else { return };
+        let memory = crate::memory::is_memory(cap.object.kind);
+        if memory {
+            self.unlink_peer(from);
+        }
         self.caps.relocate(from, to, owner);
+        if memory && let Some(region) = self.regions.get_mut(cap.object.id) {
+            self.caps.link_peer(&mut region.peers, to);
+        }
         if cap.owner != owner {
             self.sandboxes[cap.owner].filled -= 1;
             self.sandboxes[owner].filled += 1;
-            if crate::memory::is_memory(cap.object.kind) && self.is_live(cap.object) {
+            if memory && self.is_live(cap.object) {
                 self.unmap_unheld(cap.owner, cap.object.id.index);
             }
         }

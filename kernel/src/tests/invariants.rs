@@ -114,6 +114,14 @@ fn capabilities_are_counted(k: &K) {
         let needed = !matches!(kind, ObjectType::Thread | ObjectType::Account);
         assert!(!needed || header.capabilities > 0, "{kind:?} {index} lives though nobody names it");
     }
+    for (index, region) in live(&k.regions) {
+        let count = named.get(&(ObjectType::Region as u64, index)).copied().unwrap_or(0);
+        assert_eq!(
+            k.caps.peers(region.peers).count() as u32,
+            count,
+            "the list of capabilities on region {index}"
+        );
+    }
     for (index, port) in live(&k.ports) {
         assert_eq!(port.senders, senders.get(&index).copied().unwrap_or(0), "senders of port {index}");
     }

@@ -131,6 +131,7 @@ impl World {
             seal: None,
             backing: Backing::Boot,
             mappings: List::new(),
+            peers: NONE,
         };
         let clock = self.k.regions.insert(clock).expect("room");
         let header = self.k.charge_object(root).expect("room");
