@@ -32,7 +32,7 @@ const AUDIT_PAGES: u64 = 256;
 
 const MANAGER: Plan = Plan {
     name: "module-manager",
-    priority: 22,
+    priority: 24,
     slots: 16_384,
     stack_pages: 32,
     heap_pages: 512,

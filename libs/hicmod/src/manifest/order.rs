@@ -29,6 +29,8 @@ pub enum OrderError {
     Cycle { module: Name, service: Name },
     /// The provider's level is not below that of the module that needs it.
     NotBelow { module: Name, level: u8, service: Name, service_level: u8 },
+    /// The provider's priority is below that of the module that waits for it.
+    Inverted { module: Name, priority: u8, service: Name, service_priority: u8 },
 }
 
 impl fmt::Display for OrderError {
@@ -52,6 +54,11 @@ impl fmt::Display for OrderError {
             Self::NotBelow { module, level, service, service_level } => write!(
                 f,
                 "{module} (order {level}) needs \"{service}\" (order {service_level}): calls go only to a lower order"
+            ),
+            Self::Inverted { module, priority, service, service_priority } => write!(
+                f,
+                "{module} (priority {priority}) needs \"{service}\" (priority {service_priority}): whoever runs between the two \
+                 would keep it waiting; raise the provider or lower the module"
             ),
         }
     }
@@ -110,6 +117,14 @@ fn check_needs<M: Borrow<Manifest>>(modules: &[M], module: &Manifest) -> Result<
                 level: module.order,
                 service,
                 service_level: provider.order,
+            });
+        }
+        if provider.priority < module.priority {
+            return Err(OrderError::Inverted {
+                module: name,
+                priority: module.priority,
+                service,
+                service_priority: provider.priority,
             });
         }
     }

@@ -278,6 +278,22 @@ fn a_cycle_is_told_apart_from_a_wrong_level() {
 }
 
 #[test]
+fn nobody_waits_for_a_provider_of_lower_priority() {
+    let modules = |provider, client| {
+        let with = |priority, manifest| Manifest { priority, ..manifest };
+        [with(provider, module("server", 1, &[])), with(client, module("client", 2, &["server"]))]
+    };
+    assert!(start_order(&modules(10, 10)).is_ok() && start_order(&modules(20, 10)).is_ok());
+    let expected = OrderError::Inverted {
+        module: name("client"),
+        priority: 11,
+        service: name("server"),
+        service_priority: 10,
+    };
+    assert_eq!(start_order(&modules(10, 11)), Err(expected));
+}
+
+#[test]
 fn two_providers_of_one_service_are_refused() {
     let mut other = module("netstack-next", 4, &[]);
     other.provides = list([name("netstack")]);
