@@ -113,6 +113,18 @@ pub enum Command {
         #[arg(value_name = "NAME=PATH", required = true, value_parser = named_file)]
         files: Vec<(String, PathBuf)>,
     },
+    /// Write into a kernel which boot archive it starts: it refuses every other one.
+    Bind {
+        /// The kernel, as it was linked or bound before.
+        #[arg(long)]
+        kernel: PathBuf,
+        /// The boot archive.
+        #[arg(long)]
+        archive: PathBuf,
+        /// Where to write the bound kernel.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 /// Splits `NAME=PATH`.

@@ -5,18 +5,21 @@
 //!
 //! - [`pack`]: linker output and `hicmod.toml` become a `.hicmod`.
 //! - [`archive`]: named files become the boot archive.
+//! - [`bind`]: a kernel is told which archive it starts.
 //! - [`inspect`]: either of the two becomes a [`Report`].
 //! - [`keys`]: keys, certificates and revocation lists as files; [`SigningSet`] signs modules.
 //!
 //! *Private keys.* `rsa` has an open advisory on the timing of private-key operations (RUSTSEC-2023-0071). Keys are used here,
 //! off line, blinded with the system's randomness, and never in the guest; see `hic_hicmod::sign`.
 
+mod bind;
 mod elf;
 mod inspect;
 pub mod keys;
 mod pack;
 mod signature;
 
+pub use bind::{BindError, bind};
 pub use elf::{ElfError, flatten};
 pub use inspect::{
     ArchiveReport, EntryReport, ImageReport, InspectError, ModuleReport, Report, SectionReport, inspect,

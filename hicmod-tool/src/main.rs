@@ -13,7 +13,7 @@ use arguments::{Arguments, Command};
 use clap::Parser;
 use hic_hicmod::{RevocationList, TrustRoot, Verified, verify};
 use hicmod_tool::keys::{self, ChainOptions};
-use hicmod_tool::{SigningSet, archive, date, hex, inspect, make_chain, pack};
+use hicmod_tool::{SigningSet, archive, bind, date, hex, inspect, make_chain, pack};
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
@@ -69,6 +69,11 @@ fn run(command: Command) -> Result<(), String> {
                 .map(|((name, _), bytes)| (name.as_str(), bytes.as_slice()))
                 .collect();
             write(&out, &archive(&named).map_err(|error| at(&out, error))?)
+        }
+        Command::Bind { kernel, archive, out } => {
+            let bound = bind(&read(&kernel)?, &read(&archive)?)
+                .map_err(|error| format!("{} with {}: {error}", kernel.display(), archive.display()))?;
+            write(&out, &bound)
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region};
 use crate::pool::{Id, NONE};
+use core::fmt;
 use core::ops::Range;
 use hic_abi::audit::Event;
 use hic_abi::object::{SandboxSpec, SealSpec, ThreadSpec};
@@ -51,6 +52,16 @@ pub enum BootError {
     Keeper,
     /// There is not enough memory for the first sandbox.
     Memory,
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Archive => "the boot archive's table is missing or damaged",
+            Self::Keeper => "the boot archive holds no keeper, or a damaged one",
+            Self::Memory => "there is not enough memory for the first sandbox",
+        })
+    }
 }
 
 /// Makes the kernel and its first sandbox.

@@ -27,6 +27,7 @@
 extern crate std;
 
 pub mod audit;
+pub mod binding;
 pub mod boot;
 pub mod caps;
 pub mod config;
@@ -40,6 +41,7 @@ pub mod ipc;
 pub mod kernel;
 pub mod life;
 pub mod list;
+pub mod loader;
 pub mod log;
 pub mod machine;
 pub mod memory;

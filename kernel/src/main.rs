@@ -8,16 +8,20 @@ extern crate hic_mem as _;
 
 mod arch;
 
-use arch::{CoreCell, acpi, apic, clock, cpu, entry, machine::X86, memory::Memory, paging, segments, serial};
-use arch::{start_info::StartInfo, start_info::StartInfoError};
-use core::fmt::Write;
+use arch::{
+    CoreCell, acpi, apic, clock, cpu, entry, machine::X86, memory, memory::Memory, paging, segments, serial,
+};
+use core::fmt::{self, Write};
 use core0::{
     Kernel, Next,
+    binding::{self, BindingError},
     boot::{self, BootInfo},
     config,
     context::{Context, RESTORE_SYSCALL},
     fastpath::HandedTo,
+    loader::{LoaderError, StartInfo},
 };
+use hic_hicmod::Binding;
 
 static KERNEL: CoreCell<Option<Kernel<X86>>> = CoreCell::new(None);
 
@@ -26,8 +30,13 @@ const GENERAL_PROTECTION: u8 = 13;
 /// Exceptions below, interrupts from here on.
 const FIRST_INTERRUPT: u8 = 32;
 
-/// From the boot code, on the kernel stack, with the physical address of the loader's message.
-extern "C" fn main(start_info: u64) -> ! {
+/// Which boot archive this kernel starts; `hicmod_tool::bind` finds it by its section.
+#[unsafe(link_section = ".boot_archive")]
+#[used]
+static BOUND: [u8; Binding::BYTES] = [0; Binding::BYTES];
+
+/// From the boot code, on the kernel stack, with what tells the protocol and the physical address of the loader's message.
+extern "C" fn main(protocol: u32, message: u64) -> ! {
     serial::init();
     let features = cpu::features();
     paging::init(features.gib_pages, features.physical_bits);
@@ -36,32 +45,51 @@ extern "C" fn main(start_info: u64) -> ! {
     let _ = writeln!(serial::Serial, "Core-0 {}", env!("CARGO_PKG_VERSION"));
     apic::init();
     clock::init();
-    match start(start_info) {
+    match start(protocol, message) {
         Ok(kernel) => {
             let next = kernel.choose_next();
             run(kernel, next)
         }
-        Err(error) => panic!("boot: {error:?}"),
+        Err(error) => {
+            let _ = writeln!(serial::Serial, "\nboot refused: {error}");
+            acpi::exit(acpi::EXIT_FAILED)
+        }
     }
 }
 
 /// Why the kernel cannot start.
-#[derive(Debug)]
 enum BootError {
-    /// The loader's message is unusable; the field is for the panic's text.
-    #[allow(dead_code, reason = "read by Debug")]
-    StartInfo(StartInfoError),
+    /// The loader's message is unusable.
+    Loader(LoaderError),
+    /// The boot archive is not ours.
+    Binding(BindingError),
     /// No range of memory is large enough for the kernel's tables.
-    #[allow(dead_code, reason = "read by Debug")]
     NoRoomForTables { bytes: usize },
     /// The boot archive's keeper cannot be started.
-    #[allow(dead_code, reason = "read by Debug")]
     FirstSandbox(boot::BootError),
 }
 
-fn start(start_info: u64) -> Result<&'static mut Kernel<X86>, BootError> {
-    let info = StartInfo::read(start_info).map_err(BootError::StartInfo)?;
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loader(error) => error.fmt(f),
+            Self::Binding(error) => error.fmt(f),
+            Self::NoRoomForTables { bytes } => {
+                write!(f, "no range of memory has room for the kernel's tables, {bytes} bytes")
+            }
+            Self::FirstSandbox(error) => error.fmt(f),
+        }
+    }
+}
+
+fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootError> {
+    let info = StartInfo::read(protocol, message, &paging::DirectMap, &paging::image_range())
+        .map_err(BootError::Loader)?;
     acpi::init(info.rsdp);
+    let archive = memory::archive(&info).map_err(BootError::Loader)?;
+    // SAFETY: a plain copy; volatile, because it is not what the compiler saw.
+    let bound = Binding::from_bytes(&unsafe { (&raw const BOUND).read_volatile() });
+    let archive = binding::check(&bound, archive).map_err(BootError::Binding)?;
     let mut memory = Memory::new(&info);
     let bytes = config::arena_bytes(memory.span() as usize);
     let arena = memory.take(bytes as u64).ok_or(BootError::NoRoomForTables { bytes })?;
@@ -71,7 +99,7 @@ fn start(start_info: u64) -> Result<&'static mut Kernel<X86>, BootError> {
         total_frames: memory.total_frames,
         kernel_frames: memory.total_frames - memory.free_frames(),
         archive: info.archive_pages(),
-        archive_bytes: info.archive(),
+        archive_bytes: archive,
         clock: clock::page(),
     };
     let kernel = boot::start(X86::new(), &boot_info, arena).map_err(BootError::FirstSandbox)?;

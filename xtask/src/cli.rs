@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hic_tests::qemu::{DEFAULT_MEMORY, Proto};
+use hic_tests::qemu::{Board, DEFAULT_MEMORY, Proto};
 
 /// Builds, runs, tests and measures HIC.
 #[derive(Debug, Parser)]
@@ -59,6 +59,9 @@ pub struct RunOptions {
     /// Attach every *.img file in this folder as a virtio disk, in the order of their names.
     #[arg(long, value_name = "DIR")]
     pub disks: Option<PathBuf>,
+    /// QEMU's machine type.
+    #[arg(long, value_name = "q35|microvm", default_value = "q35", value_parser = board)]
+    pub machine: Board,
     /// Memory of the guest, in QEMU's notation.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_MEMORY)]
     pub mem: String,
@@ -132,6 +135,12 @@ pub struct ImageOptions {
     /// Build every profile.
     #[arg(long)]
     pub all: bool,
+    /// Also make an ISO image that GRUB boots on a PC, from BIOS or UEFI, with its console on the first serial port.
+    #[arg(long)]
+    pub iso: bool,
+    /// Where to put the ISO image of a single profile, instead of target/hic/hic-PROFILE.iso.
+    #[arg(long, value_name = "FILE", requires = "iso", conflicts_with = "all")]
+    pub out: Option<PathBuf>,
 }
 
 /// A forward as it was asked for: host port 0 means any.
@@ -153,6 +162,14 @@ fn unix_path(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
         _ => Err("write unix:PATH, for example unix:/tmp/hic.sock".to_owned()),
+    }
+}
+
+fn board(text: &str) -> Result<Board, String> {
+    match text {
+        "q35" => Ok(Board::Q35),
+        "microvm" => Ok(Board::Microvm),
+        _ => Err("write q35 or microvm".to_owned()),
     }
 }
 
@@ -203,11 +220,12 @@ mod tests {
     fn every_flag_of_run_is_understood() {
         let options =
             run("--headless --serial unix:/s --qmp unix:/q --forward 0:80 --forward udp:8007:7 --net user \
-             --disks /d --mem 512M --accel kvm --capture /c --gdb --no-reboot --append quiet")
+             --machine microvm --disks /d --mem 512M --accel kvm --capture /c --gdb --no-reboot --append quiet")
             .expect("all are known");
         assert_eq!(options.serial, Some("/s".into()));
         assert_eq!(options.forwards[0], WantedForward { proto: Proto::Tcp, host: 0, guest: 80 });
         assert_eq!(options.forwards[1], WantedForward { proto: Proto::Udp, host: 8007, guest: 7 });
+        assert_eq!(options.machine, Board::Microvm);
         assert!(run("--icount").expect("known").icount);
         assert_eq!(run("--net tap:tap0").expect("known").net, WantedNet::Tap("tap0".into()));
     }
@@ -220,6 +238,7 @@ mod tests {
             ("--forward 70000:80", "8080:80"),
             ("--forward 8080:0", "no port 0"),
             ("--net bridge", "tap:NAME"),
+            ("--machine pc98", "q35 or microvm"),
             ("--net tap:a-name-that-is-too-long", "name of a network interface"),
         ] {
             let error = run(words).expect_err(words).to_string();

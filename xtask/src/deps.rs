@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A program and the Debian package that brings it.
+/// A program, or a file by its full path, and the Debian package that brings it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tool {
     program: &'static str,
@@ -28,6 +28,25 @@ pub const TEST: &[Tool] = &[
     tool("tc", "iproute2", "makes a wire lose and reorder packets"),
     tool("ping", "iputils-ping", "a client of the guest"),
     tool("curl", "curl", "a client of the guest"),
+];
+
+/// What makes an ISO image.
+pub const ISO: &[Tool] = &[
+    tool("grub-mkrescue", "grub-common", "makes the ISO image"),
+    tool("/usr/lib/grub/i386-pc/multiboot2.mod", "grub-pc-bin", "boots it from BIOS"),
+    tool("/usr/lib/grub/x86_64-efi/multiboot2.mod", "grub-efi-amd64-bin", "boots it from UEFI"),
+    tool("xorriso", "xorriso", "writes its file system"),
+    tool("mformat", "mtools", "writes its UEFI partition"),
+];
+
+/// What the tests of an ISO image need beyond [`TEST`].
+pub const MEDIUM_TEST: &[Tool] = &[
+    ISO[0],
+    ISO[1],
+    ISO[2],
+    ISO[3],
+    ISO[4],
+    tool(hic_tests::qemu::UEFI, "ovmf", "UEFI firmware for the guest"),
 ];
 
 /// Where Debian keeps what only root has in its PATH.
@@ -130,6 +149,9 @@ fn has_lists(folder: &Path) -> bool {
 
 /// Where `program` is.
 fn find(program: &str) -> Option<PathBuf> {
+    if program.starts_with('/') {
+        return Some(PathBuf::from(program)).filter(|file| file.is_file());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.iter().map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
@@ -154,6 +176,7 @@ mod tests {
     fn programs_are_found_by_name() {
         assert!(find("sh").is_some());
         assert!(find("no-such-program-anywhere").is_none());
+        assert!(find("/proc/version").is_some() && find("/no/such/file").is_none());
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use hic_tests::runner::Images;
+use hic_tests::runner::{BootFiles, Images, Needs, SystemTest};
 use hicmod_tool::{REVOKED, TRUST_ROOT};
 
 use crate::cargo::{self, FREESTANDING, Package, Workspace};
 use crate::cli::ImageOptions;
 use crate::profiles::{Entry, Profiles};
 use crate::signing::Signing;
+use crate::{deps, iso};
 
 /// The kernel's package.
 const KERNEL: &str = "core0";
@@ -28,15 +29,24 @@ pub fn run(options: &ImageOptions) -> Result<()> {
     let mut builder = Builder::new()?;
     let all: Vec<String> = builder.profiles.names().map(str::to_owned).collect();
     let wanted = if options.all { &all } else { &options.profiles };
-    println!("kernel {}", builder.kernel()?.display());
+    ensure!(options.out.is_none() || wanted.len() == 1, "--out is for one profile");
     for profile in wanted {
-        println!("archive {}", builder.archive(profile)?.display());
+        let files = builder.boot_files(profile)?;
+        println!("kernel {}", files.kernel.display());
+        println!("archive {}", files.archive.display());
         for file in builder.repository(profile)? {
             println!("repository {}", file.display());
         }
     }
     for file in builder.modules.values() {
         println!("module {}", file.path.display());
+    }
+    if options.iso {
+        deps::ensure(deps::ISO)?;
+        for profile in wanted {
+            let out = options.out.clone().unwrap_or_else(|| builder.iso_of(profile));
+            println!("iso {}", iso::make(&builder.boot_files(profile)?, &out)?.display());
+        }
     }
     Ok(())
 }
@@ -57,6 +67,7 @@ pub struct Builder {
     profiles: Profiles,
     modules: BTreeMap<Entry, Module>,
     signing: Option<Rc<Signing>>,
+    kernel: Option<PathBuf>,
     locked: bool,
 }
 
@@ -65,7 +76,7 @@ impl Builder {
     pub fn new() -> Result<Self> {
         let workspace = Workspace::load()?;
         let (profiles, modules) = (Profiles::load()?, BTreeMap::new());
-        Ok(Self { workspace, profiles, modules, signing: None, locked: false })
+        Ok(Self { workspace, profiles, modules, signing: None, kernel: None, locked: false })
     }
 
     /// Refuses to change `Cargo.lock` from now on.
@@ -73,13 +84,29 @@ impl Builder {
         self.locked = true;
     }
 
-    /// The kernel.
-    pub fn kernel(&self) -> Result<PathBuf> {
-        build(&self.workspace, self.workspace.package(KERNEL)?, &[], self.locked)
+    /// The kernel as it was linked: bound to no archive yet.
+    pub fn kernel(&mut self) -> Result<PathBuf> {
+        let kernel = build(&self.workspace, self.workspace.package(KERNEL)?, &[], self.locked)?;
+        self.kernel = Some(kernel.clone());
+        Ok(kernel)
+    }
+
+    /// The boot archive of `profile` and the kernel that starts it and no other (docs/adr/0021).
+    pub fn boot_files(&mut self, profile: &str) -> Result<BootFiles> {
+        let archive = self.archive(profile)?;
+        let linked = match &self.kernel {
+            Some(kernel) => kernel.clone(),
+            None => self.kernel()?,
+        };
+        let bound = hicmod_tool::bind(&read(&linked)?, &read(&archive)?)
+            .map_err(|error| anyhow!("{}: {error}", linked.display()))?;
+        let kernel = self.folder().join(format!("core0-{profile}"));
+        write_changed(&kernel, &bound)?;
+        Ok(BootFiles { kernel, archive })
     }
 
     /// The boot archive of `profile`.
-    pub fn archive(&mut self, profile: &str) -> Result<PathBuf> {
+    fn archive(&mut self, profile: &str) -> Result<PathBuf> {
         let entries = self.profiles.profile(profile)?.boot.clone();
         ensure!(!entries.is_empty(), "profile {profile} names no module");
         let mut contents = Vec::new();
@@ -134,17 +161,26 @@ impl Builder {
         Ok(modules)
     }
 
-    /// The kernel and the archives of `profiles`; an archive that cannot be built is reported to those who need it.
-    pub fn images<'a>(&mut self, profiles: impl IntoIterator<Item = &'a str>) -> Result<Images> {
-        let kernel = self.kernel()?;
-        let mut archives = BTreeMap::new();
-        for profile in profiles {
-            if !archives.contains_key(profile) {
-                let archive = self.archive(profile).map_err(|error| format!("{error:#}"));
-                archives.insert(profile.to_owned(), archive);
+    /// What `tests` boot; a profile that cannot be built is reported to those who need it.
+    pub fn images(&mut self, tests: &[SystemTest]) -> Result<Images> {
+        self.kernel()?;
+        let mut images = Images::default();
+        for SystemTest { profile, needs, .. } in tests.iter().copied() {
+            if !images.profiles.contains_key(profile) {
+                let files = self.boot_files(profile).map_err(|error| format!("{error:#}"));
+                images.profiles.insert(profile.to_owned(), files);
+            }
+            if let (Needs::Medium, Some(Ok(files))) = (needs, images.profiles.get(profile)) {
+                let iso = iso::make(files, &self.iso_of(profile)).map_err(|error| format!("{error:#}"));
+                images.media.insert(profile.to_owned(), iso);
             }
         }
-        Ok(Images { kernel, archives })
+        Ok(images)
+    }
+
+    /// Where the ISO image of `profile` is put.
+    fn iso_of(&self, profile: &str) -> PathBuf {
+        self.folder().join(format!("hic-{profile}.iso"))
     }
 
     /// Where all that is made here lies.

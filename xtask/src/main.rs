@@ -6,6 +6,7 @@
 //!   cargo     what the workspace holds, and how cargo is called
 //!   profiles  which modules make a boot archive (qemu/modules.toml)
 //!   image     kernel and modules built, packed, archived
+//!   iso       a medium that boots on a PC
 //!   signing   the development chain that modules are signed with
 //!   disk      the repository disk of a profile
 //!   run       one machine for a person or a script
@@ -24,6 +25,7 @@ mod coverage;
 mod deps;
 mod disk;
 mod image;
+mod iso;
 mod profiles;
 mod run;
 mod signing;

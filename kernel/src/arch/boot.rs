@@ -1,6 +1,8 @@
-//! From the PVH entry point to Rust.
+//! From the loader's jump to Rust.
 //!
-//! The loader enters in 32-bit protected mode, without paging, EBX pointing to `hvm_start_info` (Xen, `x86/HVM direct boot ABI`).
+//! Two loaders find their way in: QEMU's `-kernel` and its like by the PVH note (Xen, `x86/HVM direct boot ABI`), GRUB by the Multiboot2
+//! header (specification 2.0, 3.1). Both enter in 32-bit protected mode, without paging, EBX pointing to their message; EAX tells them
+//! apart, and Rust does the rest ([`core0::loader`]).
 //! This code turns on long mode with page tables that map the first GiB twice, at 0 and at the kernel's base, and must do nothing
 //! else: the final tables come from [`super::paging`] and no longer map the low half.
 
@@ -14,12 +16,32 @@ global_asm!(
     ".asciz \"Xen\"",
     ".quad pvh_start",
     ".popsection",
+    // Magic, i386, length, checksum; then the tags: the memory map is wanted (1), entry point (3), modules at page multiples (6), end.
+    ".pushsection .multiboot2, \"a\", @progbits",
+    ".balign 8",
+    "multiboot2_header:",
+    ".long 0xe85250d6, 0, multiboot2_end - multiboot2_header",
+    ".long 0x100000000 - 0xe85250d6 - (multiboot2_end - multiboot2_header)",
+    ".short 1, 0",
+    ".long 12, 6, 0",
+    ".short 3, 0",
+    ".long 12, multiboot2_start, 0",
+    ".short 6, 0",
+    ".long 8",
+    ".short 0, 0",
+    ".long 8",
+    "multiboot2_end:",
+    ".popsection",
     ".pushsection .boot, \"awx\", @progbits",
     ".code32",
     ".global pvh_start",
     "pvh_start:",
+    // The protocol says nothing about EAX.
+    "mov eax, {pvh}",
+    "multiboot2_start:",
     "cli",
     "cld",
+    "mov edi, eax",
     "mov esi, ebx",
     "mov eax, offset boot_root",
     "mov cr3, eax",
@@ -50,7 +72,9 @@ global_asm!(
     "mov eax, 0x10",
     "mov ss, eax",
     "movabs rsp, offset {stack} + {stack_bytes}",
-    "mov edi, esi",
+    // The upper halves are undefined after the change of mode (Intel SDM vol. 1, 3.4.1.1).
+    "mov edi, edi",
+    "mov esi, esi",
     "xor ebp, ebp",
     "movabs rax, offset {main}",
     "call rax",
@@ -80,4 +104,5 @@ global_asm!(
     stack = sym super::segments::KERNEL_STACK,
     stack_bytes = const size_of::<super::segments::Stack>(),
     main = sym crate::main,
+    pvh = const core0::loader::PVH,
 );

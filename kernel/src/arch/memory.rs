@@ -1,14 +1,15 @@
 //! Which physical memory is free after boot, and making it zero.
 
-use super::{paging, start_info::StartInfo};
+use super::paging;
 use core::{arch::asm, ops::Range};
 use core0::config::MAX_FRAMES;
+use core0::loader::{LoaderError, MAX_RAM, StartInfo};
 
 const PAGE: u64 = 4096;
 /// Below this firmware, its data and real-mode tables live.
 const LOW_MEMORY: u64 = 1 << 20;
 /// Free ranges at most: those of the loader, and one more for each range cut out of them.
-const MAX_RANGES: usize = super::start_info::MAX_RAM + 4;
+const MAX_RANGES: usize = MAX_RAM + 4;
 
 /// Free, page-aligned, disjoint ranges, and the count of all frames.
 pub struct Memory {
@@ -92,6 +93,16 @@ impl Memory {
     pub fn clear_free(&self) {
         self.free().iter().for_each(clear);
     }
+}
+
+/// The boot archive's bytes.
+pub fn archive(info: &StartInfo) -> Result<&'static [u8], LoaderError> {
+    let Range { start, end } = info.archive;
+    if end > paging::direct_end() {
+        return Err(LoaderError::ArchivePlace { start, end });
+    }
+    // SAFETY: in the direct map, and RAM outside of the kernel by `StartInfo`; `Memory` never gives its pages out and nobody writes to them.
+    Ok(unsafe { core::slice::from_raw_parts(paging::pointer(start), (end - start) as usize) })
 }
 
 /// Zeroes the pages that are not zero already. Reading first is as quick as writing, and an emulator's untouched memory stays untouched:

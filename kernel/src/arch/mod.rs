@@ -2,9 +2,9 @@
 //!
 //! Below [`machine::X86`] nothing knows what a thread, a capability or a region is. In the order in which control meets them:
 //!
-//! - [`boot`]: from the PVH entry in 32-bit mode to the first Rust function.
+//! - [`boot`]: from the loader's jump in 32-bit mode to the first Rust function.
 //! - [`paging`], [`cpu`], [`segments`]: the final page tables, control registers, descriptor tables and stacks.
-//! - [`start_info`], [`memory`]: what the boot loader left, and which memory is free.
+//! - [`memory`]: which memory is free, and the boot archive.
 //! - [`apic`], [`clock`], [`rtc`], [`acpi`]: interrupts, timer, time, power.
 //! - [`entry`]: system calls, interrupts and the way back to ring 3.
 //! - [`machine`]: all of it as [`core0::machine::Machine`].
@@ -26,7 +26,6 @@ pub mod port;
 pub mod rtc;
 pub mod segments;
 pub mod serial;
-pub mod start_info;
 
 /// A static that only the one processor core touches, with interrupts off.
 ///

@@ -177,6 +177,15 @@ pub fn read<T: Copy + Pod>(at: u64) -> Option<T> {
     Some(unsafe { pointer(at).cast::<T>().read_unaligned() })
 }
 
+/// The direct map, for whoever parses what lies in memory.
+pub struct DirectMap;
+
+impl core0::loader::Physical for DirectMap {
+    fn read<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
+        read(at)
+    }
+}
+
 /// Types for which any bytes are a value.
 ///
 /// # Safety

@@ -11,6 +11,7 @@ mod deaths;
 mod devices;
 mod fastpath;
 mod invariants;
+mod loader;
 mod mapping;
 mod messages;
 mod notifications;

@@ -19,7 +19,7 @@
 //!   +---------------------+               +------------------+
 //! ```
 //!
-//! Modules, in the order in which data meets them: [`archive`], [`container`], `signature` and `verify` (feature
+//! Modules, in the order in which data meets them: [`binding`], [`archive`], [`container`], `signature` and `verify` (feature
 //! `verify`), `manifest` (feature `manifest`) and [`image`]; `verdict` is how the verifier and the module manager speak
 //! of the outcome, `sign` (feature `sign`, host only) makes what `verify` accepts.
 #![no_std]
@@ -30,6 +30,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod archive;
+pub mod binding;
 pub mod container;
 pub mod image;
 #[cfg(feature = "manifest")]
@@ -47,6 +48,7 @@ mod bytes;
 mod name;
 
 pub use archive::{Archive, ArchiveError};
+pub use binding::{BINDING_SECTION, Binding};
 pub use container::{Container, ContainerError};
 #[cfg(feature = "manifest")]
 pub use container::{Module, ModuleError};

@@ -1,7 +1,7 @@
 //! Bad input to an update: each is refused with the name of the check that failed, nothing that runs is touched, and the audit
 //! log says so.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -107,12 +107,12 @@ fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule
         let module = forge::other_version(&good, &own, now, version, change)?;
         disk::put(disk, &file_of(&version.to_string()), &module)?;
     }
-    machine.archive = Some(with_revocation(&archive, &lists, context.file("revoking.archive")?)?);
+    context.boot_archive(machine, &with_revocation(&archive, &lists)?)?;
     Ok(bad)
 }
 
 /// The boot archive with `lists` as its revocation lists.
-fn with_revocation(archive: &Path, lists: &[u8], to: PathBuf) -> Result<PathBuf> {
+fn with_revocation(archive: &Path, lists: &[u8]) -> Result<Vec<u8>> {
     let bytes = std::fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
     let parsed = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
     let mut files = Vec::new();
@@ -120,8 +120,7 @@ fn with_revocation(archive: &Path, lists: &[u8], to: PathBuf) -> Result<PathBuf>
         files.push((entry.name, entry.bytes().map_err(|error| anyhow!("{error}"))?));
     }
     files.push((REVOKED, lists));
-    std::fs::write(&to, hicmod_tool::archive(&files).map_err(|error| anyhow!("{error}"))?)?;
-    Ok(to)
+    hicmod_tool::archive(&files).map_err(|error| anyhow!("{error}"))
 }
 
 /// `command` must be refused by one of `checks`, leave a note in the audit log, and touch nothing.

@@ -2,6 +2,7 @@
 
 mod bad_modules;
 mod boot;
+mod boot_iso;
 mod console_json;
 mod crash_anywhere;
 mod faulty_release;
@@ -13,6 +14,7 @@ mod persistence;
 mod selftest;
 mod service;
 mod storage;
+mod tampering;
 mod tcp_soak;
 mod update_soak;
 mod updating;
@@ -45,6 +47,22 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(120),
         run: boot::run,
+    },
+    SystemTest {
+        name: "boot_iso",
+        profile: "default",
+        needs: Needs::Medium,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: boot_iso::run,
+    },
+    SystemTest {
+        name: "boot_tampered",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: tampering::run,
     },
     SystemTest {
         name: "console_json",

@@ -13,13 +13,30 @@ use crate::process::Killer;
 use crate::qemu::{Machine, Proto};
 use crate::vm::{Vm, VmOptions};
 
+/// A boot archive and the kernel that starts it.
+#[derive(Clone, Debug)]
+pub struct BootFiles {
+    /// The kernel, bound to this archive.
+    pub kernel: PathBuf,
+    /// The archive.
+    pub archive: PathBuf,
+}
+
+impl BootFiles {
+    /// A machine that boots them.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        Machine { archive: Some(self.archive.clone()), ..Machine::new(&self.kernel) }
+    }
+}
+
 /// The images that were built.
 #[derive(Debug, Default)]
 pub struct Images {
-    /// The kernel.
-    pub kernel: PathBuf,
-    /// The boot archive of each profile, or why it could not be built.
-    pub archives: BTreeMap<String, Result<PathBuf, String>>,
+    /// What each profile boots, or why it could not be built.
+    pub profiles: BTreeMap<String, Result<BootFiles, String>>,
+    /// The ISO image of a profile whose test [needs](super::Needs::Medium) one, or why it could not be built.
+    pub media: BTreeMap<String, Result<PathBuf, String>>,
 }
 
 /// One test's view of the world.
@@ -80,12 +97,9 @@ impl TestContext {
     /// A machine with the kernel and the boot archive of the test's profile, and, if the profile has one, a repository disk of its own:
     /// `machine.disks[0]`, as it was built. A clone of the machine boots over what the first one left there.
     pub fn machine(&self) -> Result<Machine> {
-        let archive = self.images.archives.get(self.profile);
-        let archive = archive.with_context(|| format!("profile {} was not built", self.profile))?;
-        let archive = archive.as_ref().map_err(|why| anyhow!("profile {}: {why}", self.profile))?;
-        let mut machine = Machine::new(&self.images.kernel);
-        machine.archive = Some(archive.clone());
-        let images = archive.parent().unwrap_or(Path::new("."));
+        let files = self.built(&self.images.profiles)?;
+        let mut machine = files.machine();
+        let images = files.archive.parent().unwrap_or(Path::new("."));
         let repository = disk::repository_path(images, self.profile);
         if repository.is_file() {
             let number = self.disks.fetch_add(1, Ordering::Relaxed) + 1;
@@ -94,6 +108,28 @@ impl TestContext {
             machine.disks.push(own);
         }
         Ok(machine)
+    }
+
+    /// The ISO image of the test's profile.
+    pub fn medium(&self) -> Result<&Path> {
+        self.built(&self.images.media).map(PathBuf::as_path)
+    }
+
+    fn built<'a, T>(&self, images: &'a BTreeMap<String, Result<T, String>>) -> Result<&'a T> {
+        let image = images.get(self.profile);
+        let image = image.with_context(|| format!("profile {} was not built", self.profile))?;
+        image.as_ref().map_err(|why| anyhow!("profile {}: {why}", self.profile))
+    }
+
+    /// Lets `machine` boot another archive, with a kernel that is bound to it.
+    pub fn boot_archive(&self, machine: &mut Machine, archive: &[u8]) -> Result<()> {
+        let kernel = std::fs::read(&machine.kernel).context("the kernel")?;
+        let bound = hicmod_tool::bind(&kernel, archive).map_err(|error| anyhow!("{error}"))?;
+        let (kernel, file) = (self.file("core0")?, self.file("boot.archive")?);
+        std::fs::write(&kernel, bound)?;
+        std::fs::write(&file, archive)?;
+        (machine.kernel, machine.archive) = (kernel, Some(file));
+        Ok(())
     }
 
     /// Boots `machine` on `network` with `ports` of the guest within reach. Ends with the value that is returned, or

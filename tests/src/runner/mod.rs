@@ -2,7 +2,7 @@
 
 mod context;
 
-pub use context::{Images, TestContext};
+pub use context::{BootFiles, Images, TestContext};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,6 +28,8 @@ pub enum Needs {
     Nothing,
     /// Root, for a tap. Skipped elsewhere.
     Root,
+    /// An ISO image of its profile, the tools that make one, and UEFI firmware to boot it.
+    Medium,
 }
 
 /// A system test.
@@ -239,10 +241,8 @@ mod tests {
     #[test]
     fn a_profile_that_could_not_be_built_fails_its_test_with_the_reason() {
         let target = tempfile::tempdir().expect("a folder");
-        let images = Images {
-            kernel: "/k".into(),
-            archives: [("none".to_owned(), Err("no such package".to_owned()))].into(),
-        };
+        let profiles = [("none".to_owned(), Err("no such package".to_owned()))].into();
+        let images = Images { profiles, ..Images::default() };
         let results = run(&[test("boots", 1, |context| context.machine().map(drop))], images, target.path());
         assert!(matches!(&results[0].verdict, Verdict::Failed(why) if why.contains("no such package")));
     }

@@ -64,6 +64,21 @@ impl SerialLine {
         text::plain(self.shared.lock().bytes.get(position..).unwrap_or_default())
     }
 
+    /// Waits until QEMU has ended, and returns all that arrived.
+    pub fn until_closed(&self, timeout: Duration) -> Result<String> {
+        let deadline = Instant::now() + timeout;
+        let mut received = self.shared.lock();
+        while !received.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                bail!("QEMU still runs after {timeout:?}");
+            }
+            received =
+                self.shared.more.wait_timeout(received, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(text::plain(&received.bytes))
+    }
+
     /// Waits until `found` makes something of the text from `position` on.
     pub fn wait<T>(
         &self,

@@ -90,14 +90,13 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     deps::ensure(deps::RUN)?;
     let mut builder = Builder::new()?;
     let kernel = builder.kernel()?;
-    let mut machine = Machine::new(&kernel);
-    machine.archive = Some(builder.archive(&options.profile)?);
+    let mut machine = builder.boot_files(&options.profile)?.machine();
     machine.icount = true;
     let folder = builder.workspace.target_directory.join("bench");
     let mut figures = measure(machine, &folder)?;
-    figures.extend(cost_of_an_update(&mut builder, &kernel, &folder)?);
+    figures.extend(cost_of_an_update(&mut builder, &folder)?);
     if !options.no_linux {
-        figures.extend(compare(&mut builder, &kernel, &folder)?);
+        figures.extend(compare(&mut builder, &folder)?);
     }
     let report = Report { kernel_sha256: sha256(&kernel)?, figures };
     let file = folder.join("report.json");
@@ -111,9 +110,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
 }
 
 /// Bulk echo as a ratio to a Linux guest, with both rates beside it for whoever wants to know the host.
-fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
+fn compare(builder: &mut Builder, folder: &Path) -> Result<Vec<Figure>> {
     let linux = linux::prepare(builder.workspace.target_directory.as_ref())?;
-    let rates = bulk::measure(default_machine(builder, kernel)?, &linux, folder)?;
+    let rates = bulk::measure(default_machine(builder)?, &linux, folder)?;
     Ok(vec![
         Figure::rounded("bulk_echo_to_linux", "% of a Linux guest, same QEMU", rates.per_cent())?,
         Figure::rounded("bulk_echo_hic", "Mbit/s, this host, this run", rates.hic)?,
@@ -122,11 +121,11 @@ fn compare(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Fi
 }
 
 /// What an update takes, and what its clients notice: from the machine that `run` boots, with the repository that has the new version.
-fn cost_of_an_update(builder: &mut Builder, kernel: &Path, folder: &Path) -> Result<Vec<Figure>> {
+fn cost_of_an_update(builder: &mut Builder, folder: &Path) -> Result<Vec<Figure>> {
     let repository = crate::disk::of_profile(builder, crate::profiles::DEFAULT)?;
     let repository = repository.context("the profile has no repository")?;
     let mut machine = || {
-        let mut machine = default_machine(builder, kernel)?;
+        let mut machine = default_machine(builder)?;
         let disk = folder.join(hic_tests::disk::IMAGE);
         hic_tests::disk::copy(&repository, &disk)?;
         machine.disks.push(disk);
@@ -138,10 +137,8 @@ fn cost_of_an_update(builder: &mut Builder, kernel: &Path, folder: &Path) -> Res
 }
 
 /// The default profile, without a disk.
-fn default_machine(builder: &mut Builder, kernel: &Path) -> Result<Machine> {
-    let mut machine = Machine::new(kernel);
-    machine.archive = Some(builder.archive(crate::profiles::DEFAULT)?);
-    Ok(machine)
+fn default_machine(builder: &mut Builder) -> Result<Machine> {
+    Ok(builder.boot_files(crate::profiles::DEFAULT)?.machine())
 }
 
 fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {

@@ -34,10 +34,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let mut builder = Builder::new()?;
     let mut machine = match &options.kernel {
         Some(kernel) => Machine::new(kernel),
-        None => {
-            let archive = builder.archive(&options.profile)?;
-            Machine { archive: Some(archive), ..Machine::new(&builder.kernel()?) }
-        }
+        None => builder.boot_files(&options.profile)?.machine(),
     };
     configure(&mut machine, options)?;
     let files = Files::new(&builder.workspace.target_directory)?;
@@ -76,6 +73,7 @@ impl Files {
 }
 
 fn configure(machine: &mut Machine, options: &RunOptions) -> Result<()> {
+    machine.board = options.machine;
     machine.append.clone_from(&options.append);
     machine.memory.clone_from(&options.mem);
     machine.accel.clone_from(&options.accel);

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use hic_tests::cases;
-use hic_tests::runner::{self, SystemTest, Verdict};
+use hic_tests::runner::{self, Needs, SystemTest, Verdict};
 
 use crate::cli::{SoakOptions, TestOptions};
 use crate::image::Builder;
@@ -63,7 +63,12 @@ pub fn run(options: &TestOptions) -> ExitCode {
 fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
     let filter = options.filter.as_deref();
     let wanted = system_tests(filter);
-    deps::ensure(if wanted.is_empty() { &[] } else { deps::TEST })?;
+    if !wanted.is_empty() {
+        deps::ensure(deps::TEST)?;
+    }
+    if wanted.iter().any(|test| test.needs == Needs::Medium) {
+        deps::ensure(deps::MEDIUM_TEST)?;
+    }
     let mut builder = Builder::new()?;
     if options.locked {
         builder.lock();
@@ -105,7 +110,7 @@ fn run_system_tests(
     target: &Path,
     summary: &mut Summary,
 ) -> Result<()> {
-    let images = match builder.images(wanted.iter().map(|test| test.profile)) {
+    let images = match builder.images(wanted) {
         Ok(images) => images,
         Err(error) => {
             // Not one of them can run, and each of them counts.
