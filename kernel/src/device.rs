@@ -8,6 +8,7 @@ use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Backing, Device, Header, Irq, IrqSource, ObjectRef, Region};
 use crate::pool::NONE;
+use core::ops::Range;
 use hic_abi::object::DeviceInfo;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
 
@@ -22,6 +23,19 @@ const COMMAND_NO_INTX: u32 = 1 << 10;
 /// MSI-X capability (PCI 3.0, 6.8.2).
 const CAP_MSIX: u32 = 0x11;
 const MSIX_ENABLE: u32 = 1 << 31;
+
+/// Takes aligned space for a BAR out of the window, whole pages, so that it can be mapped alone; 0 when there is none left.
+fn place(window: &mut Range<u64>, size: u64) -> u64 {
+    let size = size.max(PAGE_SIZE);
+    let base = window.start.checked_next_multiple_of(size).unwrap_or(u64::MAX);
+    match base.checked_add(size) {
+        Some(end) if end <= window.end => {
+            window.start = end;
+            base
+        }
+        _ => 0,
+    }
+}
 
 impl<M: Machine> Kernel<M> {
     /// A device interrupt.
@@ -243,6 +257,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Finds the PCI functions of bus 0 at boot.
     pub(crate) fn scan_pci(&mut self) {
+        let mut window = self.machine.pci_window();
         for slot in 0..32u16 {
             for function in 0..8u16 {
                 let function = slot << 3 | function;
@@ -253,7 +268,7 @@ impl<M: Machine> Kernel<M> {
                     }
                     continue;
                 }
-                self.add_device(function, id);
+                self.add_device(function, id, &mut window);
                 let header_type = self.machine.pci_read(function, 0xc) >> 16;
                 if function & 7 == 0 && header_type & 0x80 == 0 {
                     break;
@@ -262,7 +277,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn add_device(&mut self, function: u16, id: u32) {
+    fn add_device(&mut self, function: u16, id: u32, window: &mut Range<u64>) {
         let class = self.machine.pci_read(function, 8) >> 8;
         let header_type = self.machine.pci_read(function, 0xc) >> 16 & 0x7f;
         let mut info = DeviceInfo {
@@ -272,7 +287,7 @@ impl<M: Machine> Kernel<M> {
             ..DeviceInfo::zeroed()
         };
         if header_type == 0 {
-            self.size_bars(function, &mut info);
+            self.size_bars(function, &mut info, window);
         }
         let mut device = Device {
             header: Header { account: 0, capabilities: 0 },
@@ -286,8 +301,9 @@ impl<M: Machine> Kernel<M> {
         let _ = self.devices.insert(device);
     }
 
-    /// Sizes the memory BARs (PCI 3.0, 6.2.5.1), with decoding off meanwhile.
-    fn size_bars(&mut self, function: u16, info: &mut DeviceInfo) {
+    /// Sizes the memory BARs (PCI 3.0, 6.2.5.1), with decoding off meanwhile. Those that the firmware left unset get a place in the window.
+    /// Afterwards memory is decoded, whatever the firmware left: the kernel writes interrupt tables before a driver asks for anything.
+    fn size_bars(&mut self, function: u16, info: &mut DeviceInfo, window: &mut Range<u64>) {
         let command = self.machine.pci_read(function, 4) & 0xffff;
         self.machine.pci_write(function, 4, command & !3);
         let mut bar = 0;
@@ -305,15 +321,23 @@ impl<M: Machine> Kernel<M> {
                     mask = mask & 0xffff_ffff | u64::from(self.machine.pci_read(function, offset + 4)) << 32;
                     self.machine.pci_write(function, offset + 4, high);
                 }
-                let base = u64::from(low & !0xf) | u64::from(high) << 32;
-                if base != 0 && mask & 0xffff_fff0 != 0 {
+                let mut base = u64::from(low & !0xf) | u64::from(high) << 32;
+                let size = (!mask).wrapping_add(1);
+                let there = mask & 0xffff_fff0 != 0;
+                if there && base == 0 {
+                    base = place(window, size);
+                    // The window is below 4 GiB; the upper half is zero already.
+                    self.machine.pci_write(function, offset, base as u32 | low & 0xf);
+                }
+                if there && base != 0 {
                     info.bar_base[bar] = base;
-                    info.bar_size[bar] = (!mask).wrapping_add(1);
+                    info.bar_size[bar] = size;
                 }
             }
             bar += if wide { 2 } else { 1 };
         }
-        self.machine.pci_write(function, 4, command);
+        let memory = if info.bar_base.iter().any(|&base| base != 0) { COMMAND_MEMORY } else { 0 };
+        self.machine.pci_write(function, 4, command | memory);
     }
 
     /// Finds the MSI-X capability and remembers where its table lies; a loop in the list ends after 48 steps.

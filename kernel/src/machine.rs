@@ -4,6 +4,8 @@
 //! `Vec` of simulated memory. Nothing above this trait executes a privileged instruction or follows a raw pointer to
 //! physical memory.
 
+use core::ops::Range;
+
 /// A way to end the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PowerAction {
@@ -70,6 +72,9 @@ pub trait Machine {
 
     /// Writes an aligned 32-bit word of PCI configuration space.
     fn pci_write(&mut self, function: u16, offset: u16, value: u32);
+
+    /// Where BARs may be put that the firmware has not set.
+    fn pci_window(&self) -> Range<u64>;
 
     /// Leads an ISA interrupt line (0..16) to this vector, edge triggered, unmasked.
     fn route_isa(&mut self, line: u8, vector: u8);

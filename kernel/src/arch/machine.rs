@@ -3,7 +3,8 @@
 //! Addresses come from the kernel's own frame table and from device windows that were checked when their objects were made. Memory
 //! accesses beyond the direct map would be a bug of the kernel and stop it; device registers there read as all ones.
 
-use super::{acpi, apic, clock, paging, port, serial};
+use super::{acpi, apic, clock, paging, pci, port, serial};
+use core::ops::Range;
 use core0::machine::{Machine, PowerAction};
 use x86_64::{VirtAddr, instructions::tlb};
 
@@ -130,11 +131,15 @@ impl Machine for X86 {
     }
 
     fn pci_read(&mut self, function: u16, offset: u16) -> u32 {
-        acpi::pci_read(function, offset)
+        pci::read(function, offset)
     }
 
     fn pci_write(&mut self, function: u16, offset: u16, value: u32) {
-        acpi::pci_write(function, offset, value);
+        pci::write(function, offset, value);
+    }
+
+    fn pci_window(&self) -> Range<u64> {
+        pci::window()
     }
 
     fn route_isa(&mut self, line: u8, vector: u8) {

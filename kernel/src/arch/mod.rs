@@ -5,7 +5,7 @@
 //! - [`boot`]: from the loader's jump in 32-bit mode to the first Rust function.
 //! - [`paging`], [`cpu`], [`segments`]: the final page tables, control registers, descriptor tables and stacks.
 //! - [`memory`]: which memory is free, and the boot archive.
-//! - [`apic`], [`clock`], [`rtc`], [`acpi`]: interrupts, timer, time, power.
+//! - [`apic`], [`clock`], [`rtc`], [`acpi`], [`pci`]: interrupts, timer, time, power, configuration space.
 //! - [`entry`]: system calls, interrupts and the way back to ring 3.
 //! - [`machine`]: all of it as [`core0::machine::Machine`].
 //! - [`serial`], [`panic`]: the boot console and the end.
@@ -22,6 +22,7 @@ pub mod machine;
 pub mod memory;
 pub mod paging;
 pub mod panic;
+pub mod pci;
 pub mod port;
 pub mod rtc;
 pub mod segments;

@@ -1,8 +1,9 @@
 //! Interrupts, I/O ports, PCI functions.
 
 use super::invariants::{check, pages};
-use super::sim::{BAR_BASE, BAR_BYTES, MSIX_PAGE, VECTORS};
+use super::sim::{BAR_BASE, BAR_BYTES, DEVICE_FUNCTION, MSIX_PAGE, VECTORS};
 use super::world::{ACCOUNT, DEVICE, IO, IRQ, World};
+use crate::machine::Machine;
 use hic_abi::object::DeviceInfo;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights, SELF, USER_BASE};
@@ -109,6 +110,35 @@ fn a_device_says_what_it_is() {
     assert_eq!((info.id, info.class, info.vectors), (0x1041_1af4, 0x02_0000, VECTORS));
     assert_eq!((info.bar_base[0], info.bar_size[0]), (BAR_BASE, BAR_BYTES));
     assert_eq!(w.ok(w.manager, Syscall::DeviceRead, [DEVICE.into(), 2, 2, 0, 0]), 0x1041);
+}
+
+#[test]
+fn a_bar_that_the_firmware_left_unset_gets_a_place_of_its_size_in_the_window_or_none() {
+    let mut w = World::new();
+    // The window, and where the BAR goes: the next multiple of its size.
+    for (window, base) in [
+        (0xc000_1000..0xc001_0000, 0xc000_4000),
+        (0xc000_0000..0xc000_4000, 0xc000_0000),
+        (0xc000_0001..0xc000_7fff, 0),
+        (0..0, 0),
+        (u64::MAX - 10..u64::MAX, 0),
+    ] {
+        w.k.machine.unset_bar();
+        w.k.machine.pci_write(DEVICE_FUNCTION, 4, 0);
+        w.k.machine.window = window;
+        w.k.scan_pci();
+        let index = w.k.devices.touched() - 1;
+        let info = w.k.devices[index].info;
+        let size = if base == 0 { 0 } else { BAR_BYTES };
+        assert_eq!((info.bar_base[0], info.bar_size[0]), (base, size));
+        assert_eq!(u64::from(w.k.machine.pci_read(DEVICE_FUNCTION, 0x10)), base, "what the device decodes");
+        let decodes = w.k.machine.pci_read(DEVICE_FUNCTION, 4) & 2 != 0;
+        assert_eq!(decodes, base != 0, "no interrupt table is written behind an address that nobody answers");
+        let table = if base == 0 { 0 } else { base + MSIX_PAGE * 0x1000 };
+        assert_eq!(w.k.devices[index].table, table);
+    }
+    // One that is set stays where it is.
+    assert_eq!(w.k.devices[0].info.bar_base[0], BAR_BASE);
 }
 
 #[test]

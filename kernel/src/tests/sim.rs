@@ -1,6 +1,7 @@
 //! A machine of plain memory: the clock moves when a test says so, and what the kernel does to the outside is written down.
 
 use crate::machine::{Machine, PowerAction};
+use core::ops::Range;
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -39,6 +40,8 @@ pub struct SimMachine {
     pub mmio: BTreeMap<u64, u32>,
     /// Whether there is a random number generator.
     pub has_entropy: bool,
+    /// Where BARs may be put.
+    pub window: Range<u64>,
     config: [u32; 64],
 }
 
@@ -65,8 +68,14 @@ impl SimMachine {
             routed: Vec::new(),
             mmio: BTreeMap::new(),
             has_entropy: true,
+            window: 0..0,
             config,
         }
+    }
+
+    /// The firmware has not set the BAR.
+    pub fn unset_bar(&mut self) {
+        self.config[4] = 0;
     }
 
     /// Physical memory; what lies outside is no memory, and the test ends.
@@ -163,6 +172,10 @@ impl Machine for SimMachine {
             0x14..=0x27 => 0,
             _ => value,
         };
+    }
+
+    fn pci_window(&self) -> Range<u64> {
+        self.window.clone()
     }
 
     fn route_isa(&mut self, line: u8, vector: u8) {

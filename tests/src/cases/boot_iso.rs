@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::service::{healthy, until};
 use super::tampering::{flip, refused};
+use super::updating::{NEW, wait_for_module};
 use super::{HTTP, PORTS};
 use crate::net::Network;
 use crate::process::Outcome;
@@ -23,7 +24,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let iso = context.medium()?.to_owned();
     for (name, firmware) in [("BIOS", None), ("UEFI", Some(PathBuf::from(UEFI)))] {
         let medium = Medium { iso: iso.clone(), firmware };
-        serves(context, medium).with_context(|| format!("booted by {name}"))?;
+        let machine = Machine { medium: Some(medium), ..context.machine()? };
+        serves(context, machine).with_context(|| format!("booted by {name}"))?;
     }
     let mut machine = context.machine()?;
     let iso = tampered(context, &iso, machine.archive.as_deref().context("a boot archive")?)?;
@@ -31,13 +33,13 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     refused(context, machine).context("a changed medium")
 }
 
-/// Boots `medium` and asks for a page.
-fn serves(context: &mut TestContext, medium: Medium) -> Result<()> {
-    let machine = Machine { medium: Some(medium), ..context.machine()? };
+/// Boots `machine`, asks for a page, waits for a module that is on its disk, and switches off.
+pub(super) fn serves(context: &mut TestContext, machine: Machine) -> Result<()> {
     let vm = context.boot(machine, Some(&Network::User), &PORTS)?;
     let console = vm.console()?;
     let http = vm.endpoint(Proto::Tcp, HTTP)?;
     until(SERVED, || healthy(http)).context("web server")?;
+    wait_for_module(&console, NEW).context("repository disk")?;
     console.type_line("shutdown")?;
     let outcome = vm.wait_exit(POWER_OFF)?;
     ensure!(outcome == Outcome::PowerOff, "`shutdown`: {outcome}");

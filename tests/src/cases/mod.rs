@@ -3,6 +3,7 @@
 mod bad_modules;
 mod boot;
 mod boot_iso;
+mod boot_microvm;
 mod console_json;
 mod crash_anywhere;
 mod faulty_release;
@@ -55,6 +56,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(300),
         run: boot_iso::run,
+    },
+    SystemTest {
+        name: "boot_microvm",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: boot_microvm::run,
     },
     SystemTest {
         name: "boot_tampered",
