@@ -6,7 +6,7 @@ use hic_hicmod::{Archive, ArchiveError, BINDING_SECTION, Binding};
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader, SectionHeader};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha384};
 
 /// Why a kernel cannot be bound to an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl std::error::Error for BindError {}
 pub fn bind(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>, BindError> {
     Archive::parse(archive).map_err(BindError::Archive)?;
     let offset = place(kernel)?;
-    let binding = Binding { bytes: archive.len() as u64, sha256: Sha256::digest(archive).into() };
+    let binding = Binding { bytes: archive.len() as u64, sha384: Sha384::digest(archive).into() };
     let mut bound = kernel.to_vec();
     let place = bound.get_mut(offset..).and_then(|rest| rest.get_mut(..Binding::BYTES));
     place.ok_or(BindError::NoSection)?.copy_from_slice(&binding.to_bytes());
@@ -103,12 +103,12 @@ mod tests {
 
     #[test]
     fn a_bound_kernel_differs_in_its_binding_alone_and_can_be_bound_again() {
-        let (kernel, archive) = (kernel(40), crate::archive(&[("keeper", b"module")]).expect("an archive"));
+        let (kernel, archive) = (kernel(56), crate::archive(&[("keeper", b"module")]).expect("an archive"));
         let bound = bind(&kernel, &archive).expect("bound");
-        let place: [u8; Binding::BYTES] = bound[0x40..0x40 + 40].try_into().expect("40 bytes");
-        let expected = Binding { bytes: archive.len() as u64, sha256: Sha256::digest(&archive).into() };
+        let place: [u8; Binding::BYTES] = bound[0x40..0x40 + 56].try_into().expect("56 bytes");
+        let expected = Binding { bytes: archive.len() as u64, sha384: Sha384::digest(&archive).into() };
         assert_eq!(Binding::from_bytes(&place), expected);
-        assert_eq!((&bound[..0x40], &bound[0x40 + 40..]), (&kernel[..0x40], &kernel[0x40 + 40..]));
+        assert_eq!((&bound[..0x40], &bound[0x40 + 56..]), (&kernel[..0x40], &kernel[0x40 + 56..]));
         let other = crate::archive(&[("keeper", b"another")]).expect("an archive");
         assert_eq!(bind(&bound, &other), bind(&kernel, &other));
     }
@@ -118,9 +118,9 @@ mod tests {
         let archive = crate::archive(&[]).expect("an archive");
         assert!(matches!(bind(b"text", &archive), Err(BindError::NotElf64(_))));
         assert_eq!(bind(&kernel(8), &archive), Err(BindError::SectionBytes { found: 8 }));
-        let mut nameless = kernel(40);
-        nameless[0x40 + 40 + 2] = b'x';
+        let mut nameless = kernel(56);
+        nameless[0x40 + 56 + 2] = b'x';
         assert_eq!(bind(&nameless, &archive), Err(BindError::NoSection));
-        assert!(matches!(bind(&kernel(40), b"text"), Err(BindError::Archive(_))));
+        assert!(matches!(bind(&kernel(56), b"text"), Err(BindError::Archive(_))));
     }
 }

@@ -5,7 +5,7 @@
 
 use core::fmt;
 use hic_hicmod::Binding;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha384};
 
 /// Why the archive is not the right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl fmt::Display for BindingError {
             Self::Digest { expected, found } => write!(
                 f,
                 "the boot archive is not the one that this kernel was made for.\n\
-                 expected SHA-256 {expected}\n\
-                 found    SHA-256 {found}\n\
+                 expected SHA-384 {expected}\n\
+                 found    SHA-384 {found}\n\
                  It was changed or damaged, or belongs to another kernel. Boot the kernel and the archive that one \
                  `cargo xtask image` made."
             ),
@@ -50,7 +50,7 @@ pub fn check<'a>(bound: &Binding, module: &'a [u8]) -> Result<&'a [u8], BindingE
     }
     let length = usize::try_from(bound.bytes).unwrap_or(usize::MAX).min(module.len());
     let (archive, _padding) = module.split_at(length);
-    let found = Binding { bytes: archive.len() as u64, sha256: Sha256::digest(archive).into() };
+    let found = Binding { bytes: archive.len() as u64, sha384: Sha384::digest(archive).into() };
     if found == *bound { Ok(archive) } else { Err(BindingError::Digest { expected: *bound, found }) }
 }
 
@@ -62,7 +62,7 @@ mod tests {
     const ARCHIVE: &[u8] = b"keeper, manager, monitor";
 
     fn bound() -> Binding {
-        Binding { bytes: ARCHIVE.len() as u64, sha256: Sha256::digest(ARCHIVE).into() }
+        Binding { bytes: ARCHIVE.len() as u64, sha384: Sha384::digest(ARCHIVE).into() }
     }
 
     #[test]
@@ -84,14 +84,14 @@ mod tests {
     fn a_part_of_the_archive_and_a_kernel_without_one_are_refused() {
         let cut = check(&bound(), &ARCHIVE[..5]).expect_err("too short");
         assert!(matches!(cut, BindingError::Digest { found, .. } if found.bytes == 5));
-        assert_eq!(check(&Binding::default(), ARCHIVE), Err(BindingError::Unbound));
-        assert_eq!(check(&Binding::default(), &[]), Err(BindingError::Unbound));
+        assert_eq!(check(&Binding::NONE, ARCHIVE), Err(BindingError::Unbound));
+        assert_eq!(check(&Binding::NONE, &[]), Err(BindingError::Unbound));
     }
 
     #[test]
     fn the_refusal_names_the_check_both_digests_and_what_to_do() {
         let text = check(&bound(), b"other").expect_err("another archive").to_string();
-        let other = Binding { bytes: 5, sha256: Sha256::digest(b"other").into() };
+        let other = Binding { bytes: 5, sha384: Sha384::digest(b"other").into() };
         for part in ["archive-digest", &bound().to_string(), &other.to_string(), "cargo xtask image"] {
             assert!(text.contains(part), "{part} is not in {text}");
         }

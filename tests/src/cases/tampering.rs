@@ -71,8 +71,8 @@ pub(super) fn refused(context: &mut TestContext, machine: Machine) -> Result<()>
         let line = text::lines(&said).into_iter().find_map(|line| line.trim().strip_prefix(name));
         line.with_context(|| format!("no line `{name}` in:\n{said}")).map(str::to_owned)
     };
-    let (expected, found) = (digest("expected SHA-256 ")?, digest("found    SHA-256 ")?);
-    ensure!(expected != found && expected.len() > 64, "expected {expected}, found {found}");
+    let (expected, found) = (digest("expected SHA-384 ")?, digest("found    SHA-384 ")?);
+    ensure!(expected != found && expected.len() > 96, "expected {expected}, found {found}");
     for part in ["boot refused: check archive-digest", "`cargo xtask image`"] {
         ensure!(said.contains(part), "no `{part}` in:\n{said}");
     }
