@@ -41,7 +41,6 @@ pub mod ipc;
 pub mod kernel;
 pub mod life;
 pub mod list;
-pub mod loader;
 pub mod log;
 pub mod machine;
 pub mod memory;

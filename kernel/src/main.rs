@@ -19,8 +19,8 @@ use core0::{
     config,
     context::{Context, RESTORE_SYSCALL},
     fastpath::HandedTo,
-    loader::{LoaderError, StartInfo},
 };
+use hic_bootinfo::{LoaderError, StartInfo};
 use hic_hicmod::Binding;
 
 static KERNEL: CoreCell<Option<Kernel<X86>>> = CoreCell::new(None);

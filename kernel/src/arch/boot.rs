@@ -2,7 +2,7 @@
 //!
 //! Two loaders find their way in: QEMU's `-kernel` and its like by the PVH note (Xen, `x86/HVM direct boot ABI`), GRUB by the Multiboot2
 //! header (specification 2.0, 3.1). Both enter in 32-bit protected mode, without paging, EBX pointing to their message; EAX tells them
-//! apart, and Rust does the rest ([`core0::loader`]).
+//! apart, and Rust does the rest ([`hic_bootinfo`]).
 //! This code turns on long mode with page tables that map the first GiB twice, at 0 and at the kernel's base, and must do nothing
 //! else: the final tables come from [`super::paging`] and no longer map the low half.
 
@@ -104,5 +104,5 @@ global_asm!(
     stack = sym super::segments::KERNEL_STACK,
     stack_bytes = const size_of::<super::segments::Stack>(),
     main = sym crate::main,
-    pvh = const core0::loader::PVH,
+    pvh = const hic_bootinfo::PVH,
 );

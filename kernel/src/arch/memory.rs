@@ -3,7 +3,7 @@
 use super::paging;
 use core::{arch::asm, ops::Range};
 use core0::config::MAX_FRAMES;
-use core0::loader::{LoaderError, MAX_RAM, StartInfo};
+use hic_bootinfo::{LoaderError, MAX_RAM, StartInfo};
 
 const PAGE: u64 = 4096;
 /// Below this firmware, its data and real-mode tables live.

@@ -180,7 +180,7 @@ pub fn read<T: Copy + Pod>(at: u64) -> Option<T> {
 /// The direct map, for whoever parses what lies in memory.
 pub struct DirectMap;
 
-impl core0::loader::Physical for DirectMap {
+impl hic_bootinfo::Physical for DirectMap {
     fn read<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
         read(at)
     }

@@ -11,7 +11,6 @@ mod deaths;
 mod devices;
 mod fastpath;
 mod invariants;
-mod loader;
 mod mapping;
 mod messages;
 mod notifications;

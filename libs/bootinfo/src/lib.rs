@@ -3,13 +3,26 @@
 //! PVH and Multiboot2 say the same in different forms. [`StartInfo`] is what remains of either, so nothing above knows who loaded the
 //! kernel. Everything but the archive is copied, since it may lie in memory that is zeroed next. The message is input from outside: no
 //! count, length or address in it is followed before it was checked, and what does not fit ends in a [`LoaderError`].
+//!
+//! Memory is reached through [`Physical`] alone, so the tests hand in messages as bytes.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+#[cfg(test)]
+extern crate std;
 
 mod multiboot2;
 mod pvh;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::ops::Range;
-use hic_abi::PAGE_SIZE;
+
+const PAGE_BYTES: u64 = 4096;
 
 /// What the boot code passes as the protocol when it was entered by the PVH note.
 pub const PVH: u32 = 0;
@@ -73,6 +86,8 @@ pub enum LoaderError {
         end: u64,
     },
 }
+
+impl core::error::Error for LoaderError {}
 
 impl fmt::Display for LoaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,6 +194,6 @@ impl StartInfo {
     /// The pages that hold the boot archive.
     #[must_use]
     pub fn archive_pages(&self) -> Range<u64> {
-        (self.archive.start & !(PAGE_SIZE - 1))..self.archive.end.next_multiple_of(PAGE_SIZE)
+        (self.archive.start & !(PAGE_BYTES - 1))..self.archive.end.next_multiple_of(PAGE_BYTES)
     }
 }

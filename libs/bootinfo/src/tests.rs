@@ -1,6 +1,6 @@
-//! The loader's message in both forms: as it should be, cut off, and with every oddity that a loader may come up with.
+//! The message in both forms: as it should be, cut off, and with every oddity that a loader may come up with.
 
-use crate::loader::{LoaderError, MULTIBOOT2, PVH, Physical, StartInfo};
+use crate::{LoaderError, MULTIBOOT2, PVH, Physical, StartInfo};
 use std::vec::Vec;
 
 const KERNEL: core::ops::Range<u64> = 0x20_0000..0x30_0000;
