@@ -59,6 +59,9 @@ pub struct RunOptions {
     /// Attach every *.img file in this folder as a virtio disk, in the order of their names.
     #[arg(long, value_name = "DIR")]
     pub disks: Option<PathBuf>,
+    /// How the kernel is loaded: by QEMU itself, or by GRUB from an ISO image that BIOS or UEFI firmware boots.
+    #[arg(long, value_name = "kernel|bios|uefi", default_value = "kernel", value_parser = loader, conflicts_with = "kernel")]
+    pub boot: Loader,
     /// QEMU's machine type.
     #[arg(long, value_name = "q35|microvm", default_value = "q35", value_parser = board)]
     pub machine: Board,
@@ -143,6 +146,14 @@ pub struct ImageOptions {
     pub out: Option<PathBuf>,
 }
 
+/// What loads the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    Qemu,
+    Bios,
+    Uefi,
+}
+
 /// A forward as it was asked for: host port 0 means any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WantedForward {
@@ -162,6 +173,15 @@ fn unix_path(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
         _ => Err("write unix:PATH, for example unix:/tmp/hic.sock".to_owned()),
+    }
+}
+
+fn loader(text: &str) -> Result<Loader, String> {
+    match text {
+        "kernel" => Ok(Loader::Qemu),
+        "bios" => Ok(Loader::Bios),
+        "uefi" => Ok(Loader::Uefi),
+        _ => Err("write kernel, bios or uefi".to_owned()),
     }
 }
 
@@ -225,7 +245,8 @@ mod tests {
         assert_eq!(options.serial, Some("/s".into()));
         assert_eq!(options.forwards[0], WantedForward { proto: Proto::Tcp, host: 0, guest: 80 });
         assert_eq!(options.forwards[1], WantedForward { proto: Proto::Udp, host: 8007, guest: 7 });
-        assert_eq!(options.machine, Board::Microvm);
+        assert_eq!((options.machine, options.boot), (Board::Microvm, Loader::Qemu));
+        assert_eq!(run("--boot uefi").expect("known").boot, Loader::Uefi);
         assert!(run("--icount").expect("known").icount);
         assert_eq!(run("--net tap:tap0").expect("known").net, WantedNet::Tap("tap0".into()));
     }
@@ -239,6 +260,7 @@ mod tests {
             ("--forward 8080:0", "no port 0"),
             ("--net bridge", "tap:NAME"),
             ("--machine pc98", "q35 or microvm"),
+            ("--boot floppy", "kernel, bios or uefi"),
             ("--net tap:a-name-that-is-too-long", "name of a network interface"),
         ] {
             let error = run(words).expect_err(words).to_string();

@@ -39,8 +39,8 @@ pub const ISO: &[Tool] = &[
     tool("mformat", "mtools", "writes its UEFI partition"),
 ];
 
-/// What the tests of an ISO image need beyond [`TEST`].
-pub const MEDIUM_TEST: &[Tool] = &[
+/// What boots an ISO image by UEFI; the tests of it need that beyond [`TEST`].
+pub const UEFI: &[Tool] = &[
     ISO[0],
     ISO[1],
     ISO[2],

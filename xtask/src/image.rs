@@ -170,12 +170,17 @@ impl Builder {
                 let files = self.boot_files(profile).map_err(|error| format!("{error:#}"));
                 images.profiles.insert(profile.to_owned(), files);
             }
-            if let (Needs::Medium, Some(Ok(files))) = (needs, images.profiles.get(profile)) {
-                let iso = iso::make(files, &self.iso_of(profile)).map_err(|error| format!("{error:#}"));
+            if needs == Needs::Medium && !images.media.contains_key(profile) {
+                let iso = self.iso(profile).map_err(|error| format!("{error:#}"));
                 images.media.insert(profile.to_owned(), iso);
             }
         }
         Ok(images)
+    }
+
+    /// The ISO image of `profile`. The tools for it must be there.
+    pub fn iso(&mut self, profile: &str) -> Result<PathBuf> {
+        iso::make(&self.boot_files(profile)?, &self.iso_of(profile))
     }
 
     /// Where the ISO image of `profile` is put.

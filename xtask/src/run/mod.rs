@@ -14,10 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use hic_tests::net::pcap;
 use hic_tests::process::{Outcome, Qemu};
-use hic_tests::qemu::{Machine, Net, Proto, Qmp, Serial};
+use hic_tests::qemu::{Board, Machine, Medium, Net, Proto, Qmp, Serial, UEFI};
 use hic_tests::{backtrace, text, vm};
 
-use crate::cli::{RunOptions, WantedNet};
+use crate::cli::{Loader, RunOptions, WantedNet};
 use crate::image::Builder;
 use crate::{deps, disk};
 use prompt::PromptWatch;
@@ -34,7 +34,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let mut builder = Builder::new()?;
     let mut machine = match &options.kernel {
         Some(kernel) => Machine::new(kernel),
-        None => builder.boot_files(&options.profile)?.machine(),
+        None => built(options, &mut builder)?,
     };
     configure(&mut machine, options)?;
     let files = Files::new(&builder.workspace.target_directory)?;
@@ -55,6 +55,23 @@ pub fn run(options: &RunOptions) -> Result<()> {
         pcap::make_bare(capture, capture)?;
     }
     conclude(outcome, &kernel, &files)
+}
+
+/// A machine that boots what was built, in the way that was asked for.
+fn built(options: &RunOptions, builder: &mut Builder) -> Result<Machine> {
+    let mut machine = builder.boot_files(&options.profile)?.machine();
+    let firmware = match options.boot {
+        Loader::Qemu => return Ok(machine),
+        Loader::Bios => None,
+        Loader::Uefi => Some(PathBuf::from(UEFI)),
+    };
+    ensure!(
+        options.machine == Board::Q35,
+        "microvm has no drive for a medium: --boot {{bios,uefi}} is for q35"
+    );
+    deps::ensure(if firmware.is_some() { deps::UEFI } else { deps::ISO })?;
+    machine.medium = Some(Medium { iso: builder.iso(&options.profile)?, firmware });
+    Ok(machine)
 }
 
 /// Files of one run. Kept after a failure.

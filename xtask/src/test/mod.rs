@@ -67,7 +67,7 @@ fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
         deps::ensure(deps::TEST)?;
     }
     if wanted.iter().any(|test| test.needs == Needs::Medium) {
-        deps::ensure(deps::MEDIUM_TEST)?;
+        deps::ensure(deps::UEFI)?;
     }
     let mut builder = Builder::new()?;
     if options.locked {
