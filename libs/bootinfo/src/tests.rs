@@ -1,6 +1,8 @@
 //! The message in both forms: as it should be, cut off, and with every oddity that a loader may come up with.
 
 use crate::{LoaderError, MULTIBOOT2, PVH, Physical, StartInfo};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use std::vec::Vec;
 
 const KERNEL: core::ops::Range<u64> = 0x20_0000..0x30_0000;
@@ -128,21 +130,57 @@ fn a_message_that_is_cut_off_anywhere_is_refused() {
     }
 }
 
+/// What holds of every message that is taken.
+fn check(info: &StartInfo, why: &str) {
+    let ram = ranges(info);
+    let inside = |at| ram.iter().any(|(start, end)| (*start..*end).contains(&at));
+    assert!(inside(info.archive.start) && inside(info.archive.end - 1), "{why}: {info:?}");
+    assert!(info.archive.end <= KERNEL.start || info.archive.start >= KERNEL.end, "{why}: {info:?}");
+    let twice = |(at, a): (usize, &(u64, u64))| ram[at + 1..].iter().any(|b| a.0 < b.1 && b.0 < a.1);
+    assert!(!ram.iter().enumerate().any(twice), "{why}: {ram:?}");
+}
+
 #[test]
 fn no_flipped_bit_makes_the_kernel_use_what_it_must_not() {
     for (protocol, message) in [(PVH, pvh()), (MULTIBOOT2, good())] {
+        let mut taken = 0;
         for bit in 0..message.len() * 8 {
             let mut odd = message.clone();
             odd[bit / 8] ^= 1 << (bit % 8);
-            let Ok(info) = read(protocol, &odd) else { continue };
-            let ram = ranges(&info);
-            let inside = |at| ram.iter().any(|(start, end)| (*start..*end).contains(&at));
-            assert!(inside(info.archive.start) && inside(info.archive.end - 1), "bit {bit}: {info:?}");
-            assert!(info.archive.end <= KERNEL.start || info.archive.start >= KERNEL.end, "bit {bit}");
-            let twice = |(at, a): (usize, &(u64, u64))| ram[at + 1..].iter().any(|b| a.0 < b.1 && b.0 < a.1);
-            assert!(!ram.iter().enumerate().any(twice), "bit {bit}: {ram:?}");
+            if let Ok(info) = read(protocol, &odd) {
+                check(&info, &std::format!("bit {bit}"));
+                taken += 1;
+            }
+        }
+        assert!(taken > 0, "some bits mean nothing");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+        for protocol in [PVH, MULTIBOOT2] {
+            if let Ok(info) = read(protocol, &bytes) {
+                check(&info, "bytes");
+            }
         }
     }
+
+    #[test]
+    fn any_tags_are_taken_or_refused(tags in vec((0u32..20, vec(any::<u8>(), 0..80)), 0..12), ram in ranges_of_ram()) {
+        let mut all: Vec<Vec<u8>> = tags.iter().map(|(kind, content)| tag(*kind, content)).collect();
+        all.insert(all.len() / 2, memory_map(&ram));
+        all.insert(0, module((ram[0].0, ram[0].0 + 1)));
+        if let Ok(info) = read(MULTIBOOT2, &multiboot2(&all)) {
+            check(&info, "tags");
+        }
+    }
+}
+
+/// Up to a hundred pieces of memory, many of which overlap.
+fn ranges_of_ram() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    vec((0u64..0x40, 1u64..4), 1..100)
+        .prop_map(|pieces| pieces.into_iter().map(|(at, size)| (at << 20, (at + size) << 20)).collect())
 }
 
 #[test]
