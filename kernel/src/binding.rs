@@ -1,7 +1,7 @@
 //! The boot archive is the one that this kernel was made for, or nothing starts.
 //!
 //! Keeper, module manager and monitor run before anybody can verify a signature. So the kernel's image carries the digest of the archive
-//! that holds them: whoever vouches for the kernel vouches for the archive (docs/adr/0021).
+//! that holds them: whoever vouches for the kernel vouches for the archive (docs/adr/0024).
 
 use core::fmt;
 use hic_hicmod::Binding;

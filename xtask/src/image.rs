@@ -91,7 +91,7 @@ impl Builder {
         Ok(kernel)
     }
 
-    /// The boot archive of `profile` and the kernel that starts it and no other (docs/adr/0021).
+    /// The boot archive of `profile` and the kernel that starts it and no other (docs/adr/0024).
     pub fn boot_files(&mut self, profile: &str) -> Result<BootFiles> {
         let archive = self.archive(profile)?;
         let linked = match &self.kernel {
