@@ -98,15 +98,11 @@ impl Builder {
             Some(kernel) => kernel.clone(),
             None => self.kernel()?,
         };
-        let bound = hicmod_tool::bind(&read(&linked)?, &read(&archive)?)
-            .map_err(|error| anyhow!("{}: {error}", linked.display()))?;
-        let kernel = self.folder().join(format!("core0-{profile}"));
-        write_changed(&kernel, &bound)?;
-        Ok(BootFiles { kernel, archive })
+        BootFiles::bind(&linked, &archive, &self.folder().join(format!("core0-{profile}")))
     }
 
     /// The boot archive of `profile`.
-    fn archive(&mut self, profile: &str) -> Result<PathBuf> {
+    pub fn archive(&mut self, profile: &str) -> Result<PathBuf> {
         let entries = self.profiles.profile(profile)?.boot.clone();
         ensure!(!entries.is_empty(), "profile {profile} names no module");
         let mut contents = Vec::new();

@@ -23,6 +23,16 @@ pub struct BootFiles {
 }
 
 impl BootFiles {
+    /// Writes a copy of the kernel that is bound to this archive to `bound`.
+    pub fn bind(kernel: &Path, archive: &Path, bound: &Path) -> Result<Self> {
+        let read =
+            |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let bytes = hicmod_tool::bind(&read(kernel)?, &read(archive)?)
+            .map_err(|error| anyhow!("{} with {}: {error}", kernel.display(), archive.display()))?;
+        std::fs::write(bound, bytes).with_context(|| format!("cannot write {}", bound.display()))?;
+        Ok(Self { kernel: bound.to_owned(), archive: archive.to_owned() })
+    }
+
     /// A machine that boots them.
     #[must_use]
     pub fn machine(&self) -> Machine {
@@ -123,12 +133,10 @@ impl TestContext {
 
     /// Lets `machine` boot another archive, with a kernel that is bound to it.
     pub fn boot_archive(&self, machine: &mut Machine, archive: &[u8]) -> Result<()> {
-        let kernel = std::fs::read(&machine.kernel).context("the kernel")?;
-        let bound = hicmod_tool::bind(&kernel, archive).map_err(|error| anyhow!("{error}"))?;
-        let (kernel, file) = (self.file("core0")?, self.file("boot.archive")?);
-        std::fs::write(&kernel, bound)?;
+        let file = self.file("boot.archive")?;
         std::fs::write(&file, archive)?;
-        (machine.kernel, machine.archive) = (kernel, Some(file));
+        let files = BootFiles::bind(&machine.kernel, &file, &self.file("core0")?)?;
+        (machine.kernel, machine.archive) = (files.kernel, Some(files.archive));
         Ok(())
     }
 
