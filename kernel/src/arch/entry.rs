@@ -10,7 +10,7 @@ use core::{
     arch::{global_asm, naked_asm},
     mem::offset_of,
 };
-use core0::context::{Context, Frame, RESTORE_INTERRUPT, USER_CODE, USER_DATA};
+use core0::context::{Context, Frame, RESTORE_INTERRUPT};
 use hic_abi::syscall::Syscall;
 
 static CURRENT: CoreCell<*mut Context> = CoreCell::new(core::ptr::null_mut());
