@@ -4,6 +4,7 @@
 
 mod checks;
 mod host;
+mod size;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -77,6 +78,7 @@ fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
     match filter {
         None => {
             checks::formatting(summary)?;
+            check_size(summary);
             checks::lints(&builder.workspace, options.locked, summary)?;
             host::run(&builder.workspace, None, options.locked, summary)?;
         }
@@ -133,6 +135,19 @@ fn run_system_tests(
         }
     }
     Ok(())
+}
+
+fn check_size(summary: &mut Summary) {
+    match size::check_kernel(hic_tests::workspace::root()) {
+        Ok(size) => {
+            println!("check kernel-size ... ok: {size}");
+            summary.passed("kernel-size");
+        }
+        Err(error) => {
+            println!("check kernel-size ... FAILED: {error:#}");
+            summary.failed("kernel-size");
+        }
+    }
 }
 
 /// Leaves the names of all tests that passed in `target/hic/tests-ran.json`.
