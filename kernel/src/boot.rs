@@ -6,7 +6,7 @@
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
-use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region};
+use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region, Space};
 use crate::pool::{Id, NONE};
 use core::fmt;
 use core::ops::Range;
@@ -41,6 +41,8 @@ pub struct BootInfo<'a> {
     pub archive_bytes: &'static [u8],
     /// Clock parameters.
     pub clock: ClockPage,
+    /// Physical addresses of the registers of each IOMMU.
+    pub iommus: &'a [u64],
 }
 
 /// Why the system cannot start.
@@ -82,6 +84,7 @@ pub fn start<M: Machine>(
     let image = container.image().ok_or(BootError::Keeper)?.map_err(|_| BootError::Keeper)?;
     let root = kernel.root_account()?;
     kernel.scan_pci();
+    kernel.confine_devices(root, info.iommus);
     kernel.record(Event::Boot, 0, info.total_frames, 0, [0; 32]);
     kernel.start_keeper(root, &image, info)?;
     Ok(kernel)
@@ -121,10 +124,16 @@ impl<M: Machine> Kernel<M> {
         self.regions.insert(region).map_err(|_| BootError::Memory)
     }
 
-    fn clock_region(&mut self, root: u32, clock: &ClockPage) -> Result<Id, BootError> {
-        let frame = self.frames.allocate(1).ok_or(BootError::Memory)?;
+    /// A zeroed frame for the kernel itself, at boot.
+    pub(crate) fn kernel_frame(&mut self, root: u32) -> Option<u64> {
+        let frame = self.frames.allocate(1)?;
         self.accounts[root].frames_limit -= 1;
         self.kernel_frames += 1;
+        Some(frame)
+    }
+
+    fn clock_region(&mut self, root: u32, clock: &ClockPage) -> Result<Id, BootError> {
+        let frame = self.kernel_frame(root).ok_or(BootError::Memory)?;
         self.machine.write(frame, clock.as_bytes());
         self.fixed_region(root, &(frame..frame + PAGE_SIZE))
     }
@@ -163,7 +172,8 @@ impl<M: Machine> Kernel<M> {
         let own = ObjectRef { kind: ObjectType::Region, id: region_id };
         self.first_grant(&mut grants, "region:own", own, Rights::all(), address, layout.bytes())?;
         let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE;
-        self.map_region(sandbox.index, region, rights, sandbox.index).map_err(|_| BootError::Memory)?;
+        let own = Space::Sandbox(sandbox.index);
+        self.map_region(own, region, rights, sandbox.index).map_err(|_| BootError::Memory)?;
         let page = &mut grants.page;
         page.magic = START_MAGIC;
         page.name = name_bytes(KEEPER);

@@ -1,8 +1,9 @@
 //! Devices: interrupts, register windows and PCI functions, under the kernel's rules.
 //!
-//! The kernel alone writes configuration space and MSI-X tables, so a driver can neither move a BAR onto memory nor forge an
-//! interrupt. Without an IOMMU a bus-mastering device can still write anywhere: its driver is trusted with that (the book says so).
+//! The kernel alone writes configuration space and MSI-X tables, so a driver can neither move a BAR onto memory nor lead an interrupt
+//! elsewhere. What a device reaches by DMA is the business of [`crate::dma`].
 
+use crate::iommu::FAULT_VECTOR;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
@@ -14,8 +15,8 @@ use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
 
 /// First processor vector for devices; below are exceptions and ISA remnants.
 const FIRST_VECTOR: u8 = 0x30;
-/// Last one; above are the timer and the spurious vector.
-const LAST_VECTOR: u8 = 0xef;
+/// Last one; above are that of the IOMMU, the timer and the spurious vector.
+const LAST_VECTOR: u8 = FAULT_VECTOR - 1;
 /// PCI command register: memory space on, bus master on (PCI 3.0, 6.2.2).
 const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_MASTER: u32 = 1 << 2;
@@ -41,7 +42,12 @@ impl<M: Machine> Kernel<M> {
     /// A device interrupt.
     pub fn interrupt(&mut self, vector: u8) {
         self.counters.interrupts += 1;
-        let Some(irq) = self.vectors[usize::from(vector)] else { return };
+        let Some(irq) = self.vectors[usize::from(vector)] else {
+            if vector == FAULT_VECTOR {
+                self.dma_faults();
+            }
+            return;
+        };
         let irq = &mut self.irqs[irq];
         irq.count += 1;
         match irq.target {
@@ -168,16 +174,21 @@ impl<M: Machine> Kernel<M> {
     /// `DeviceMaster`.
     pub(crate) fn sys_device_master(&mut self, handle: Handle, on: u64) -> Result<u64, Error> {
         let device = self.object(handle, ObjectType::Device, Rights::MANAGE)?;
+        self.set_master(device, on != 0);
+        Ok(0)
+    }
+
+    /// Lets a device master the bus, or takes it off.
+    pub(crate) fn set_master(&mut self, device: u32, on: bool) {
         let function = self.devices[device].function;
         let status_keeps = 0xffff;
         let command = self.machine.pci_read(function, 4) & status_keeps;
-        let command = if on != 0 {
+        let command = if on {
             command | COMMAND_MASTER | COMMAND_MEMORY | COMMAND_NO_INTX
         } else {
             command & !COMMAND_MASTER
         };
         self.machine.pci_write(function, 4, command);
-        Ok(0)
     }
 
     /// `DeviceVector`.
@@ -296,6 +307,9 @@ impl<M: Machine> Kernel<M> {
             msix: 0,
             table: 0,
             hidden: (0xff, 0, 0),
+            mappings: List::new(),
+            payer: 0,
+            root: 0,
         };
         self.find_msix(&mut device);
         let _ = self.devices.insert(device);

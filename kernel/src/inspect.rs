@@ -114,6 +114,8 @@ impl<M: Machine> Kernel<M> {
             idle_nanos: self.counters.idle,
             audit_records: self.audit.appended(),
             audit_dropped: self.audit.dropped,
+            dma_confined: u64::from(self.iommu.is_some()),
+            dma_refused: self.counters.dma_faults,
         }
     }
 

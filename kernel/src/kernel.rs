@@ -4,6 +4,7 @@ use crate::audit::Audit;
 use crate::caps::{Cap, CapTable};
 use crate::config as bound;
 use crate::frames::Frames;
+use crate::iommu::Iommu;
 use crate::list::List;
 use crate::log::{Log, Text};
 use crate::machine::Machine;
@@ -56,6 +57,8 @@ pub struct Counters {
     pub switches: u64,
     /// Time spent idle.
     pub idle: u64,
+    /// Accesses of devices that the IOMMU refused.
+    pub dma_faults: u64,
 }
 
 /// Core-0.
@@ -72,6 +75,7 @@ pub struct Kernel<M: Machine> {
     pub(crate) irqs: Pool<Irq>,
     pub(crate) io_ranges: Pool<IoRange>,
     pub(crate) devices: Pool<Device>,
+    pub(crate) iommu: Option<Iommu>,
     pub(crate) caps: CapTable,
     pub(crate) frames: Frames,
     pub(crate) timers: Timers,
@@ -107,6 +111,7 @@ impl<M: Machine> Kernel<M> {
             irqs: Pool::new(arena, bound::MAX_IRQS),
             io_ranges: Pool::new(arena, bound::MAX_IO_RANGES),
             devices: Pool::new(arena, bound::MAX_DEVICES),
+            iommu: None,
             caps: CapTable::new(arena, bound::MAX_CAP_SLOTS),
             timers: Timers::new(arena, bound::MAX_THREADS),
             frames: Frames::new(arena, usable),
@@ -279,9 +284,7 @@ impl<M: Machine> Kernel<M> {
         if cap.object.kind == ObjectType::Port && cap.rights.contains(Rights::SEND) {
             self.drop_sender(cap.object.id.index);
         }
-        if crate::memory::is_memory(cap.object.kind) {
-            self.unmap_unheld(cap.owner, cap.object.id.index);
-        }
+        self.unmap_lost(cap.owner, cap.object);
         let left = self.header_mut(cap.object).map(|header| {
             header.capabilities -= 1;
             header.capabilities

@@ -15,7 +15,8 @@
 //!                              ├─▶ switch transactions                        [switch]
 //!                              ├─▶ memory: accounts, regions, mappings        [memory], [paging], [frames]
 //!                              ├─▶ lives: create, freeze, reset, destroy      [create], [life]
-//!                              └─▶ devices, audit, log, inspection            [device], [audit], [log], [inspect]
+//!                              ├─▶ devices, and what they reach               [device], [dma], [iommu]
+//!                              └─▶ audit, log, inspection                     [audit], [log], [inspect]
 //!          exit ◀─ Kernel::choose_next: who runs now                                 [sched], [timers]
 //! ```
 //!
@@ -34,9 +35,11 @@ pub mod config;
 pub mod context;
 pub mod create;
 pub mod device;
+pub mod dma;
 pub mod fastpath;
 pub mod frames;
 pub mod inspect;
+pub mod iommu;
 pub mod ipc;
 pub mod kernel;
 pub mod life;

@@ -189,7 +189,7 @@ impl<M: Machine> Kernel<M> {
 
     fn destroy_region(&mut self, index: u32) {
         while let Some(mapping) = self.regions[index].mappings.first() {
-            self.unmap(mapping);
+            self.withdraw(mapping);
         }
         let Some(region) = self.regions.remove(index) else { return };
         if region.backing == Backing::Frames {

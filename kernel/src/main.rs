@@ -94,6 +94,7 @@ fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootEr
     let bytes = config::arena_bytes(memory.span() as usize);
     let arena = memory.take(bytes as u64).ok_or(BootError::NoRoomForTables { bytes })?;
     memory.clear_free();
+    let (iommus, iommu_count) = acpi::iommus();
     let boot_info = BootInfo {
         memory: memory.free(),
         total_frames: memory.total_frames,
@@ -101,6 +102,7 @@ fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootEr
         archive: info.archive_pages(),
         archive_bytes: archive,
         clock: clock::page(),
+        iommus: &iommus[..iommu_count],
     };
     let kernel = boot::start(X86::new(), &boot_info, arena).map_err(BootError::FirstSandbox)?;
     // SAFETY: no entry has happened yet, so this is the only reference to the kernel.

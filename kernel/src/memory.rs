@@ -1,11 +1,12 @@
 //! Accounts, frames and regions: who pays for memory, and where it is mapped.
 
+use crate::caps::Cap;
 use crate::config::ZERO_AT_ONCE;
 use crate::frames::Frames;
 use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
-use crate::objects::{Backing, Header, Mapping, Region};
+use crate::objects::{Backing, Header, Mapping, Region, Space};
 use crate::paging::{PageKind, Paging};
 use crate::pool::NONE;
 use hic_abi::object::SealSpec;
@@ -121,47 +122,70 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    /// Maps a region in a sandbox at its one address, by a capability of `holder`; the page tables are charged to the sandbox's account.
+    /// Maps a region in a sandbox at its one user address, or in a device at its physical one, by a capability of `holder`; the page tables
+    /// are charged to the account of the sandbox, or of the holder.
     pub(crate) fn map_region(
         &mut self,
-        sandbox: u32,
+        space: Space,
         region: u32,
         rights: Rights,
         holder: u32,
     ) -> Result<u64, Error> {
-        if self.find_mapping(sandbox, region).is_some() {
+        if self.find_mapping(space, region).is_some() {
             return Err(Error::Mapped);
         }
-        let mapping = Mapping { region, sandbox, holder, of_region: Links::FREE, in_sandbox: Links::FREE };
+        let mapping = Mapping { region, space, holder, of_region: Links::FREE, in_space: Links::FREE };
         let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
         let Region { base, pages, seal, ref backing, .. } = self.regions[region];
         let backing = backing.clone();
+        if matches!(space, Space::Device(_)) && backing != Backing::Frames {
+            self.mappings.remove(id.index);
+            return Err(Error::WrongType);
+        }
         let kind = |page| page_kind(&backing, seal, page, rights);
-        if let Err(error) = self.paging(sandbox).map(base, pages, kind) {
+        let mapped = match space {
+            Space::Sandbox(sandbox) => self.paging(sandbox).map(base, pages, kind),
+            Space::Device(device) => self.map_for_dma(device, holder, base, pages, kind),
+        };
+        if let Err(error) = mapped {
             self.mappings.remove(id.index);
             return Err(error);
         }
         self.regions[region].mappings.push_back(&mut self.mappings, id.index);
-        self.sandboxes[sandbox].mappings.push_back(&mut self.mappings, id.index);
-        Ok(USER_BASE + base)
+        match space {
+            Space::Sandbox(sandbox) => {
+                self.sandboxes[sandbox].mappings.push_back(&mut self.mappings, id.index);
+                Ok(USER_BASE + base)
+            }
+            Space::Device(device) => {
+                self.devices[device].mappings.push_back(&mut self.mappings, id.index);
+                Ok(base)
+            }
+        }
     }
 
     /// Takes one mapping away.
     pub(crate) fn unmap(&mut self, mapping: u32) {
-        let (region, sandbox) = (self.mappings[mapping].region, self.mappings[mapping].sandbox);
+        let (region, space) = (self.mappings[mapping].region, self.mappings[mapping].space);
         self.regions[region].mappings.remove(&mut self.mappings, mapping);
-        self.sandboxes[sandbox].mappings.remove(&mut self.mappings, mapping);
+        match space {
+            Space::Sandbox(at) => self.sandboxes[at].mappings.remove(&mut self.mappings, mapping),
+            Space::Device(at) => self.devices[at].mappings.remove(&mut self.mappings, mapping),
+        }
         self.mappings.remove(mapping);
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
-        self.paging(sandbox).unmap(base, pages);
+        match space {
+            Space::Sandbox(sandbox) => self.paging(sandbox).unmap(base, pages),
+            Space::Device(device) => self.unmap_for_dma(device, base, pages),
+        }
     }
 
-    /// The mapping of a region in a sandbox; a region has few mappings, a sandbox may have many.
-    pub(crate) fn find_mapping(&self, sandbox: u32, region: u32) -> Option<u32> {
+    /// The mapping of a region in a sandbox or device; a region has few mappings, a sandbox may have many.
+    pub(crate) fn find_mapping(&self, space: Space, region: u32) -> Option<u32> {
         let list = &self.regions[region].mappings;
         let mut at = list.first();
         while let Some(mapping) = at {
-            if self.mappings[mapping].sandbox == sandbox {
+            if self.mappings[mapping].space == space {
                 return Some(mapping);
             }
             at = list.after(&self.mappings, mapping);
@@ -170,7 +194,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A sandbox lost a capability on a region. A mapping lasts while the sandbox that it is in, or the one by whose capability it was
-    /// made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does.
+    /// made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does. A
+    /// device holds nothing, so a mapping in it ends with the last capability of who made it.
     pub(crate) fn unmap_unheld(&mut self, loser: u32, region: u32) {
         let mut at = self.next_concerned(self.regions[region].mappings.first(), loser, region);
         if at.is_none() || self.holds(loser, region) {
@@ -178,12 +203,16 @@ impl<M: Machine> Kernel<M> {
         }
         while let Some(mapping) = at {
             let following = self.regions[region].mappings.after(&self.mappings, mapping);
-            let Mapping { sandbox, holder, .. } = self.mappings[mapping];
-            let other = if sandbox == loser { holder } else { sandbox };
+            let Mapping { space, holder, .. } = self.mappings[mapping];
+            let other = match space {
+                Space::Sandbox(sandbox) if sandbox != loser => sandbox,
+                Space::Sandbox(_) => holder,
+                Space::Device(_) => loser,
+            };
             if other != loser && self.holds(other, region) {
                 self.mappings[mapping].holder = other;
             } else {
-                self.unmap(mapping);
+                self.withdraw(mapping);
             }
             at = self.next_concerned(following, loser, region);
         }
@@ -193,7 +222,7 @@ impl<M: Machine> Kernel<M> {
     fn next_concerned(&self, mut at: Option<u32>, sandbox: u32, region: u32) -> Option<u32> {
         while let Some(mapping) = at {
             let m = &self.mappings[mapping];
-            if m.sandbox == sandbox || m.holder == sandbox {
+            if m.space == Space::Sandbox(sandbox) || m.holder == sandbox {
                 break;
             }
             at = self.regions[region].mappings.after(&self.mappings, mapping);
@@ -211,6 +240,12 @@ impl<M: Machine> Kernel<M> {
         let Some(cap) = self.caps.get(place) else { return };
         let head = self.regions.get_mut(cap.object.id).map(|region| &mut region.peers);
         self.caps.unlink_peer(head, place);
+    }
+
+    /// Whether one of a sandbox's capabilities is like this.
+    pub(crate) fn any_cap(&self, sandbox: u32, like: impl Fn(&Cap) -> bool) -> bool {
+        let (first, slots) = (self.sandboxes[sandbox].space, self.sandboxes[sandbox].slots);
+        (first..first + slots).any(|place| self.caps.get(place).is_some_and(&like))
     }
 
     /// The page tables of a sandbox, with what they need to grow.

@@ -18,8 +18,8 @@ pub const PENDING: usize = 3;
 pub const RUNNABLE: usize = 4;
 /// List tag: mappings of one region.
 pub const OF_REGION: usize = 5;
-/// List tag: mappings in one sandbox.
-pub const IN_SANDBOX: usize = 6;
+/// List tag: mappings in one sandbox or device.
+pub const IN_SPACE: usize = 6;
 
 /// What every object has: who pays, and how many capabilities name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ pub struct Sandbox {
     /// All its threads.
     pub threads: List<MEMBERS>,
     /// Its mappings.
-    pub mappings: List<IN_SANDBOX>,
+    pub mappings: List<IN_SPACE>,
     /// The scheduler queue it is on.
     pub queue: Queue,
     /// Links on that queue.
@@ -246,19 +246,28 @@ pub struct Region {
     pub peers: u32,
 }
 
-/// One region in one sandbox.
+/// Who reaches a region through a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// The threads of a sandbox.
+    Sandbox(u32),
+    /// A device, by DMA.
+    Device(u32),
+}
+
+/// One region in one sandbox or device.
 #[derive(Debug)]
 pub struct Mapping {
     /// The region.
     pub region: u32,
-    /// The sandbox.
-    pub sandbox: u32,
-    /// The sandbox by whose capability it was made: itself, or whoever manages it.
+    /// Who reaches it.
+    pub space: Space,
+    /// The sandbox by whose capability it was made: itself, or whoever manages the sandbox or device.
     pub holder: u32,
     /// Links on the region's list.
     pub of_region: Links,
-    /// Links on the sandbox's list.
-    pub in_sandbox: Links,
+    /// Links on the list of the sandbox or device.
+    pub in_space: Links,
 }
 
 /// Where a server receives. One thread at a time waits on it (docs/adr/0004).
@@ -365,6 +374,12 @@ pub struct Device {
     pub table: u64,
     /// BAR that holds the table, and the bytes `[start, end)` of it that drivers never see.
     pub hidden: (u8, u64, u64),
+    /// What it reaches by DMA.
+    pub mappings: List<IN_SPACE>,
+    /// Who pays for its page tables, while it has mappings.
+    pub payer: u32,
+    /// Physical address of its top-level page table; 0 = none: without an IOMMU, or without mappings.
+    pub root: u64,
 }
 
 linked!(Thread, READY, ready);
@@ -373,4 +388,4 @@ linked!(Thread, CALLERS, caller);
 linked!(Port, PENDING, pending);
 linked!(Sandbox, RUNNABLE, runnable);
 linked!(Mapping, OF_REGION, of_region);
-linked!(Mapping, IN_SANDBOX, in_sandbox);
+linked!(Mapping, IN_SPACE, in_space);

@@ -1,6 +1,6 @@
-//! Page tables of sandboxes (Intel SDM vol. 3A, 4.5).
+//! Page tables of sandboxes (Intel SDM vol. 3A, 4.5) and of devices (VT-d specification, 3.7 and 9.8).
 //!
-//! Each table entry that leads to a lower table counts that table's filled entries in bits 52..62, which the processor ignores; a
+//! Each table entry that leads to a lower table counts that table's filled entries in bits 52..62, which processor and IOMMU ignore; a
 //! table that empties is freed at once, so that mapping and unmapping leave nothing behind.
 
 use crate::frames::Frames;
@@ -35,6 +35,14 @@ pub enum PageKind {
 }
 
 impl PageKind {
+    /// What a device may do with the page: it reads what ring 3 may only read or execute.
+    const fn dma_bits(self) -> u64 {
+        match self {
+            Self::Write => PRESENT | WRITABLE,
+            _ => PRESENT,
+        }
+    }
+
     const fn bits(self) -> u64 {
         PRESENT
             | USER
@@ -48,8 +56,8 @@ impl PageKind {
     }
 }
 
-/// The page tables of one sandbox.
-pub struct Paging<'a, M: Machine> {
+/// The page tables of one sandbox, or of one device: there, addresses are physical ones, and *present* is *readable*.
+pub struct Paging<'a, M: Machine, const DEVICE: bool = false> {
     /// The machine.
     pub machine: &'a mut M,
     /// Where tables come from.
@@ -70,7 +78,7 @@ const TABLE_PAGES: u64 = 512;
 
 /// The number of the page, counted from `physical`, at which the table that has page `done` ends, or the run of `pages` does.
 fn chunk(physical: u64, done: u64, pages: u64) -> u64 {
-    let left = TABLE_PAGES - ((USER_BASE + physical) / PAGE_SIZE + done) % TABLE_PAGES;
+    let left = TABLE_PAGES - (physical / PAGE_SIZE + done) % TABLE_PAGES;
     pages.min(done + left)
 }
 
@@ -78,7 +86,12 @@ fn index(address: u64, level: u32) -> u64 {
     address >> (12 + 9 * (level - 1)) & 0x1ff
 }
 
-impl<M: Machine> Paging<'_, M> {
+impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
+    /// Where physical address 0 appears; the base of every lowest table either way.
+    const BASE: u64 = if DEVICE { 0 } else { USER_BASE };
+    /// Rights of an entry that leads to a lower table.
+    const TABLE: u64 = if DEVICE { PRESENT | WRITABLE } else { PRESENT | WRITABLE | USER };
+
     /// Maps `pages` pages from a physical address on, each at its one user address and as `kind` says by its number; `None` = not at all.
     /// None of them must be mapped. The way to a table is walked once, however many of its entries are filled.
     ///
@@ -110,25 +123,26 @@ impl<M: Machine> Paging<'_, M> {
         kind: &impl Fn(u64) -> Option<PageKind>,
     ) -> Result<(), Error> {
         let address = |page: u64| physical + page * PAGE_SIZE;
-        let (path, table) = self.descend(USER_BASE + address(pages.start))?;
-        let entry = |page: u64| table + index(USER_BASE + address(page), 1) * 8;
+        let (path, table) = self.descend(Self::BASE + address(pages.start))?;
+        let entry = |page: u64| table + index(Self::BASE + address(page), 1) * 8;
+        let bits = |kind: PageKind| if DEVICE { kind.dma_bits() } else { kind.bits() };
         let mut came = 0;
         for page in pages.clone() {
             if self.machine.read_u64(entry(page)) & PRESENT != 0 {
                 (pages.start..page).for_each(|page| self.machine.write_u64(entry(page), 0));
                 self.prune(&path, 3);
-                self.forget(USER_BASE + address(pages.start));
+                self.forget(Self::BASE + address(pages.start));
                 return Err(Error::Mapped);
             }
             if let Some(kind) = kind(page) {
-                self.machine.write_u64(entry(page), address(page) & ADDRESS | kind.bits());
+                self.machine.write_u64(entry(page), address(page) & ADDRESS | bits(kind));
                 came += 1;
             }
         }
         self.count(&path, 3, came);
         if came == 0 {
             self.prune(&path, 3);
-            self.forget(USER_BASE + address(pages.start));
+            self.forget(Self::BASE + address(pages.start));
         }
         Ok(())
     }
@@ -149,7 +163,7 @@ impl<M: Machine> Paging<'_, M> {
                     self.forget(address);
                     return Err(Error::NoMemory);
                 };
-                self.machine.write_u64(entry, frame | PRESENT | WRITABLE | USER);
+                self.machine.write_u64(entry, frame | Self::TABLE);
                 self.count(&path, depth, 1);
                 frame
             };
@@ -162,7 +176,7 @@ impl<M: Machine> Paging<'_, M> {
         let mut done = 0;
         while done < pages {
             let here = chunk(physical, done, pages);
-            self.unmap_in_table(USER_BASE + physical + done * PAGE_SIZE, here - done);
+            self.unmap_in_table(Self::BASE + physical + done * PAGE_SIZE, here - done);
             done = here;
         }
     }

@@ -152,7 +152,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Moves a capability to an empty place; a region's mapping stays behind only where a capability does.
+    /// Moves a capability to an empty place; a mapping stays behind only where a capability does.
     pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
         let Some(cap) = self.caps.get(from).copied() else { return };
         let memory = crate::memory::is_memory(cap.object.kind);
@@ -166,8 +166,8 @@ impl<M: Machine> Kernel<M> {
         if cap.owner != owner {
             self.sandboxes[cap.owner].filled -= 1;
             self.sandboxes[owner].filled += 1;
-            if memory && self.is_live(cap.object) {
-                self.unmap_unheld(cap.owner, cap.object.id.index);
+            if self.is_live(cap.object) {
+                self.unmap_lost(cap.owner, cap.object);
             }
         }
     }

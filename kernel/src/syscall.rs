@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
 use crate::memory::is_memory;
+use crate::objects::Space;
 use core::ptr::NonNull;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
@@ -248,20 +249,20 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn sys_region_map(&mut self, space: Handle, region: Handle, rights: u64) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
+        let space = self.mappable(space)?;
         let (region, held) = self.memory_object(region)?;
         let rights = Rights::from_bits_truncate(rights as u32);
         if !held.contains(rights | Rights::READ) {
             return Err(Error::MissingRights);
         }
-        let address = self.map_region(sandbox, region, rights, self.caller())?;
+        let address = self.map_region(space, region, rights, self.caller())?;
         self.answer(address)
     }
 
     fn sys_region_unmap(&mut self, space: Handle, region: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
+        let space = self.mappable(space)?;
         let (region, _) = self.memory_object(region)?;
-        let mapping = self.find_mapping(sandbox, region).ok_or(Error::WrongState)?;
+        let mapping = self.find_mapping(space, region).ok_or(Error::WrongState)?;
         self.unmap(mapping);
         Ok(0)
     }
@@ -344,11 +345,11 @@ impl<M: Machine> Kernel<M> {
 
     /// The clock page is the kernel's own frame; it is mapped read-only.
     fn sys_clock_map(&mut self, clock: Handle, space: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
+        let space = Space::Sandbox(self.space(space)?);
         let region = self.object(clock, ObjectType::Clock, Rights::READ)?;
-        let address = match self.find_mapping(sandbox, region) {
+        let address = match self.find_mapping(space, region) {
             Some(_) => hic_abi::USER_BASE + self.regions[region].base,
-            None => self.map_region(sandbox, region, Rights::READ, self.caller())?,
+            None => self.map_region(space, region, Rights::READ, self.caller())?,
         };
         self.answer(address)
     }

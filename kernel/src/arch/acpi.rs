@@ -1,9 +1,10 @@
 //! Switching off, resetting, and telling the emulator that something failed.
 //!
-//! Of ACPI only the power registers, the value of the sleep state S5 (ACPI 6.5, 4.8, 5.2.9 and 7.4.2) and the place of PCI's
-//! configuration space are read; no AML is run.
+//! Of ACPI only the power registers, the value of the sleep state S5 (ACPI 6.5, 4.8, 5.2.9 and 7.4.2) and the places of PCI's
+//! configuration space and of IOMMUs are read; no AML is run.
 
 use super::{CoreCell, paging, paging::read, pci, port};
+use core0::iommu::MAX_UNITS;
 
 /// QEMU's `isa-debug-exit`: the emulator ends with status `value * 2 + 1`. Elsewhere nobody listens.
 const DEBUG_EXIT: u16 = 0xf4;
@@ -114,6 +115,23 @@ fn from_tables() -> Option<PowerOff> {
     }
     let register = u16::try_from(read::<u32>(fadt + 64)?).ok().filter(|&register| register != 0)?;
     Some(PowerOff::Port { register, value: SLEEP_ENABLE | u16::from(sleep_type) << 10 })
+}
+
+/// Registers of the IOMMUs of PCI segment 0 (VT-d specification, 8.1 and 8.3), how many there are, and one more when there are too many.
+pub fn iommus() -> ([u64; MAX_UNITS + 1], usize) {
+    let (mut found, mut count) = ([0; MAX_UNITS + 1], 0);
+    let dmar = table(*b"DMAR").unwrap_or(0);
+    let (mut at, end) = (dmar + HEADER + 12, table_end(dmar).filter(|_| dmar != 0).unwrap_or(0));
+    while at + 16 <= end {
+        if let (Some(0), Some(0), Some(base)) = (read::<u16>(at), read::<u16>(at + 6), read(at + 8))
+            && let Some(place) = found.get_mut(count)
+        {
+            *place = base;
+            count += 1;
+        }
+        at += u64::from(read::<u16>(at + 2).unwrap_or(0)).max(4);
+    }
+    (found, count)
 }
 
 fn table_end(table: u64) -> Option<u64> {

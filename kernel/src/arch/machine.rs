@@ -98,6 +98,11 @@ impl Machine for X86 {
         }
     }
 
+    fn write_back(&mut self) {
+        // SAFETY: it only costs time.
+        unsafe { core::arch::asm!("wbinvd", options(nostack, preserves_flags)) };
+    }
+
     fn flush(&mut self, address: u64) {
         tlb::flush(VirtAddr::new_truncate(address));
     }

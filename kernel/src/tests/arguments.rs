@@ -104,6 +104,11 @@ impl Caller<'_> {
         at
     }
 
+    /// Where memory can be mapped.
+    fn mappable(&mut self) -> u64 {
+        if self.random.once_in(3) { self.a(ObjectType::Device) } else { self.space() }
+    }
+
     fn rights(&mut self) -> u64 {
         if self.random.once_in(2) { Rights::all().bits().into() } else { self.random.next() & 0x1ff }
     }
@@ -184,9 +189,9 @@ impl Caller<'_> {
             }
             Syscall::Create => self.create(),
             Syscall::RegionMap | Syscall::MmioMap => {
-                [self.space(), self.memory_object(), value & 7 | 1, 0, 0]
+                [self.mappable(), self.memory_object(), value & 7 | 1, 0, 0]
             }
-            Syscall::RegionUnmap => [self.space(), self.memory_object(), 0, 0, 0],
+            Syscall::RegionUnmap => [self.mappable(), self.memory_object(), 0, 0, 0],
             Syscall::RegionSeal => {
                 let [read_only, execute] = [0; 2].map(|_| self.random.below(3));
                 let guard = self.random.pick(&[0, 0, 5]);
@@ -232,7 +237,7 @@ impl Caller<'_> {
             Syscall::LogRead => [self.a(T::Log), 0, memory, 64, 0],
             Syscall::LogWatch => [self.a(T::Log), self.a(T::Notification), 1, 0, 0],
             Syscall::Inspect => {
-                let size = [40, 80, 96, 56, 32, 96][small.min(5) as usize];
+                let size = [48, 80, 96, 56, 32, 112][small.min(5) as usize];
                 [self.a(T::Audit), small, self.random.below(4), memory, size]
             }
             Syscall::Power => [self.a(T::Power), small % 3, 0, 0, 0],

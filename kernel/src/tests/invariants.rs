@@ -4,7 +4,7 @@ use super::sim::{MEMORY_START, SimMachine};
 use super::world::FRAMES;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
-use crate::objects::{Backing, Header, ObjectRef, Queue, State};
+use crate::objects::{Backing, Header, ObjectRef, Queue, Space, State};
 use crate::pool::{Id, Pool};
 use hic_abi::{ObjectType, PAGE_SIZE, Rights, USER_BASE};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ fn memory_adds_up(k: &K) {
         "frames"
     );
     let limits: u64 = live(&k.accounts).map(|(_, a)| a.frames_limit).sum();
-    assert_eq!(limits, FRAMES - 1, "limits are divided, never made");
+    assert_eq!(limits, FRAMES - k.kernel_frames, "limits are divided, never made");
     for (index, account) in live(&k.accounts) {
         assert!(account.frames_used <= account.frames_limit, "account {index} is over its frames");
         assert!(account.page_tables <= account.frames_used, "page tables of account {index} are not paid");
@@ -208,10 +208,11 @@ fn mappings_are_held(k: &K) {
         .collect();
     for (_, m) in live(&k.mappings) {
         assert!(
-            held.contains(&(m.sandbox, m.region)) || held.contains(&(m.holder, m.region)),
-            "region {} is mapped in sandbox {} by nobody's capability",
+            held.contains(&(m.holder, m.region))
+                || matches!(m.space, Space::Sandbox(sandbox) if held.contains(&(sandbox, m.region))),
+            "region {} is mapped in {:?} by nobody's capability",
             m.region,
-            m.sandbox
+            m.space
         );
     }
 }
@@ -219,12 +220,21 @@ fn mappings_are_held(k: &K) {
 /// Pages that ring 3 of a sandbox can reach: physical address, writable, executable.
 pub fn pages(k: &K, sandbox: u32) -> Vec<(u64, bool, bool)> {
     let mut all = Vec::new();
-    walk(k, k.sandboxes[sandbox].root, 4, 0, &mut all);
+    walk(k, k.sandboxes[sandbox].root, 4, (0, USER_BASE), &mut all);
     all
 }
 
-fn walk(k: &K, table: u64, level: u32, base: u64, all: &mut Vec<(u64, bool, bool)>) {
-    let entries = if level == 4 { 128..256 } else { 0..512 };
+/// Pages that a device reaches: physical address, writable.
+fn device_pages(k: &K, device: u32) -> Vec<(u64, bool)> {
+    let mut all = Vec::new();
+    if k.devices[device].root != 0 {
+        walk(k, k.devices[device].root, 4, (0, 0), &mut all);
+    }
+    all.into_iter().map(|(page, write, _)| (page, write)).collect()
+}
+
+fn walk(k: &K, table: u64, level: u32, (base, offset): (u64, u64), all: &mut Vec<(u64, bool, bool)>) {
+    let entries = if level == 4 && offset != 0 { 128..256 } else { 0..512 };
     for n in entries {
         let entry = k.machine.read_u64(table + n * 8);
         let address = base + (n << (12 + 9 * (level - 1)));
@@ -232,10 +242,10 @@ fn walk(k: &K, table: u64, level: u32, base: u64, all: &mut Vec<(u64, bool, bool
         if entry & 1 == 0 {
             assert_eq!(entry, 0, "an entry that is not present is empty");
         } else if level == 1 {
-            assert_eq!(address, USER_BASE + target, "one address for every byte of physical memory");
+            assert_eq!(address, offset + target, "one address for every byte of physical memory");
             all.push((target, entry & 2 != 0, entry >> 63 == 0));
         } else {
-            walk(k, target, level - 1, address, all);
+            walk(k, target, level - 1, (address, offset), all);
         }
     }
 }
@@ -246,7 +256,7 @@ fn tables_match_mappings(k: &K) {
     let mut executable = BTreeSet::new();
     for (index, _) in live(&k.sandboxes) {
         let mut allowed = BTreeSet::new();
-        for (_, m) in live(&k.mappings).filter(|(_, m)| m.sandbox == index) {
+        for (_, m) in live(&k.mappings).filter(|(_, m)| m.space == Space::Sandbox(index)) {
             let region = &k.regions[m.region];
             allowed.extend((0..region.pages).map(|page| region.base + page * PAGE_SIZE));
         }
@@ -257,6 +267,20 @@ fn tables_match_mappings(k: &K) {
             }
             if execute {
                 executable.insert(page);
+            }
+        }
+    }
+    for (index, device) in live(&k.devices) {
+        let mut allowed = BTreeSet::new();
+        for (_, m) in live(&k.mappings).filter(|(_, m)| m.space == Space::Device(index)) {
+            let region = &k.regions[m.region];
+            allowed.extend((0..region.pages).map(|page| region.base + page * PAGE_SIZE));
+        }
+        assert_eq!(device.root != 0, k.iommu.is_some() && !allowed.is_empty(), "tables of device {index}");
+        for (page, write) in device_pages(k, index) {
+            assert!(allowed.contains(&page), "device {index} reaches {page:#x} without a mapping");
+            if write {
+                writable.insert(page);
             }
         }
     }
@@ -277,12 +301,15 @@ pub fn nothing_is_left(mut k: K) {
     assert_eq!(k.accounts.live(), 1, "the root account stays");
     let root = k.accounts.at(0).expect("the root account");
     assert_eq!((root.frames_used, root.objects_used), (0, 0), "all charges came back");
-    assert_eq!(root.frames_limit, FRAMES - 1, "all limits came back");
-    assert_eq!((k.frames.free_count(), k.frames.dirty_count()), (FRAMES - 1, 0));
+    assert_eq!(root.frames_limit, FRAMES - k.kernel_frames, "all limits came back");
+    assert_eq!((k.frames.free_count(), k.frames.dirty_count()), (FRAMES - k.kernel_frames, 0));
     assert!(k.condemned.is_empty());
     let clock = k.regions.id(0).map(|Id { index, .. }| k.regions[index].base).expect("the clock page");
+    let remapper = k.machine.remapper.as_ref().filter(|_| k.iommu.is_some());
+    let tables = remapper.map_or([0; 2], |remapper| remapper.tables(|at| k.machine.read_u64(at)));
     for frame in (MEMORY_START..MEMORY_START + FRAMES * PAGE_SIZE).step_by(PAGE_SIZE as usize) {
+        let kernels = frame == clock || tables.contains(&frame);
         let zero = k.machine.bytes(frame, PAGE_SIZE) == [0; PAGE_SIZE as usize];
-        assert!(frame == clock || zero, "the free frame {frame:#x} is not zero");
+        assert!(kernels || zero, "the free frame {frame:#x} is not zero");
     }
 }

@@ -13,7 +13,7 @@ use std::vec::Vec;
 
 /// A world in which much can go wrong: a server, a client and a limited third that hold each other's ports, spaces and memory.
 pub(super) fn crowd(random: &mut Random) -> World {
-    let mut w = World::new();
+    let mut w = if random.once_in(2) { World::confined() } else { World::new() };
     let p = pair(&mut w);
     let account = w.account(ACCOUNT, 600, 200);
     let poor = w.account(account, 40, 20);

@@ -1,5 +1,6 @@
 //! A machine of plain memory: the clock moves when a test says so, and what the kernel does to the outside is written down.
 
+use super::remapper::Remapper;
 use crate::machine::{Machine, PowerAction};
 use core::ops::Range;
 use std::boxed::Box;
@@ -38,6 +39,8 @@ pub struct SimMachine {
     pub routed: Vec<(u8, u8)>,
     /// Device registers written.
     pub mmio: BTreeMap<u64, u32>,
+    /// The IOMMU, if it has one.
+    pub remapper: Option<Remapper>,
     /// Whether there is a random number generator.
     pub has_entropy: bool,
     /// Where BARs may be put.
@@ -67,6 +70,7 @@ impl SimMachine {
             io: Vec::new(),
             routed: Vec::new(),
             mmio: BTreeMap::new(),
+            remapper: None,
             has_entropy: true,
             window: 0..0,
             config,
@@ -88,6 +92,14 @@ impl SimMachine {
     pub fn bytes_mut(&mut self, at: u64, count: u64) -> &mut [u8] {
         let from = at.checked_sub(MEMORY_START).expect("an address in memory") as usize;
         &mut self.memory[from..from + count as usize]
+    }
+
+    /// A PCI function accesses memory; whether it gets through.
+    pub fn dma(&mut self, function: u16, address: u64, write: bool) -> bool {
+        let Some(mut remapper) = self.remapper.take() else { return true };
+        let through = remapper.access(|at| self.read_u64(at), function, address, write);
+        self.remapper = Some(remapper);
+        through
     }
 }
 
@@ -141,6 +153,8 @@ impl Machine for SimMachine {
         self.root = root;
     }
 
+    fn write_back(&mut self) {}
+
     fn flush(&mut self, _address: u64) {}
 
     fn io_read(&mut self, port: u16, width: u8) -> u32 {
@@ -153,11 +167,17 @@ impl Machine for SimMachine {
     }
 
     fn mmio_read(&mut self, at: u64) -> u32 {
-        self.mmio.get(&at).copied().unwrap_or(0)
+        match (&self.remapper, Remapper::register(at)) {
+            (Some(remapper), Some(register)) => remapper.read(register),
+            _ => self.mmio.get(&at).copied().unwrap_or(0),
+        }
     }
 
     fn mmio_write(&mut self, at: u64, value: u32) {
-        self.mmio.insert(at, value);
+        match (&mut self.remapper, Remapper::register(at)) {
+            (Some(remapper), Some(register)) => remapper.write(register, value),
+            _ => drop(self.mmio.insert(at, value)),
+        }
     }
 
     fn pci_read(&mut self, function: u16, offset: u16) -> u32 {

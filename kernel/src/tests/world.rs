@@ -1,5 +1,6 @@
 //! A manager that holds everything, as the keeper does after boot, and children that it makes by system calls alone.
 
+use super::remapper::{REGISTERS, Remapper};
 use super::sim::{MEMORY_START, SimMachine, Tables};
 use crate::kernel::{Kernel, arena_need};
 use crate::list::List;
@@ -89,9 +90,25 @@ pub struct World {
 impl World {
     /// A machine with a manager that holds one of everything.
     pub fn new() -> Self {
+        Self::on(SimMachine::new(FRAMES))
+    }
+
+    /// The same, with an IOMMU.
+    pub fn confined() -> Self {
+        Self::with_remapper(Remapper::new(3))
+    }
+
+    /// The same, with this IOMMU.
+    pub fn with_remapper(remapper: Remapper) -> Self {
+        let mut machine = SimMachine::new(FRAMES);
+        machine.remapper = Some(remapper);
+        Self::on(machine)
+    }
+
+    fn on(machine: SimMachine) -> Self {
         let (arena, tables) = Tables::new(arena_need(FRAMES as usize));
         let usable = MEMORY_START..MEMORY_START + FRAMES * PAGE_SIZE;
-        let mut k = Kernel::new(SimMachine::new(FRAMES), arena, &[usable]);
+        let mut k = Kernel::new(machine, arena, &[usable]);
         k.total_frames = FRAMES;
         let root = Account {
             header: Header { account: NONE, capabilities: 1 },
@@ -104,6 +121,9 @@ impl World {
         };
         let root = k.accounts.insert(root).expect("room").index;
         k.scan_pci();
+        if k.machine.remapper.is_some() {
+            k.confine_devices(root, &[REGISTERS]);
+        }
         let spec = sandbox_spec("manager", 16, 4096);
         let sandbox = k.new_sandbox(root, &spec).expect("room").index;
         k.sandboxes[sandbox].header.capabilities = 1;
@@ -123,7 +143,7 @@ impl World {
     fn grant_everything(&mut self, root: u32) {
         let fixed = Id { index: 0, generation: 1 };
         let clock = self.k.frames.allocate(1).expect("room");
-        self.k.kernel_frames = 1;
+        self.k.kernel_frames += 1;
         let clock = Region {
             header: Header { account: root, capabilities: 1 },
             base: clock,

@@ -38,6 +38,9 @@ pub enum Event {
     Purpose = 13,
     /// Something that a service with the authority for it had to say, such as why an update was refused; a, b = its numbers, text = its words.
     Note = 14,
+    /// The IOMMU refused an access of a device, which is off the bus now; a = PCI function | reason << 16, b = address of the page, text =
+    /// `read` or `write`.
+    DmaRefused = 15,
 }
 
 impl Event {
@@ -59,6 +62,7 @@ impl Event {
             12 => "gap",
             13 => "purpose",
             14 => "note",
+            15 => "dma-refused",
             _ => "unknown",
         }
     }

@@ -161,6 +161,10 @@ pub struct SystemInfo {
     pub audit_records: u64,
     /// Audit records that the rate cap dropped (each gap is itself a record).
     pub audit_dropped: u64,
+    /// 1 = an IOMMU confines each device to what its driver maps into it; 0 = devices reach all memory.
+    pub dma_confined: u64,
+    /// Accesses of devices that the IOMMU refused since boot.
+    pub dma_refused: u64,
 }
 
 plain!(MemoryInfo, AccountInfo, SandboxInfo, PortInfo, CapInfo, SystemInfo);

@@ -56,9 +56,10 @@ pub enum Syscall {
     Create = 13,
     /// `(space, slot)`: destroy the object (MANAGE).
     Destroy = 14,
-    /// `(space, region, rights)`: map it in that sandbox; `rdi` returns the address.
+    /// `(space or device MANAGE, region, rights)`: map it in that sandbox, or let that device reach it by DMA; `rdi` returns the address
+    /// there. With an IOMMU a device reaches nothing else.
     RegionMap = 15,
-    /// `(space, region)`: unmap it there.
+    /// `(space or device MANAGE, region)`: unmap it there.
     RegionUnmap = 16,
     /// `(region MANAGE, seal spec address)`: divide it into read-only, executable and writable pages, once and for ever;
     /// refused while it is mapped anywhere.
