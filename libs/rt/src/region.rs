@@ -2,6 +2,17 @@
 
 use hic_abi::{Error, Handle, Rights, SELF};
 
+/// Lets a device reach a region by DMA, for reading and writing, or finds that it does. It needs MANAGE on the device.
+///
+/// # Errors
+/// See [`hic_abi::syscall::Syscall::RegionMap`].
+pub fn map_for_dma(device: Handle, region: Handle) -> Result<(), Error> {
+    match crate::sys::region_map(device, region, Rights::READ | Rights::WRITE) {
+        Ok(_) | Err(Error::Mapped) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A region mapped into this program.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapped {

@@ -170,12 +170,12 @@ pub fn destroy(space: Handle, slot: Handle) -> Result<(), Error> {
     call(Syscall::Destroy, [space.into(), slot.into(), 0, 0, 0]).map(|_| ())
 }
 
-/// Maps a region; its address.
+/// Maps a region in a sandbox, or lets a device reach it by DMA; its address there.
 pub fn region_map(space: Handle, region: Handle, rights: Rights) -> Result<u64, Error> {
     call(Syscall::RegionMap, [space.into(), region.into(), rights.bits().into(), 0, 0]).map(|(at, _)| at)
 }
 
-/// Unmaps a region.
+/// Unmaps a region in a sandbox or device.
 pub fn region_unmap(space: Handle, region: Handle) -> Result<(), Error> {
     call(Syscall::RegionUnmap, [space.into(), region.into(), 0, 0, 0]).map(|_| ())
 }

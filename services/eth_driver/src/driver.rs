@@ -28,6 +28,8 @@ pub struct Driver {
     pub running: Option<Running>,
     /// Pays for packet regions.
     pub account: Handle,
+    /// The card as the kernel knows it: it reaches what is mapped in it.
+    pub device: Handle,
     /// Wakes the driver.
     pub notification: Handle,
     /// Orders of attaching given so far.
@@ -57,13 +59,15 @@ pub struct Parts {
     /// As in [`Driver`].
     pub account: Handle,
     /// As in [`Driver`].
+    pub device: Handle,
+    /// As in [`Driver`].
     pub notification: Handle,
 }
 
 impl Driver {
     /// A driver over its state, without stacks; the card is left alone.
     pub fn new(parts: Parts) -> Self {
-        let Parts { head, flows, held, card, account, notification } = parts;
+        let Parts { head, flows, held, card, account, device, notification } = parts;
         let Head { attached, default, features, slots, counters, stacks, queues, .. } = head;
         let delivered = |stack: u32, index: u64| {
             let record = stacks.get(stack as usize).filter(|record| record.serial != 0);
@@ -80,6 +84,7 @@ impl Driver {
             stacks: Stacks::new(default),
             running: None,
             account,
+            device,
             notification,
             attached,
             slots,
@@ -118,7 +123,7 @@ impl Driver {
         for number in 0..PLACES {
             let record = self.record(number);
             // SAFETY: records of the state region are only used here and through `Stack`; none is open yet.
-            let (serial, opened) = unsafe { (record.read().serial, || Stack::open(record)) };
+            let (serial, opened) = unsafe { (record.read().serial, || Stack::open(record, self.device)) };
             if serial == 0 {
                 continue;
             }
@@ -134,7 +139,7 @@ impl Driver {
                     // The card may have its buffers; if it does not come back from the reset, their memory stays ours.
                     if self.card.reset().is_ok() {
                         // SAFETY: as above; no stack was made of it.
-                        unsafe { (*record.as_ptr()).forget() };
+                        unsafe { (*record.as_ptr()).forget(self.device) };
                     }
                 }
             }

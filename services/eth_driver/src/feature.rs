@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const EVENT_INDEX = 1 << 29;
         /// The card follows virtio 1.x.
         const VERSION_1 = 1 << 32;
+        /// The card reaches memory through the IOMMU, as every other device does (6.1: taken wherever it is offered).
+        const ACCESS_PLATFORM = 1 << 33;
     }
 }
 

@@ -179,7 +179,9 @@ fn join(driver: &mut Driver, serial: u64, notification: Handle, signal: u64) -> 
     *driver.attached += 1;
     let (record, order) = (driver.record(number), *driver.attached);
     // SAFETY: the place is empty, so no stack is on its record.
-    let stack = unsafe { Stack::create(record, driver.account, (serial, order), (notification, signal)) };
+    let stack = unsafe {
+        Stack::create(record, (driver.account, driver.device), (serial, order), (notification, signal))
+    };
     let mut stack = stack.map_err(|error: OpenError| {
         log!("no packet region for stack {serial}: {error}");
         Refusal::NoMemory

@@ -11,6 +11,7 @@ use hic_control::grants;
 use hic_nic::flow::FlowTable;
 use hic_nic::hold::HeldRecord;
 use hic_nic::virtqueue::queue_bytes;
+use hic_rt::region::map_for_dma;
 use hic_rt::{Error, Handle, Rights, SELF, StartPage, log, start, sys};
 
 /// Bits of the driver's notification.
@@ -77,9 +78,9 @@ pub struct Dma {
 pub fn driver(page: &'static StartPage) -> Result<Driver, SetupError> {
     let state = open_state(page)?;
     let State { head, flows, fresh } = state;
-    head.claim_slots();
     let account = start::require(page, grants::ACCOUNT).slot;
     let device = start::require(page, grants::DEVICE).slot;
+    head.claim_slots(device);
     if fresh {
         let entropy = start::require(page, grants::ENTROPY).slot;
         sys::entropy(entropy, &mut head.secret).map_err(kernel("entropy"))?;
@@ -92,13 +93,13 @@ pub fn driver(page: &'static StartPage) -> Result<Driver, SetupError> {
     // it.
     sys::device_master(device, true).map_err(kernel("bus master on"))?;
     bind_interrupts(device, account, notification, &mut head.slots)?;
-    let card = Card::new(registers, dma(page)?);
+    let card = Card::new(registers, dma(page, device)?);
     let (flows, repair) = FlowTable::attach(flows, head.secret);
     if repair != hic_nic::flow::Repair::default() {
         log!("flow table repaired: {} broken, {} lost", repair.broken, repair.lost);
     }
     let held = open_held(page, fresh)?;
-    let mut driver = Driver::new(Parts { head, flows, held, card, account, notification });
+    let mut driver = Driver::new(Parts { head, flows, held, card, account, device, notification });
     driver.start()?;
     Ok(driver)
 }
@@ -116,11 +117,12 @@ fn open_held(page: &StartPage, fresh: bool) -> Result<&'static mut [HeldRecord],
         .ok_or(SetupError::TooSmall("the region of held frames"))
 }
 
-fn dma(page: &StartPage) -> Result<Dma, SetupError> {
+fn dma(page: &StartPage, device: Handle) -> Result<Dma, SetupError> {
     let grant = start::require(page, grants::DMA);
     let need = 2 * queue_bytes(QUEUE_SIZE) + usize::from(QUEUE_SIZE) * HEADER_STRIDE;
     let base = NonNull::new(grant.address as *mut u8).filter(|_| grant.length as usize >= need);
     let base = base.ok_or(SetupError::TooSmall("the DMA memory"))?;
+    map_for_dma(device, grant.slot).map_err(kernel("DMA memory"))?;
     Ok(Dma { base, physical: physical(grant.address) })
 }
 

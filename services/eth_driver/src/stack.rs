@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use hic_abi::Plain;
 use hic_nic::fence::TxFence;
 use hic_nic::region::{DriverRecord, DriverSide, LayoutError, REGION_BYTES};
-use hic_rt::region::Mapped;
+use hic_rt::region::{Mapped, map_for_dma};
 use hic_rt::{Error, Handle, Rights, cap, log, sys};
 
 /// A stack that is attached, or gone and not yet done with.
@@ -25,6 +25,7 @@ pub struct Stack {
     pub leaving: Option<u64>,
     /// Whose frames go before its own.
     pub fence: &'static mut TxFence,
+    device: Handle,
     notification: Handle,
     signal: u64,
     record: NonNull<StackRecord>,
@@ -55,15 +56,16 @@ impl core::fmt::Display for OpenError {
 }
 
 impl Stack {
-    /// Opens the stack that a record describes.
+    /// Opens the stack that a record describes; the card reaches its packet region from here on.
     ///
     /// # Safety
     /// The record lies in the state region and no other `Stack` is on it.
-    pub unsafe fn open(record: NonNull<StackRecord>) -> Result<Self, OpenError> {
+    pub unsafe fn open(record: NonNull<StackRecord>, device: Handle) -> Result<Self, OpenError> {
         // SAFETY: the caller's contract. The copy and references to two fields are all that is made of the record.
         let (now, driver, fence): (StackRecord, &'static mut DriverRecord, &'static mut TxFence) =
             unsafe { (record.read(), &mut (*record.as_ptr()).driver, &mut (*record.as_ptr()).fence) };
         let mapped = Mapped::map(now.region, Rights::READ | Rights::WRITE)?;
+        map_for_dma(device, now.region)?;
         // SAFETY: the region is this program's own, mapped until `close`, and reached only through the side.
         let side = unsafe { DriverSide::attach(mapped.pointer(), mapped.bytes as usize, driver) };
         let (side, sane) = side.map_err(OpenError::Layout)?;
@@ -73,7 +75,7 @@ impl Stack {
         let StackRecord { serial, signal, notification, region, order, last_tx, .. } = now;
         let leaving = (now.leaving != 0).then_some(last_tx);
         let muted = !sane;
-        Ok(Self { serial, order, region, side, muted, leaving, fence, notification, signal, record })
+        Ok(Self { serial, order, region, side, muted, leaving, fence, device, notification, signal, record })
     }
 
     /// Makes a packet region for a stack and opens it. The record says nobody until all of it is done.
@@ -82,7 +84,7 @@ impl Stack {
     /// As [`Self::open`].
     pub unsafe fn create(
         record: NonNull<StackRecord>,
-        account: Handle,
+        (account, device): (Handle, Handle),
         (serial, order): (u64, u64),
         (notification, signal): (Handle, u64),
     ) -> Result<Self, OpenError> {
@@ -93,7 +95,7 @@ impl Stack {
             sys::create_region(account, slot, REGION_BYTES as u64)
         });
         if let Err(error) = made {
-            fresh.forget();
+            fresh.forget(device);
             return Err(error.into());
         }
         (fresh.driver, fresh.fence) = (DriverRecord::zeroed(), TxFence::default());
@@ -103,18 +105,18 @@ impl Stack {
         core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
         fresh.serial = serial;
         // SAFETY: the caller's contract; `fresh` is not used while the stack is open.
-        unsafe { Self::open(record) }.inspect_err(|_| {
+        unsafe { Self::open(record, device) }.inspect_err(|_| {
             // SAFETY: no stack was made of the record.
-            unsafe { (*record.as_ptr()).forget() }
+            unsafe { (*record.as_ptr()).forget(device) }
         })
     }
 
     /// Gives everything of it back. The card must not have its buffers any more.
     pub fn close(self) {
-        let Self { record, .. } = self;
+        let Self { record, device, .. } = self;
         // SAFETY: side and fence, which borrowed from the record, are not used any more; the record is this stack's alone (contract of
         // `open`).
-        unsafe { (*record.as_ptr()).forget() };
+        unsafe { (*record.as_ptr()).forget(device) };
     }
 
     /// Whether what it is rung by still leads anywhere: a port whose endpoint is gone belongs to a stack that was destroyed.

@@ -7,7 +7,7 @@ use hic_nic::flow::{FlowRecord, RECORD_BYTES};
 use hic_nic::hold::{HELD_RECORD_BYTES, HeldRecord, POOL_FRAMES};
 use hic_nic::region::DriverRecord;
 use hic_nic::virtqueue::QueueRecord;
-use hic_rt::{cap, sys};
+use hic_rt::{Handle, cap, sys};
 
 /// Stacks that can be attached at once: one, and its successor during an update.
 pub const MAX_STACKS: usize = 2;
@@ -149,24 +149,26 @@ impl Slots {
 
 impl Head {
     /// Takes the slots of an earlier start over. A stack that was attached half way gives its slots back.
-    pub fn claim_slots(&mut self) {
+    pub fn claim_slots(&mut self, device: Handle) {
         self.slots.claim();
         for stack in &mut self.stacks {
             for slot in [stack.notification, stack.region].into_iter().filter(|slot| *slot != 0) {
                 cap::claim(slot);
             }
             if stack.serial == 0 {
-                stack.forget();
+                stack.forget(device);
             }
         }
     }
 }
 
 impl StackRecord {
-    /// Frees the packet region and the slots.
-    pub fn forget(&mut self) {
+    /// Frees the packet region and the slots. The card has none of its buffers any more, and is told so in the kernel's way: it does not
+    /// reach them.
+    pub fn forget(&mut self, device: Handle) {
         self.serial = 0;
         if self.region != 0 {
+            let _ = sys::region_unmap(device, self.region);
             let _ = sys::destroy(hic_rt::SELF, self.region);
         }
         for slot in [self.notification, self.region].into_iter().filter(|slot| *slot != 0) {

@@ -1,7 +1,7 @@
 //! The memory that the disk may reach: the pages that the module was granted for it, and no others.
 //!
-//! There is no IOMMU, so what keeps the disk's hands off other memory is that it is told addresses in these pages only: what is to be transferred
-//! is copied through them. The first pages hold the queue; the rest is shared out from its start for each request and empty again after it.
+//! Behind an IOMMU the disk reaches nothing else; without one, what keeps its hands off other memory is that it is told addresses in these pages only:
+//! what is to be transferred is copied through them. The first pages hold the queue; the rest is shared out from its start for each request and empty again after it.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

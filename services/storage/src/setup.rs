@@ -4,6 +4,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use hic_abi::PAGE_SIZE;
 use hic_control::grants;
+use hic_rt::region::map_for_dma;
 use hic_rt::{Error, Handle, Rights, SELF, StartPage, cap, start, sys};
 use hic_virtio::block::Block;
 use hic_virtio::capability::{self, Missing, Place};
@@ -80,6 +81,7 @@ pub fn disk(page: &'static StartPage) -> Result<VirtioDisk, SetupError> {
     if memory.length < dma::PAGES * PAGE_SIZE || !memory.address.is_multiple_of(PAGE_SIZE) {
         return Err(SetupError::DmaMemory);
     }
+    map_for_dma(device, memory.slot).map_err(kernel("DMA memory"))?;
     // SAFETY: the module manager mapped the region for us alone at the grant's address; the disk has just been reset; `disk` runs once.
     unsafe { dma::init(memory.address, memory.length) };
     VirtioDisk::start(registers).map_err(SetupError::Start)

@@ -19,6 +19,8 @@ const FEATURE_READ_ONLY: u64 = 1 << 5;
 /// The disk has a cache of its own, and a command to empty it. A disk without the command writes through (5.2.5.1).
 const FEATURE_FLUSH: u64 = 1 << 9;
 const FEATURE_VERSION_1: u64 = 1 << 32;
+/// The disk reaches memory through the IOMMU, as every other device does (6.1: taken wherever it is offered).
+const FEATURE_ACCESS_PLATFORM: u64 = 1 << 33;
 /// Bytes of the disk's configuration that are used: its size.
 const DEVICE_BYTES: usize = 8;
 /// How long a request may take before the disk counts as dead: far above what a loaded host needs to write its cache back.
@@ -97,7 +99,9 @@ impl Transport for Registers {
     }
 
     fn write_driver_features(&mut self, driver_features: u64) {
-        self.common.set_driver_features(driver_features);
+        // The crate does not know this one: it is taken here.
+        let platform = self.common.device_features() & FEATURE_ACCESS_PLATFORM;
+        self.common.set_driver_features(driver_features | platform);
     }
 
     fn max_queue_size(&mut self, queue: u16) -> u32 {
