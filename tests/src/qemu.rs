@@ -131,6 +131,10 @@ pub struct Machine {
     pub capture: Option<PathBuf>,
     /// Raw disk images, attached as virtio disks in this order.
     pub disks: Vec<PathBuf>,
+    /// Let an IOMMU stand between the devices and memory; the virtio devices then go through it.
+    pub iommu: bool,
+    /// More devices, each with its properties as QEMU's `-device` wants them.
+    pub devices: Vec<String>,
     /// Wait for a debugger on TCP port 1234 before the first instruction.
     pub gdb: bool,
     /// The serial line.
@@ -158,6 +162,8 @@ impl Machine {
             net: Net::None,
             capture: None,
             disks: Vec::new(),
+            iommu: false,
+            devices: Vec::new(),
             gdb: false,
             serial: Serial::LogOnly,
             serial_log: None,
@@ -192,10 +198,17 @@ impl Machine {
         if self.gdb {
             args.words("-s -S");
         }
+        if self.iommu {
+            // Before the devices that it stands in front of. It does not remap interrupts: the guest cannot, and the book says so.
+            args.words("-device intel-iommu,intremap=off");
+        }
         self.serial_args(&mut args);
         self.qmp_args(&mut args);
         self.net_args(&mut args);
         self.disk_args(&mut args);
+        for device in &self.devices {
+            args.pair("-device", device);
+        }
         args.0
     }
 
@@ -207,6 +220,11 @@ impl Machine {
         if !self.append.is_empty() {
             args.pair("-append", &self.append);
         }
+    }
+
+    /// Properties of every virtio device: modern only, and behind the IOMMU where there is one.
+    fn virtio(&self) -> &'static str {
+        if self.iommu { "disable-legacy=on,iommu_platform=on" } else { "disable-legacy=on" }
     }
 
     fn serial_args(&self, args: &mut Args) {
@@ -255,7 +273,7 @@ impl Machine {
         };
         args.pair("-netdev", netdev);
         // No option ROM: it only serves network boot, and is a package of its own on Debian.
-        args.words("-device virtio-net-pci,netdev=net0,disable-legacy=on,romfile=");
+        args.pair("-device", format!("virtio-net-pci,netdev=net0,{},romfile=", self.virtio()));
         if let Some(capture) = &self.capture {
             args.pair("-object", with_path("filter-dump,id=dump0,netdev=net0,file=", capture));
         }
@@ -264,7 +282,7 @@ impl Machine {
     fn disk_args(&self, args: &mut Args) {
         for (index, disk) in self.disks.iter().enumerate() {
             args.pair("-drive", with_path(&format!("if=none,id=disk{index},format=raw,file="), disk));
-            args.pair("-device", format!("virtio-blk-pci,drive=disk{index},disable-legacy=on"));
+            args.pair("-device", format!("virtio-blk-pci,drive=disk{index},{}", self.virtio()));
         }
     }
 }
@@ -351,6 +369,19 @@ mod tests {
         let line = line(&machine);
         assert!(line.contains("server=on,wait=off,path=/s,logappend=off,logfile=/l"), "{line}");
         assert!(!line.contains("-mon"));
+    }
+
+    #[test]
+    fn behind_an_iommu_every_virtio_device_goes_through_it() {
+        let mut machine = Machine::new(Path::new("/k"));
+        (machine.net, machine.disks) = (Net::User(Vec::new()), vec!["/a.img".into()]);
+        assert!(!line(&machine).contains("iommu"));
+        (machine.iommu, machine.devices) = (true, vec!["edu,dma_mask=255".into()]);
+        let line = line(&machine);
+        assert_eq!(line.matches("iommu_platform=on").count(), 2, "{line}");
+        let (iommu, card) = (line.find("intel-iommu"), line.find("virtio-net-pci"));
+        assert!(iommu.is_some() && iommu < card, "{line}");
+        assert!(line.ends_with("-device edu,dma_mask=255"), "{line}");
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct RunOptions {
     /// Let the guest's clock advance by one nanosecond for each instruction.
     #[arg(long, conflicts_with = "gdb")]
     pub icount: bool,
+    /// Let an IOMMU confine what the devices reach in memory.
+    #[arg(long)]
+    pub iommu: bool,
     /// Write what passes the guest's wire to this pcap file.
     #[arg(long, value_name = "FILE")]
     pub capture: Option<PathBuf>,
@@ -247,7 +250,7 @@ mod tests {
         assert_eq!(options.forwards[1], WantedForward { proto: Proto::Udp, host: 8007, guest: 7 });
         assert_eq!((options.machine, options.boot), (Board::Microvm, Loader::Qemu));
         assert_eq!(run("--boot uefi").expect("known").boot, Loader::Uefi);
-        assert!(run("--icount").expect("known").icount);
+        assert!(run("--icount").expect("known").icount && run("--iommu").expect("known").iommu);
         assert_eq!(run("--net tap:tap0").expect("known").net, WantedNet::Tap("tap0".into()));
     }
 

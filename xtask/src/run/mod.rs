@@ -95,6 +95,8 @@ fn configure(machine: &mut Machine, options: &RunOptions) -> Result<()> {
     machine.memory.clone_from(&options.mem);
     machine.accel.clone_from(&options.accel);
     machine.icount = options.icount;
+    ensure!(!options.iommu || options.machine == Board::Q35, "only a q35 machine has an IOMMU");
+    machine.iommu = options.iommu;
     machine.gdb = options.gdb;
     machine.reboot = !options.no_reboot;
     machine.capture.clone_from(&options.capture);
