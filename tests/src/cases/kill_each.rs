@@ -61,13 +61,13 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 }
 
 /// Brings the guest into the state that the baseline is taken in: what is allocated once and kept has been allocated.
-fn warm_up(vm: &Vm, network: &Network) -> Result<()> {
+pub(super) fn warm_up(vm: &Vm, network: &Network) -> Result<()> {
     let load = load::echo_clients(network, vm.endpoint(Proto::Tcp, ECHO)?, PLAN)?;
     std::thread::sleep(LOAD);
     load.finish()?.ensure_no_failure("warm-up")
 }
 
-fn kill_one(
+pub(super) fn kill_one(
     vm: &Vm,
     console: &Console<'_>,
     network: &Network,

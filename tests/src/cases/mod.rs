@@ -8,6 +8,7 @@ mod console_json;
 mod crash_anywhere;
 mod faulty_release;
 mod forge;
+mod iommu;
 mod kill_each;
 mod live_update;
 mod memory;
@@ -99,6 +100,14 @@ pub static ALL: &[SystemTest] = &[
         run: storage::run,
     },
     SystemTest {
+        name: "iommu",
+        profile: "iommu",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: iommu::hostile,
+    },
+    SystemTest {
         name: "bad_modules",
         profile: "default",
         needs: Needs::Nothing,
@@ -129,6 +138,14 @@ pub static ALL: &[SystemTest] = &[
         slots: SLOTS,
         timeout: Duration::from_secs(900),
         run: kill_each::run,
+    },
+    SystemTest {
+        name: "iommu_live",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(600),
+        run: iommu::live,
     },
     SystemTest {
         name: "tcp_soak",

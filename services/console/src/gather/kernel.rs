@@ -56,6 +56,8 @@ impl Sources {
             idle_percent: (system.idle_nanos / (now / 100).max(1)).min(100),
             audit_records: system.audit_records,
             audit_dropped: system.audit_dropped,
+            dma_confined: system.dma_confined != 0,
+            dma_refused: system.dma_refused,
         })
     }
 

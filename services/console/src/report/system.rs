@@ -92,6 +92,10 @@ pub struct Status {
     pub audit_records: u64,
     /// Audit records dropped by the rate cap.
     pub audit_dropped: u64,
+    /// Whether an IOMMU confines devices to what their drivers map into them.
+    pub dma_confined: bool,
+    /// Accesses of devices that it refused.
+    pub dma_refused: u64,
 }
 
 impl Report for Status {
@@ -118,6 +122,10 @@ impl Report for Status {
             self.system_calls, self.interrupts, self.thread_switches, self.idle_percent
         );
         let _ = writeln!(out, "audit       {} records, {} dropped", self.audit_records, self.audit_dropped);
+        let _ = match self.dma_confined {
+            true => writeln!(out, "dma         confined by an IOMMU, {} accesses refused", self.dma_refused),
+            false => writeln!(out, "dma         not confined: devices reach all memory, drivers are trusted"),
+        };
     }
 }
 

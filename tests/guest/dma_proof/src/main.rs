@@ -1,0 +1,51 @@
+//! What a hostile driver reaches through its device: QEMU's `edu` copies between its own buffer and any address that it is told.
+//!
+//! A driver that holds this device and two regions tells it to read and to write its own region that is mapped in the device (the control:
+//! this works), one that was and is not any more, one that never was, the kernel, and the memory of another sandbox. With an IOMMU nothing
+//! of the last four arrives in either direction, and each try is recorded with its source and its address; without one all of them succeed, which
+//! shows that the test can fail.
+//!
+//! | module | role |
+//! | --- | --- |
+//! | [`director`] | makes the driver and its victim, and looks at what became of them |
+//! | [`driver`] | the hostile driver |
+//! | [`edu`] | its device |
+//! | [`board`] | what is tried, and what both know |
+//! | [`failure`] | what went wrong |
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod board;
+mod director;
+mod driver;
+mod edu;
+mod failure;
+
+use hic_abi::name_str;
+use hic_rt::{StartPage, log};
+use hic_stage::{DIRECTOR, power_off};
+
+hic_rt::entry!(main);
+
+fn main(page: &'static StartPage) -> u64 {
+    match name_str(&page.name) {
+        DIRECTOR => direct(page),
+        director::DRIVER => driver::run(page),
+        _ => director::wait(page),
+    }
+}
+
+fn direct(page: &'static StartPage) -> u64 {
+    match director::run(page) {
+        Ok(()) => {
+            log!("selftest: PASS");
+            power_off(page, false)
+        }
+        Err(failure) => {
+            log!("selftest: FAIL {failure}");
+            power_off(page, true)
+        }
+    }
+}
