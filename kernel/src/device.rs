@@ -309,7 +309,7 @@ impl<M: Machine> Kernel<M> {
             hidden: (0xff, 0, 0),
             mappings: List::new(),
             payer: 0,
-            root: 0,
+            dma_table: 0,
         };
         self.find_msix(&mut device);
         let _ = self.devices.insert(device);

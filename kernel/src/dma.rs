@@ -5,13 +5,13 @@
 //! would. With an IOMMU a device reaches what is mapped in it and nothing else, from before the first driver runs. Without one the same
 //! calls are bookkeeping, of which one promise is left: before memory goes that a device may still know, the device leaves the bus.
 
-use crate::iommu::{DmaFault, Iommu, Unconfined};
+use crate::iommu::{DmaFault, Iommu, PRESENT};
 use crate::kernel::Kernel;
 use crate::log::Text;
 use crate::machine::Machine;
 use crate::memory::is_memory;
-use crate::objects::{ObjectRef, Space};
-use crate::paging::{PageKind, Paging};
+use crate::objects::{Device, ObjectRef, Space};
+use crate::paging::{DMA_TABLE, PageKind, Paging};
 use core::fmt::Write;
 use hic_abi::audit::{Event, Record};
 use hic_abi::{Error, Handle, ObjectType, Plain, Rights, name_bytes};
@@ -27,21 +27,37 @@ const fn domain(device: u32) -> u16 {
 impl<M: Machine> Kernel<M> {
     /// Takes all of memory away from devices, at boot, and says whether that was possible.
     pub(crate) fn confine_devices(&mut self, root: u32, units: &[u64]) {
-        let text: &[u8] = match self.start_iommu(root, units) {
-            Some(Ok(())) => b"IOMMU: a device reaches what its driver maps into it, and nothing else",
-            Some(Err(_)) => {
+        let text: &[u8] = match (units.is_empty(), self.start_iommu(root, units)) {
+            (_, Some(())) => b"IOMMU: a device reaches what its driver maps into it, and nothing else",
+            (false, None) => {
                 b"an IOMMU that Core-0 cannot drive: a device reaches all memory, its driver is trusted"
             }
-            None => b"no IOMMU: a device reaches all memory, its driver is trusted",
+            (true, None) => b"no IOMMU: a device reaches all memory, its driver is trusted",
         };
         self.log_line("core-0", text);
     }
 
-    fn start_iommu(&mut self, root: u32, units: &[u64]) -> Option<Result<(), Unconfined>> {
+    /// Each device has a domain of its own and, for good, a top-level table in which nothing is mapped yet.
+    fn start_iommu(&mut self, account: u32, units: &[u64]) -> Option<()> {
         units.first()?;
-        let tables = [self.kernel_frame(root)?, self.kernel_frame(root)?];
-        let started = Iommu::start(&mut self.machine, units, tables);
-        Some(started.map(|iommu| self.iommu = Some(iommu)))
+        let iommu = Iommu::find(&mut self.machine, units)?;
+        let (root, contexts) = (self.kernel_frame(account)?, self.kernel_frame(account)?);
+        self.machine.write_u64(root, contexts | PRESENT);
+        for index in 0..self.devices.touched() {
+            let table = self.kernel_frame(account)?;
+            let mut top = table;
+            if iommu.levels == 4 {
+                top = self.kernel_frame(account)?;
+                self.machine.write_u64(top, table | DMA_TABLE);
+            }
+            let entry = contexts + 16 * u64::from(self.devices[index].function & 0xff);
+            self.machine.write_u64(entry + 8, u64::from(domain(index)) << 8 | (iommu.levels - 2));
+            self.machine.write_u64(entry, top | PRESENT);
+            self.devices[index].dma_table = table;
+        }
+        iommu.start(&mut self.machine, root);
+        self.iommu = Some(iommu);
+        Some(())
     }
 
     /// Where a region can be mapped: a sandbox, or a device.
@@ -64,62 +80,31 @@ impl<M: Machine> Kernel<M> {
         kind: impl Fn(u64) -> Option<PageKind>,
     ) -> Result<(), Error> {
         let payer = self.sandboxes[holder].header.account;
-        let first = self.devices[device].mappings.is_empty();
-        if !first && self.devices[device].payer != payer {
+        if !self.devices[device].mappings.is_empty() && self.devices[device].payer != payer {
             return Err(Error::Busy);
         }
         self.devices[device].payer = payer;
-        if self.iommu.is_none() {
-            return Ok(());
-        }
-        if first {
-            self.devices[device].root = self.take_frames(payer, 1)?;
-        }
-        let mapped = self.dma_paging(device).map(base, pages, kind);
-        let (function, root) = (self.devices[device].function, self.devices[device].root);
-        match (&self.iommu, mapped) {
-            (Some(iommu), Ok(())) if first => {
-                iommu.attach(&mut self.machine, function, domain(device), root);
-            }
-            (Some(iommu), Ok(())) => iommu.grown(&mut self.machine, domain(device)),
-            (_, Err(_)) => self.forget_for_dma(device),
-            (None, _) => {}
-        }
-        mapped
+        self.change_reach(device, |tables| tables.map(base, pages, kind)).unwrap_or(Ok(()))
     }
 
     /// A device reaches these pages no more, when this returns.
     pub(crate) fn unmap_for_dma(&mut self, device: u32, base: u64, pages: u64) {
-        if self.iommu.is_some() {
-            self.dma_paging(device).unmap(base, pages);
-            self.forget_for_dma(device);
-        }
+        self.change_reach(device, |tables| tables.unmap(base, pages));
     }
 
-    /// Tables of a device became smaller; nothing of them is used again before the IOMMU has forgotten it. Empty ones go.
-    fn forget_for_dma(&mut self, device: u32) {
-        let Some(iommu) = &self.iommu else { return };
-        let at = &mut self.devices[device];
-        let root = if at.mappings.is_empty() { core::mem::take(&mut at.root) } else { 0 };
-        let (function, payer) = (at.function, at.payer);
-        if root != 0 {
-            iommu.detach(&mut self.machine, function);
-        }
+    /// Changes a device's tables, where there are any. Tables that are freed on the way are nobody's until the IOMMU has forgotten them.
+    fn change_reach<T>(
+        &mut self,
+        device: u32,
+        change: impl FnOnce(&mut Paging<'_, M, true>) -> T,
+    ) -> Option<T> {
+        let iommu = self.iommu.as_ref()?;
+        let Device { dma_table: root, payer, .. } = self.devices[device];
+        let account = &mut self.accounts[payer];
+        let (machine, frames) = (&mut self.machine, &mut self.frames);
+        let changed = change(&mut Paging { machine, frames, account, root, active: false });
         iommu.forget(&mut self.machine, domain(device));
-        if root != 0 {
-            self.return_frames(payer, root, 1);
-        }
-    }
-
-    fn dma_paging(&mut self, device: u32) -> Paging<'_, M, true> {
-        let (root, payer) = (self.devices[device].root, self.devices[device].payer);
-        Paging {
-            machine: &mut self.machine,
-            frames: &mut self.frames,
-            account: &mut self.accounts[payer],
-            root,
-            active: false,
-        }
+        Some(changed)
     }
 
     /// Takes a mapping away that nobody gave up. Without an IOMMU a device is taken off the bus first: nobody told it to stop.
@@ -177,13 +162,8 @@ impl<M: Machine> Kernel<M> {
         let a = u64::from(source) | u64::from(reason) << 16;
         self.audit.append(Record { nanos, event, a, b: address, text: name_bytes(verb), ..Record::zeroed() });
         let mut line = Text::<120>::new();
-        let _ = write!(
-            line,
-            "IOMMU: device {:02x}:{:02x}.{} is off the bus: refused its {verb} at {address:#x}, reason {reason}",
-            source >> 8,
-            source >> 3 & 0x1f,
-            source & 7
-        );
+        let _ =
+            write!(line, "IOMMU: device {source:#06x} is off the bus: refused its {verb} at {address:#x}");
         self.log_line("core-0", line.as_bytes());
     }
 }

@@ -7,7 +7,7 @@
 use crate::config::MAX_DEVICES;
 use crate::machine::Machine;
 
-/// Units that are driven together; a PC has one or two.
+/// Units that are driven together; a PC has one to four.
 pub const MAX_UNITS: usize = 8;
 /// The processor vector on which units report faults.
 pub const FAULT_VECTOR: u8 = 0xef;
@@ -25,40 +25,26 @@ const FAULT_CONTROL: u64 = 0x38;
 const FAULT_DATA: u64 = 0x3c;
 const FAULT_ADDRESS: u64 = 0x40;
 
-/// Bits of COMMAND and STATUS that stay as they are when another one is written (10.4.4): the rest are one-shot.
+/// Bits of COMMAND and STATUS that stay as they are when another one is written (10.4.4); the rest are one-shot.
 const LASTING: u32 = 0x96ff_ffff;
 const TRANSLATION: u32 = 1 << 31;
 const SET_ROOT: u32 = 1 << 30;
 const QUEUED_INVALIDATION: u32 = 1 << 26;
-/// Both invalidation commands: do it, and what is named by its domain, or everything.
-const INVALIDATE: u64 = 1 << 63;
+/// Commands to forget all contexts, all pages, or the pages of a domain; accesses that are under way end first (bits 48, 49).
+const FORGET: u64 = 1 << 63;
 const ALL_CONTEXTS: u64 = 1 << 61;
-const ALL_PAGES: u64 = 1 << 60;
-const PAGES_OF_DOMAIN: u64 = 2 << 60;
-/// Reads and writes that are under way are done before an invalidation ends.
-const DRAIN: u64 = 3 << 48;
+const ALL_PAGES: u64 = 1 << 60 | 3 << 48;
+const PAGES_OF_DOMAIN: u64 = 2 << 60 | 3 << 48;
 const FAULT_OVERFLOW: u32 = 1;
 /// Upper word of a fault record: it is filled; it was a read.
 const FAULT: u32 = 1 << 31;
 const WAS_READ: u32 = 1 << 30;
 /// The local APIC's address in a message-signalled interrupt.
 const LOCAL_APIC: u32 = 0xfee0_0000;
-const PRESENT: u64 = 1;
+/// Of entries of the root and the context table.
+pub const PRESENT: u64 = 1;
 /// Reads of a register until a unit must have done what it was told.
 const PATIENCE: u32 = 10_000_000;
-
-/// Why devices are not confined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unconfined {
-    /// More than [`MAX_UNITS`].
-    TooMany,
-    /// A unit that is not commanded by registers (version 6 and later).
-    Registers,
-    /// Neither three nor four levels of tables, or not the same in all units.
-    Levels,
-    /// Too few domains for a domain a device.
-    Domains,
-}
 
 /// An access that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,14 +55,14 @@ pub struct DmaFault {
     pub address: u64,
     /// Whether it wanted to read; otherwise it wanted to write.
     pub read: bool,
-    /// Why it was refused (table 22: 2 = no context entry, 5 = may not write, 6 = may not read).
+    /// Why it was refused (7.1.3; 2 = no context entry, 5 = may not write, 6 = may not read).
     pub reason: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Unit {
     base: u64,
-    /// The register that empties its translation cache.
+    /// The register that empties its cache of pages.
     iotlb: u64,
     faults: u64,
     records: u64,
@@ -86,12 +72,8 @@ struct Unit {
 #[derive(Debug)]
 pub struct Iommu {
     units: [Option<Unit>; MAX_UNITS],
-    context: u64,
-    levels: u64,
-    /// Units look into the processor's caches.
-    coherent: bool,
-    /// A unit may remember that something was absent, or see tables late.
-    remembers_absence: bool,
+    /// Levels of page tables that all units walk: 3 if they can, or 4.
+    pub levels: u64,
 }
 
 fn read_long<M: Machine>(machine: &mut M, at: u64) -> u64 {
@@ -114,14 +96,15 @@ fn until<M: Machine>(machine: &mut M, at: u64, bits: u32, value: u32) {
 
 impl Unit {
     fn command<M: Machine>(&self, machine: &mut M, bit: u32, on: bool) {
-        let lasting = machine.mmio_read(self.base + STATUS) & LASTING & !bit;
-        machine.mmio_write(self.base + COMMAND, if on { lasting | bit } else { lasting });
-        until(machine, self.base + STATUS, bit, if on { bit } else { 0 });
+        let others = machine.mmio_read(self.base + STATUS) & LASTING & !bit;
+        let bits = if on { bit } else { 0 };
+        machine.mmio_write(self.base + COMMAND, others | bits);
+        until(machine, self.base + STATUS, bit, bits);
     }
 
-    fn invalidate<M: Machine>(&self, machine: &mut M, register: u64, what: u64) {
-        write_long(machine, register, INVALIDATE | what);
-        until(machine, register + 4, (INVALIDATE >> 32) as u32, 0);
+    fn forget<M: Machine>(&self, machine: &mut M, register: u64, what: u64) {
+        write_long(machine, register, FORGET | what);
+        until(machine, register + 4, (FORGET >> 32) as u32, 0);
     }
 
     fn take_fault<M: Machine>(&self, machine: &mut M) -> Option<DmaFault> {
@@ -134,13 +117,12 @@ impl Unit {
         Some(DmaFault { source, address: address & !0xfff, read: upper & WAS_READ != 0, reason: upper as u8 })
     }
 
-    /// From here on no function reaches anything, but through its context entry.
     fn start<M: Machine>(&self, machine: &mut M, root: u64) {
         self.command(machine, QUEUED_INVALIDATION, false);
         write_long(machine, self.base + ROOT, root);
         self.command(machine, SET_ROOT, true);
-        self.invalidate(machine, self.base + CONTEXT_COMMAND, ALL_CONTEXTS);
-        self.invalidate(machine, self.iotlb, ALL_PAGES | DRAIN);
+        self.forget(machine, self.base + CONTEXT_COMMAND, ALL_CONTEXTS);
+        self.forget(machine, self.iotlb, ALL_PAGES);
         while self.take_fault(machine).is_some() {}
         machine.mmio_write(self.base + FAULT_DATA, FAULT_VECTOR.into());
         machine.mmio_write(self.base + FAULT_ADDRESS, LOCAL_APIC);
@@ -150,96 +132,43 @@ impl Unit {
 }
 
 impl Iommu {
-    /// Looks at the units and makes them translate; `tables` are two zeroed frames.
-    ///
-    /// # Errors
-    /// [`Unconfined`]; nothing was changed then.
-    pub fn start<M: Machine>(
-        machine: &mut M,
-        bases: &[u64],
-        [root, context]: [u64; 2],
-    ) -> Result<Self, Unconfined> {
-        let mut iommu =
-            Self { units: [None; MAX_UNITS], context, levels: 0, coherent: true, remembers_absence: false };
-        let mut widths = !0;
+    /// Looks at the units whose registers are at these addresses. `None`: there are too many, or one of them takes no commands by registers
+    /// (version 6 and later), walks other tables, or knows too few domains for one a device.
+    pub fn find<M: Machine>(machine: &mut M, bases: &[u64]) -> Option<Self> {
+        let (mut units, mut widths) = ([None; MAX_UNITS], !0);
         for (n, &base) in bases.iter().enumerate() {
-            let place = iommu.units.get_mut(n).ok_or(Unconfined::TooMany)?;
-            let (capability, extended) =
-                (read_long(machine, base + CAPABILITY), read_long(machine, base + EXTENDED));
-            if machine.mmio_read(base + VERSION) >> 4 & 0xf >= 6 {
-                return Err(Unconfined::Registers);
-            }
-            if 1_usize << (4 + 2 * (capability & 7)) <= MAX_DEVICES {
-                return Err(Unconfined::Domains);
+            let [capability, extended] = [CAPABILITY, EXTENDED].map(|at| read_long(machine, base + at));
+            let domains = 1_usize << (4 + 2 * (capability & 7));
+            if machine.mmio_read(base + VERSION) >> 4 & 0xf >= 6 || domains <= MAX_DEVICES {
+                return None;
             }
             widths &= capability >> 8;
-            iommu.coherent &= extended & 1 != 0;
-            iommu.remembers_absence |= capability & (1 << 7 | 1 << 4) != 0;
-            *place = Some(Unit {
+            *units.get_mut(n)? = Some(Unit {
                 base,
                 iotlb: base + 16 * (extended >> 8 & 0x3ff) + 8,
                 faults: base + 16 * (capability >> 24 & 0x3ff),
                 records: (capability >> 40 & 0xff) + 1,
             });
         }
-        iommu.levels = (3..=4).find(|levels| widths >> (levels - 2) & 1 != 0).ok_or(Unconfined::Levels)?;
-        machine.write_u64(root, context | PRESENT);
-        iommu.publish(machine);
-        iommu.units().for_each(|unit| unit.start(machine, root));
-        Ok(iommu)
+        let levels = (3..=4).find(|levels| widths >> (levels - 2) & 1 != 0)?;
+        Some(Self { units, levels })
     }
 
-    fn units(&self) -> impl Iterator<Item = &Unit> {
-        self.units.iter().flatten()
+    /// From here on a function reaches what the tables say that this root table leads to, and nothing else.
+    pub fn start<M: Machine>(&self, machine: &mut M, root: u64) {
+        machine.write_back();
+        self.units.iter().flatten().for_each(|unit| unit.start(machine, root));
     }
 
-    /// Lets a function reach what these tables say; `root` is their level 4, of which a shorter walk uses the first entry's table.
-    pub fn attach<M: Machine>(&self, machine: &mut M, function: u16, domain: u16, root: u64) {
-        let top = if self.levels == 3 { machine.read_u64(root) & 0x000f_ffff_ffff_f000 } else { root };
-        let entry = self.context + 16 * u64::from(function & 0xff);
-        machine.write_u64(entry + 8, u64::from(domain) << 8 | (self.levels - 2));
-        machine.write_u64(entry, top | PRESENT);
-        self.publish(machine);
-        if self.remembers_absence {
-            self.forget_contexts(machine);
-            self.forget(machine, domain);
-        }
-    }
-
-    /// Tables that are in use have new entries.
-    pub fn grown<M: Machine>(&self, machine: &mut M, domain: u16) {
-        self.publish(machine);
-        if self.remembers_absence {
-            self.forget(machine, domain);
-        }
-    }
-
-    /// A function reaches nothing any more, once its domain is forgotten as well.
-    pub fn detach<M: Machine>(&self, machine: &mut M, function: u16) {
-        machine.write_u64(self.context + 16 * u64::from(function & 0xff), 0);
-        self.publish(machine);
-        self.forget_contexts(machine);
-    }
-
-    fn forget_contexts<M: Machine>(&self, machine: &mut M) {
-        self.units().for_each(|unit| unit.invalidate(machine, unit.base + CONTEXT_COMMAND, ALL_CONTEXTS));
-    }
-
-    /// Empties what the units remember of a domain: once this returns, nothing that was taken out of its tables is reached (6.5.1).
+    /// The tables of a domain have changed: once this returns, nothing is reached that is not in them (6.5.1), and all that is.
     pub fn forget<M: Machine>(&self, machine: &mut M, domain: u16) {
-        self.publish(machine);
-        let what = PAGES_OF_DOMAIN | DRAIN | u64::from(domain) << 32;
-        self.units().for_each(|unit| unit.invalidate(machine, unit.iotlb, what));
-    }
-
-    fn publish<M: Machine>(&self, machine: &mut M) {
-        if !self.coherent {
-            machine.write_back();
-        }
+        machine.write_back();
+        let what = PAGES_OF_DOMAIN | u64::from(domain) << 32;
+        self.units.iter().flatten().for_each(|unit| unit.forget(machine, unit.iotlb, what));
     }
 
     /// The next access that was refused.
     pub fn take_fault<M: Machine>(&self, machine: &mut M) -> Option<DmaFault> {
-        self.units().find_map(|unit| unit.take_fault(machine))
+        self.units.iter().flatten().find_map(|unit| unit.take_fault(machine))
     }
 }

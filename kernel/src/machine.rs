@@ -52,7 +52,7 @@ pub trait Machine {
     /// Makes this top-level table the current one.
     fn activate(&mut self, root: u64);
 
-    /// Writes the processor's caches back, for devices that do not look into them.
+    /// Writes the processor's caches back, for an IOMMU that does not look into them.
     fn write_back(&mut self);
 
     /// Forgets a cached translation of the current address space.

@@ -376,10 +376,10 @@ pub struct Device {
     pub hidden: (u8, u64, u64),
     /// What it reaches by DMA.
     pub mappings: List<IN_SPACE>,
-    /// Who pays for its page tables, while it has mappings.
+    /// Who pays for its lower page tables, while it has mappings.
     pub payer: u32,
-    /// Physical address of its top-level page table; 0 = none: without an IOMMU, or without mappings.
-    pub root: u64,
+    /// Physical address of its page table of level 3; 0 = there is no IOMMU.
+    pub dma_table: u64,
 }
 
 linked!(Thread, READY, ready);

@@ -70,7 +70,10 @@ pub struct Paging<'a, M: Machine, const DEVICE: bool = false> {
     pub active: bool,
 }
 
-/// Addresses of the entries on the way to a lowest table: levels 4 to 2.
+/// Rights of an entry of a device's tables that leads to a lower one.
+pub const DMA_TABLE: u64 = PRESENT | WRITABLE;
+
+/// Addresses of the entries on the way to a lowest table: levels 4 to 2, or 3 to 2.
 type Path = [u64; 3];
 
 /// Pages of a lowest table.
@@ -90,7 +93,11 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     /// Where physical address 0 appears; the base of every lowest table either way.
     const BASE: u64 = if DEVICE { 0 } else { USER_BASE };
     /// Rights of an entry that leads to a lower table.
-    const TABLE: u64 = if DEVICE { PRESENT | WRITABLE } else { PRESENT | WRITABLE | USER };
+    const TABLE: u64 = if DEVICE { DMA_TABLE } else { PRESENT | WRITABLE | USER };
+    /// The level of the root; a device's addresses are those of memory, for which three levels do.
+    const TOP: u32 = if DEVICE { 3 } else { 4 };
+    /// Entries on the way to a lowest table.
+    const DEPTH: usize = Self::TOP as usize - 1;
 
     /// Maps `pages` pages from a physical address on, each at its one user address and as `kind` says by its number; `None` = not at all.
     /// None of them must be mapped. The way to a table is walked once, however many of its entries are filled.
@@ -130,7 +137,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         for page in pages.clone() {
             if self.machine.read_u64(entry(page)) & PRESENT != 0 {
                 (pages.start..page).for_each(|page| self.machine.write_u64(entry(page), 0));
-                self.prune(&path, 3);
+                self.prune(&path, Self::DEPTH);
                 self.forget(Self::BASE + address(pages.start));
                 return Err(Error::Mapped);
             }
@@ -139,9 +146,9 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
                 came += 1;
             }
         }
-        self.count(&path, 3, came);
+        self.count(&path, Self::DEPTH, came);
         if came == 0 {
-            self.prune(&path, 3);
+            self.prune(&path, Self::DEPTH);
             self.forget(Self::BASE + address(pages.start));
         }
         Ok(())
@@ -151,7 +158,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     fn descend(&mut self, address: u64) -> Result<(Path, u64), Error> {
         let mut path: Path = [0; 3];
         let mut table = self.root;
-        for (depth, level) in (2..=4).rev().enumerate() {
+        for (depth, level) in (2..=Self::TOP).rev().enumerate() {
             let entry = table + index(address, level) * 8;
             path[depth] = entry;
             let value = self.machine.read_u64(entry);
@@ -194,8 +201,8 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         if gone == 0 {
             return;
         }
-        self.count(&path, 3, -gone);
-        self.prune(&path, 3);
+        self.count(&path, Self::DEPTH, -gone);
+        self.prune(&path, Self::DEPTH);
         (0..pages).for_each(|page| self.forget(address + page * PAGE_SIZE));
     }
 
@@ -217,7 +224,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     fn walk(&self, address: u64) -> Option<(Path, u64)> {
         let mut path: Path = [0; 3];
         let mut table = self.root;
-        for (depth, level) in (2..=4).rev().enumerate() {
+        for (depth, level) in (2..=Self::TOP).rev().enumerate() {
             let entry = table + index(address, level) * 8;
             path[depth] = entry;
             let value = self.machine.read_u64(entry);

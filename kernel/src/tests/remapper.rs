@@ -100,11 +100,6 @@ impl Remapper {
         [self.root, memory(self.root) & ADDRESS]
     }
 
-    /// Whether it remembers anything of a function, or any page.
-    pub fn remembers(&self, function: u16) -> bool {
-        self.contexts.contains_key(&function) || !self.pages.is_empty()
-    }
-
     /// The interrupt that it raises now.
     pub fn interrupt(&self) -> Option<u8> {
         let filled = (0..RECORDS).any(|n| self.read(FAULTS + 16 * n + 12) >> 31 != 0);
