@@ -16,7 +16,9 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 /// The same in the register of a machine without the fixed hardware (ACPI 6.5, 4.8.3.7).
 const REDUCED_SLEEP_ENABLE: u8 = 1 << 5;
 const HARDWARE_REDUCED: u32 = 1 << 20;
+/// The chipset's own reset register, where the tables name none.
 const RESET_CONTROL: u16 = 0xcf9;
+const RESET_SUPPORTED: u32 = 1 << 10;
 /// Largest table that is looked through, bytes.
 const MAX_TABLE: u64 = 1 << 20;
 const HEADER: u64 = 36;
@@ -175,8 +177,24 @@ pub fn power_off() -> ! {
     halt()
 }
 
-/// Resets by the chipset, or by a fault that cannot be handled.
+/// Writes the reset register that the tables name (ACPI 6.5, 4.8.3.6), if they name one.
+fn reset_by_tables() -> Option<()> {
+    let fadt = table(*b"FACP").filter(|&fadt| table_end(fadt).is_some_and(|end| end > fadt + 128))?;
+    let (register, value) = (read::<u64>(fadt + 120)?, read::<u8>(fadt + 128)?);
+    match (read::<u32>(fadt + 112)? & RESET_SUPPORTED, read::<u8>(fadt + 116)?) {
+        (RESET_SUPPORTED, 1) => port::write8(register as u16, value),
+        // SAFETY: a device register within the direct map, as the read shows; the write ends the machine.
+        (RESET_SUPPORTED, 0) => {
+            read(register).map(|_: u8| unsafe { paging::pointer(register).write_volatile(value) })?
+        }
+        _ => {}
+    }
+    Some(())
+}
+
+/// Resets as the tables say, by the chipset, or by a fault that cannot be handled.
 pub fn reset() -> ! {
+    let _ = reset_by_tables();
     port::write8(RESET_CONTROL, 2);
     port::write8(RESET_CONTROL, 6);
     // SAFETY: an empty interrupt table turns the next exception into a triple fault, which resets; nothing runs after it.
