@@ -183,9 +183,9 @@ fn reset_by_tables() -> Option<()> {
     let (register, value) = (read::<u64>(fadt + 120)?, read::<u8>(fadt + 128)?);
     match (read::<u32>(fadt + 112)? & RESET_SUPPORTED, read::<u8>(fadt + 116)?) {
         (RESET_SUPPORTED, 1) => port::write8(register as u16, value),
-        // SAFETY: a device register within the direct map, as the read shows; the write ends the machine.
-        (RESET_SUPPORTED, 0) => {
-            read(register).map(|_: u8| unsafe { paging::pointer(register).write_volatile(value) })?
+        (RESET_SUPPORTED, 0) if read::<u8>(register).is_some() => {
+            // SAFETY: a device register within the direct map, as the read shows; the write ends the machine.
+            unsafe { paging::pointer(register).write_volatile(value) };
         }
         _ => {}
     }
