@@ -71,6 +71,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Lets a device reach pages. Its tables are charged to the holder's account; one account at a time pays for a device.
+    #[cold]
     pub(crate) fn map_for_dma(
         &mut self,
         device: u32,
@@ -88,6 +89,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A device reaches these pages no more, when this returns.
+    #[cold]
     pub(crate) fn unmap_for_dma(&mut self, device: u32, base: u64, pages: u64) {
         self.change_reach(device, |tables| tables.unmap(base, pages));
     }
@@ -118,6 +120,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A sandbox lost a capability: mappings that hung on it end.
+    #[inline(never)]
     pub(crate) fn unmap_lost(&mut self, loser: u32, object: ObjectRef) {
         if is_memory(object.kind) {
             self.unmap_unheld(loser, object.id.index);
@@ -127,6 +130,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// What a sandbox mapped into a device stays while it holds that device with MANAGE.
+    #[cold]
     fn unmap_unmanaged(&mut self, loser: u32, device: ObjectRef) {
         if self.any_cap(loser, |cap| cap.object == device && cap.rights.contains(Rights::MANAGE)) {
             return;

@@ -284,7 +284,9 @@ impl<M: Machine> Kernel<M> {
         if cap.object.kind == ObjectType::Port && cap.rights.contains(Rights::SEND) {
             self.drop_sender(cap.object.id.index);
         }
-        self.unmap_lost(cap.owner, cap.object);
+        if crate::memory::is_mappable(cap.object.kind) {
+            self.unmap_lost(cap.owner, cap.object);
+        }
         let left = self.header_mut(cap.object).map(|header| {
             header.capabilities -= 1;
             header.capabilities

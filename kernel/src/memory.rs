@@ -152,26 +152,23 @@ impl<M: Machine> Kernel<M> {
             return Err(error);
         }
         self.regions[region].mappings.push_back(&mut self.mappings, id.index);
-        match space {
-            Space::Sandbox(sandbox) => {
-                self.sandboxes[sandbox].mappings.push_back(&mut self.mappings, id.index);
-                Ok(USER_BASE + base)
-            }
-            Space::Device(device) => {
-                self.devices[device].mappings.push_back(&mut self.mappings, id.index);
-                Ok(base)
-            }
-        }
+        let (list, address) = match space {
+            Space::Sandbox(at) => (&mut self.sandboxes[at].mappings, USER_BASE + base),
+            Space::Device(at) => (&mut self.devices[at].mappings, base),
+        };
+        list.push_back(&mut self.mappings, id.index);
+        Ok(address)
     }
 
     /// Takes one mapping away.
     pub(crate) fn unmap(&mut self, mapping: u32) {
         let (region, space) = (self.mappings[mapping].region, self.mappings[mapping].space);
         self.regions[region].mappings.remove(&mut self.mappings, mapping);
-        match space {
-            Space::Sandbox(at) => self.sandboxes[at].mappings.remove(&mut self.mappings, mapping),
-            Space::Device(at) => self.devices[at].mappings.remove(&mut self.mappings, mapping),
-        }
+        let list = match space {
+            Space::Sandbox(at) => &mut self.sandboxes[at].mappings,
+            Space::Device(at) => &mut self.devices[at].mappings,
+        };
+        list.remove(&mut self.mappings, mapping);
         self.mappings.remove(mapping);
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
         match space {
@@ -302,4 +299,9 @@ fn page_kind(backing: &Backing, seal: Option<SealSpec>, page: u64, rights: Right
 /// Whether capabilities of this type name an entry of the region table.
 pub(crate) fn is_memory(kind: ObjectType) -> bool {
     matches!(kind, ObjectType::Region | ObjectType::Mmio | ObjectType::Clock)
+}
+
+/// Whether mappings hang on capabilities of this type.
+pub(crate) const fn is_mappable(kind: ObjectType) -> bool {
+    matches!(kind, ObjectType::Region | ObjectType::Mmio | ObjectType::Clock | ObjectType::Device)
 }

@@ -221,6 +221,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         value & PRESENT != 0 && !device && (!write || value & WRITABLE != 0)
     }
 
+    #[inline]
     fn walk(&self, address: u64) -> Option<(Path, u64)> {
         let mut path: Path = [0; 3];
         let mut table = self.root;
@@ -247,6 +248,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     }
 
     /// Counts entries that came (or went, if negative) in the table that `path[depth - 1]` leads to; the root is not counted.
+    #[inline]
     fn count(&mut self, path: &Path, depth: usize, came: i64) {
         if depth == 0 {
             return;
@@ -257,6 +259,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     }
 
     /// Frees tables that have become empty, from the lowest up.
+    #[inline]
     fn prune(&mut self, path: &Path, depth: usize) {
         for at in (0..depth).rev() {
             let value = self.machine.read_u64(path[at]);
