@@ -39,6 +39,7 @@ impl Audit {
     }
 
     /// Appends a record; its sequence number and digest are filled in here.
+    #[inline]
     pub fn append(&mut self, record: Record) {
         if record.nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
             self.window = record.nanos;

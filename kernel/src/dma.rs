@@ -5,6 +5,7 @@
 //! would. With an IOMMU a device reaches what is mapped in it and nothing else, from before the first driver runs. Without one the same
 //! calls are bookkeeping, of which one promise is left: before memory goes that a device may still know, the device leaves the bus.
 
+use crate::caps::Cap;
 use crate::iommu::{DmaFault, Iommu, PRESENT};
 use crate::kernel::Kernel;
 use crate::log::Text;
@@ -132,7 +133,9 @@ impl<M: Machine> Kernel<M> {
     /// What a sandbox mapped into a device stays while it holds that device with MANAGE.
     #[cold]
     fn unmap_unmanaged(&mut self, loser: u32, device: ObjectRef) {
-        if self.any_cap(loser, |cap| cap.object == device && cap.rights.contains(Rights::MANAGE)) {
+        let (first, slots) = (self.sandboxes[loser].space, self.sandboxes[loser].slots);
+        let manages = |c: &Cap| c.object == device && c.rights.contains(Rights::MANAGE);
+        if (first..first + slots).any(|place| self.caps.get(place).is_some_and(manages)) {
             return;
         }
         let mut at = self.devices[device.id.index].mappings.first();
@@ -145,6 +148,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The IOMMU refused something.
+    #[cold]
     pub(crate) fn dma_faults(&mut self) {
         for _ in 0..FAULTS_AT_ONCE {
             let Some(iommu) = &self.iommu else { return };

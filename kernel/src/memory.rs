@@ -1,6 +1,5 @@
 //! Accounts, frames and regions: who pays for memory, and where it is mapped.
 
-use crate::caps::Cap;
 use crate::config::ZERO_AT_ONCE;
 use crate::frames::Frames;
 use crate::kernel::Kernel;
@@ -237,12 +236,6 @@ impl<M: Machine> Kernel<M> {
         let Some(cap) = self.caps.get(place) else { return };
         let head = self.regions.get_mut(cap.object.id).map(|region| &mut region.peers);
         self.caps.unlink_peer(head, place);
-    }
-
-    /// Whether one of a sandbox's capabilities is like this.
-    pub(crate) fn any_cap(&self, sandbox: u32, like: impl Fn(&Cap) -> bool) -> bool {
-        let (first, slots) = (self.sandboxes[sandbox].space, self.sandboxes[sandbox].slots);
-        (first..first + slots).any(|place| self.caps.get(place).is_some_and(&like))
     }
 
     /// The page tables of a sandbox, with what they need to grow.
