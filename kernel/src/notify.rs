@@ -7,8 +7,11 @@ use hic_abi::message::Kind;
 use hic_abi::{Error, FOREVER, Handle, MessageInfo, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
-    /// Sets bits and wakes whoever waits for them.
+    /// Sets bits and wakes whoever waits for them; no bits wake nobody.
     pub(crate) fn signal(&mut self, notification: u32, bits: u64) {
+        if bits == 0 {
+            return;
+        }
         let n = &mut self.notifications[notification];
         n.bits |= bits;
         if let Some(waiter) = n.waiter.take() {

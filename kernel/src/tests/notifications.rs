@@ -36,6 +36,20 @@ fn a_waiting_thread_wakes_with_the_bits() {
     check(&w.k);
 }
 
+/// Found by the model: whoever waits is promised bits.
+#[test]
+fn no_bits_wake_nobody() {
+    let mut w = World::new();
+    let (child, n) = (w.child(), w.notification());
+    w.give(n, child, 3, Rights::RECEIVE);
+    assert_eq!(wait(&mut w, child, 3), None);
+    signal(&mut w, n, 0);
+    assert_eq!(w.result(child), None);
+    signal(&mut w, n, 2);
+    assert_eq!(w.result(child), Some(Ok((2, FOREVER))));
+    check(&w.k);
+}
+
 #[test]
 fn signalling_needs_send_waiting_needs_receive_and_only_one_waits() {
     let mut w = World::new();
