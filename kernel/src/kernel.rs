@@ -271,7 +271,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Empties a slot; the object dies with its last capability.
+    /// Empties a slot; the object dies with its last capability, but for a thread, which lives as long as its sandbox wants it.
     pub(crate) fn discard(&mut self, place: u32) {
         if self.caps.get(place).is_some_and(|cap| crate::memory::is_memory(cap.object.kind)) {
             self.unlink_peer(place);
@@ -291,7 +291,7 @@ impl<M: Machine> Kernel<M> {
             header.capabilities -= 1;
             header.capabilities
         });
-        if left == Some(0) {
+        if left == Some(0) && cap.object.kind != ObjectType::Thread {
             self.destroy(cap.object);
         }
     }

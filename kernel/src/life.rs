@@ -156,12 +156,7 @@ impl<M: Machine> Kernel<M> {
         let index = object.id.index;
         match object.kind {
             ObjectType::Sandbox => self.condemn(index),
-            ObjectType::Thread => {
-                // One that runs belongs to its sandbox and needs no capability to live.
-                if self.is_frozen_thread(index) {
-                    self.destroy_thread(index);
-                }
-            }
+            ObjectType::Thread => self.destroy_thread(index),
             ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => self.destroy_region(index),
             ObjectType::Endpoint => self.destroy_endpoint(index),
             ObjectType::Port => self.destroy_port(index),

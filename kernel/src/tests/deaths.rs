@@ -4,9 +4,10 @@ use super::invariants::{check, nothing_is_left};
 use super::world::{ACCOUNT, Actor, CALL, SERVE, World, pair, sandbox_spec, word};
 use crate::objects::State;
 use hic_abi::message::{Fault, Kind};
+use hic_abi::object::ThreadSpec;
 use hic_abi::switch::{Entry, EntryKind};
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, Plain, Rights, SELF};
+use hic_abi::{Error, Plain, Rights, SELF, USER_BASE};
 
 const FAULT_BADGE: u64 = 0xfa;
 
@@ -44,6 +45,24 @@ fn a_fault_becomes_a_message_with_its_cause_address_and_place() {
     assert_eq!((got.kind, got.badge), (Kind::Fault, FAULT_BADGE));
     assert_eq!(got.words, [Fault::Exception as u64, 14 | 6 << 8, 0xdead, 0x1234]);
     assert_eq!(got.caller, w.k.sandboxes[child.sandbox].serial);
+    check(&w.k);
+}
+
+/// Found by the model: a thread belongs to its sandbox, and its fault is not lost with whoever had started it.
+#[test]
+fn a_fault_outlives_the_last_capability_on_its_thread() {
+    let mut w = World::new();
+    let child = w.child();
+    let faults = watch(&mut w, child);
+    let (slot, spec) = (w.slot(), ThreadSpec { entry: USER_BASE, stack: USER_BASE, argument: 0 });
+    freeze(&mut w, child);
+    w.receive(w.manager, faults).expect("queued").expect("a message");
+    w.ok(w.manager, Syscall::SandboxReset, [child.cap.into(), 0, 0, 0, 0]);
+    let at = w.put(w.manager, spec.as_bytes());
+    w.ok(w.manager, Syscall::ThreadStart, [ACCOUNT.into(), child.cap.into(), slot.into(), at, 0]);
+    freeze(&mut w, child);
+    w.ok(w.manager, Syscall::CapDelete, [SELF.into(), slot.into(), 0, 0, 0]);
+    assert_eq!(w.receive(w.manager, faults).expect("queued").expect("a message").kind, Kind::Fault);
     check(&w.k);
 }
 
