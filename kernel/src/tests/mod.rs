@@ -14,6 +14,7 @@ mod fastpath;
 mod invariants;
 mod mapping;
 mod messages;
+mod model;
 mod notifications;
 mod random;
 mod records;

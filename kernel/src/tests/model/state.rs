@@ -1,0 +1,373 @@
+//! What the model knows: objects by number, capabilities by place, mappings in a list. Nothing is kept twice; who waits for whom, what an
+//! account is charged and how many hold a port are counted whenever somebody asks.
+
+use hic_abi::{ObjectType, PAGE_SIZE, Rights, USER_BASE};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::string::String;
+use std::vec::Vec;
+
+/// Number of an object; never used again.
+pub type Id = u64;
+
+/// An object, who pays for it, and what it is.
+#[derive(Debug)]
+pub struct Object {
+    pub payer: Option<Id>,
+    /// Lives without a capability: what the machine began with.
+    pub kept: bool,
+    pub body: Body,
+}
+
+#[derive(Debug)]
+pub enum Body {
+    Account(Account),
+    Sandbox(Sandbox),
+    Thread(Thread),
+    Region(Region),
+    Endpoint(Endpoint),
+    Port(Port),
+    Notification(Notification),
+    Irq(Irq),
+    /// I/O ports: the first, and how many.
+    Ports(u64, u64),
+    /// Something that can be held and does nothing here.
+    Other(ObjectType),
+}
+
+#[derive(Debug)]
+pub struct Account {
+    pub frames_limit: u64,
+    pub objects_limit: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Sandbox {
+    pub serial: u64,
+    pub slots: u64,
+    pub priority: u64,
+    pub frozen: bool,
+    /// Being taken apart.
+    pub ending: bool,
+    pub fault_port: Option<Id>,
+    pub fault: [u64; 4],
+    /// Calls left, and the reason.
+    pub fuse: (u64, u64),
+    pub threads: Vec<Id>,
+}
+
+/// The registers that calls use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    pub rax: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub r10: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r12: u64,
+    pub r13: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Ready,
+    /// Queued on this port.
+    Queued(Id),
+    /// Received by this thread.
+    Awaiting(Id),
+    /// Waits on this endpoint.
+    Receiving(Id),
+    /// Waits on this notification.
+    Waiting(Id),
+    /// Carries the fault of its sandbox on this port.
+    Faulted(Id),
+    Stopped,
+}
+
+#[derive(Debug)]
+pub struct Thread {
+    pub sandbox: Id,
+    pub doing: Doing,
+    pub deadline: u64,
+    pub bound: Option<Id>,
+    pub entry: u64,
+    pub registers: Registers,
+}
+
+#[derive(Debug)]
+pub struct Region {
+    pub base: u64,
+    pub pages: u64,
+    /// Read-only pages, executable pages, guard page.
+    pub seal: Option<[u64; 3]>,
+    /// The kernel's own page, which is never sealed.
+    pub clock: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Endpoint {
+    /// Ports with callers, in the order in which they are served.
+    pub turn: VecDeque<Id>,
+    pub bell: Option<Id>,
+}
+
+#[derive(Debug)]
+pub struct Port {
+    pub endpoint: Id,
+    pub badge: u64,
+    pub queue: VecDeque<Id>,
+    pub watch: Option<(Id, u64)>,
+    pub switches: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Notification {
+    pub bits: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Irq {
+    pub count: u64,
+    pub latched: bool,
+    pub target: Option<(Id, u64)>,
+}
+
+/// A capability; its place is the key under which it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Cap {
+    pub number: u64,
+    pub object: Id,
+    pub kind: ObjectType,
+    pub rights: Rights,
+    pub parent: Option<u64>,
+}
+
+/// Sandbox and slot.
+pub type Place = (Id, u32);
+
+/// A region in a sandbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    pub region: Id,
+    pub sandbox: Id,
+    /// The sandbox that made it, until that held no capability on the region any more.
+    pub maker: Option<Id>,
+    pub rights: Rights,
+}
+
+/// The whole system.
+pub struct Model {
+    pub objects: BTreeMap<Id, Object>,
+    pub caps: BTreeMap<Place, Cap>,
+    pub mappings: Vec<Mapping>,
+    /// Pages of regions, by physical address.
+    pub memory: BTreeMap<u64, Vec<u8>>,
+    pub now: u64,
+    /// Sandboxes that end, in order.
+    pub ending: VecDeque<Id>,
+    /// What the kernel chose freely, and chose wrong.
+    pub complaints: Vec<String>,
+    /// Where usable memory lies.
+    pub usable: core::ops::Range<u64>,
+    pub next: u64,
+}
+
+/// `fn name(&self, id) -> &Type` and its mutable form.
+macro_rules! part {
+    ($($get:ident $get_mut:ident $kind:ident),+ $(,)?) => {
+        impl Model {
+            $(
+                pub fn $get(&self, id: Id) -> &$kind {
+                    match self.objects.get(&id).map(|object| &object.body) {
+                        Some(Body::$kind(part)) => part,
+                        other => panic!("{id} is no {}: {other:?}", stringify!($get)),
+                    }
+                }
+
+                pub fn $get_mut(&mut self, id: Id) -> &mut $kind {
+                    match self.objects.get_mut(&id).map(|object| &mut object.body) {
+                        Some(Body::$kind(part)) => part,
+                        other => panic!("{id} is no {}: {other:?}", stringify!($get)),
+                    }
+                }
+            )+
+        }
+    };
+}
+
+part!(
+    account account_mut Account,
+    sandbox sandbox_mut Sandbox,
+    thread thread_mut Thread,
+    region region_mut Region,
+    endpoint endpoint_mut Endpoint,
+    port port_mut Port,
+    notification notification_mut Notification,
+    irq irq_mut Irq,
+);
+
+impl Model {
+    pub fn new(usable: core::ops::Range<u64>, now: u64) -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            caps: BTreeMap::new(),
+            mappings: Vec::new(),
+            memory: BTreeMap::new(),
+            now,
+            ending: VecDeque::new(),
+            complaints: Vec::new(),
+            usable,
+            next: 1,
+        }
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub fn add(&mut self, payer: Option<Id>, body: Body) -> Id {
+        let id = self.number();
+        self.objects.insert(id, Object { payer, kept: false, body });
+        id
+    }
+
+    pub fn lives(&self, id: Id) -> bool {
+        self.objects.contains_key(&id)
+    }
+
+    pub fn kind(&self, id: Id) -> ObjectType {
+        match &self.objects[&id].body {
+            Body::Account(_) => ObjectType::Account,
+            Body::Sandbox(_) => ObjectType::Sandbox,
+            Body::Thread(_) => ObjectType::Thread,
+            Body::Region(region) if region.clock => ObjectType::Clock,
+            Body::Region(_) => ObjectType::Region,
+            Body::Endpoint(_) => ObjectType::Endpoint,
+            Body::Port(_) => ObjectType::Port,
+            Body::Notification(_) => ObjectType::Notification,
+            Body::Irq(_) => ObjectType::Irq,
+            Body::Ports(..) => ObjectType::IoPorts,
+            Body::Other(kind) => *kind,
+        }
+    }
+
+    /// All live objects of a type, oldest first.
+    pub fn all(&self, kind: ObjectType) -> Vec<Id> {
+        self.objects.keys().copied().filter(|id| self.kind(*id) == kind).collect()
+    }
+
+    pub fn objects_used(&self, account: Id) -> u64 {
+        self.objects.values().filter(|object| object.payer == Some(account)).count() as u64
+    }
+
+    /// Frames that an account pays for, and how many of them are page tables.
+    pub fn frames_used(&self, account: Id) -> (u64, u64) {
+        let (mut frames, mut tables) = (0, 0);
+        for (id, object) in &self.objects {
+            if object.payer != Some(account) {
+                continue;
+            }
+            match &object.body {
+                Body::Region(region) => frames += region.pages,
+                Body::Sandbox(sandbox) => {
+                    frames += 1 + sandbox.slots / 64;
+                    tables += tables_for(self.reach(*id).keys().copied());
+                }
+                _ => {}
+            }
+        }
+        (frames + tables, tables)
+    }
+
+    pub fn frames_left(&self, account: Id) -> u64 {
+        self.account(account).frames_limit - self.frames_used(account).0
+    }
+
+    pub fn objects_left(&self, account: Id) -> u64 {
+        self.account(account).objects_limit - self.objects_used(account)
+    }
+
+    pub fn is_unused(&self, account: Id) -> bool {
+        self.frames_used(account).0 == 0 && self.objects_used(account) == 0
+    }
+
+    pub fn is_named(&self, object: Id) -> bool {
+        self.objects[&object].kept || self.caps.values().any(|cap| cap.object == object)
+    }
+
+    pub fn holds(&self, sandbox: Id, object: Id) -> bool {
+        self.caps.iter().any(|(place, cap)| place.0 == sandbox && cap.object == object)
+    }
+
+    pub fn senders(&self, port: Id) -> u64 {
+        self.caps.values().filter(|cap| cap.object == port && cap.rights.contains(Rights::SEND)).count()
+            as u64
+    }
+
+    /// How many capabilities derive directly from each.
+    pub fn children(&self) -> BTreeMap<u64, u64> {
+        let mut children = BTreeMap::new();
+        for parent in self.caps.values().filter_map(|cap| cap.parent) {
+            *children.entry(parent).or_default() += 1;
+        }
+        children
+    }
+
+    /// The thread that does this, if one does.
+    pub fn who(&self, doing: Doing) -> Option<Id> {
+        self.threads().find(|(_, thread)| thread.doing == doing).map(|(id, _)| id)
+    }
+
+    /// The thread whose receive the bits of this notification end.
+    pub fn bound_to(&self, notification: Id) -> Option<Id> {
+        self.threads().find(|(_, thread)| thread.bound == Some(notification)).map(|(id, _)| id)
+    }
+
+    pub fn threads(&self) -> impl Iterator<Item = (Id, &Thread)> {
+        self.objects.iter().filter_map(|(id, object)| match &object.body {
+            Body::Thread(thread) => Some((*id, thread)),
+            _ => None,
+        })
+    }
+
+    /// Pages that a sandbox can reach, by physical address: whether it may write, whether it may execute.
+    pub fn reach(&self, sandbox: Id) -> BTreeMap<u64, (bool, bool)> {
+        let mut pages = BTreeMap::new();
+        for mapping in self.mappings.iter().filter(|mapping| mapping.sandbox == sandbox) {
+            let region = self.region(mapping.region);
+            for page in 0..region.pages {
+                if let Some(access) = access(region.seal, page, mapping.rights) {
+                    pages.insert(region.base + page * PAGE_SIZE, access);
+                }
+            }
+        }
+        pages
+    }
+}
+
+/// What a mapping with these rights may do with a page; `None` = it is not there.
+fn access(seal: Option<[u64; 3]>, page: u64, rights: Rights) -> Option<(bool, bool)> {
+    let open = (rights.contains(Rights::WRITE), false);
+    match seal {
+        None => Some(open),
+        Some([read_only, ..]) if page < read_only => Some((false, false)),
+        Some([read_only, execute, _]) if page < read_only + execute => {
+            Some((false, rights.contains(Rights::EXECUTE)))
+        }
+        Some([_, _, guard]) if guard != 0 && page == guard => None,
+        Some(_) => Some(open),
+    }
+}
+
+/// Page tables below the top one that these pages need: one for each 2 MiB, each 1 GiB and each 512 GiB that has one of them.
+pub fn tables_for(pages: impl Iterator<Item = u64>) -> u64 {
+    let mut tables = BTreeSet::new();
+    for page in pages {
+        for shift in [21, 30, 39] {
+            tables.insert((shift, (USER_BASE + page) >> shift));
+        }
+    }
+    tables.len() as u64
+}
