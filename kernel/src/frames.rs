@@ -1,32 +1,37 @@
 //! The frame allocator: contiguous runs of physical frames, by buddies.
 //!
-//! A run of n frames takes exactly n frames: the block's tail goes back at once. Every free frame is zero, because
-//! whoever frees zeroes first. Long runs are not free at once: they wait on the list of dirty ones until somebody has zeroed them
-//! ([`crate::Kernel`] does both, in `memory`); this file only keeps the books.
+//! A run of n frames takes exactly n frames: the block's tail goes back at once. It is taken as low in memory as there is room, so that what
+//! lives long gathers at one end and the other end stays whole. Taking the block that was freed last is no cheaper, and memory falls apart
+//! (`docs/book/memory.md` has the figures).
+//!
+//! Every free frame is zero, because whoever frees zeroes first. Long runs are not free at once: they wait on the list of dirty ones until
+//! somebody has zeroed them ([`crate::Kernel`] does both, in `memory`); this file only keeps the books.
 
+use crate::bitmap::Bitmap;
 use crate::pool::{Arena, NONE};
 use core::ops::Range;
 use hic_abi::PAGE_SIZE;
 
 /// Orders of blocks: up to 2^18 frames, 1 GiB.
 const ORDERS: usize = 19;
-const NOT_FREE: u8 = 0xff;
-/// The frame is the first of a dirty run; `previous` is the run's length.
-const DIRTY: u8 = 0xfe;
 
+/// Runs of at most this many frames are taken from the smallest block that has room, without a look at the others: page tables and small
+/// regions are the most frequent.
+const SMALL: u64 = 8;
+
+/// A dirty run, told where it starts.
 #[derive(Clone, Copy)]
-struct Entry {
+struct Dirty {
     next: u32,
-    previous: u32,
-    /// Order of the free block that starts here, or [`NOT_FREE`] or [`DIRTY`].
-    order: u8,
+    count: u32,
 }
 
 /// The books over all frames from the lowest usable one to the highest.
 pub struct Frames {
-    entries: &'static mut [Entry],
+    /// Of each order, the free blocks, by their place among blocks of that size.
+    blocks: [Bitmap; ORDERS],
+    runs: &'static mut [Dirty],
     base: u64,
-    heads: [u32; ORDERS],
     free: u64,
     /// First of the dirty runs.
     dirty_head: u32,
@@ -37,7 +42,13 @@ impl Frames {
     /// Bytes of books for this many frames.
     #[must_use]
     pub const fn bytes(frames: usize) -> usize {
-        size_of::<Entry>() * frames + align_of::<Entry>()
+        let mut bytes = size_of::<Dirty>() * frames + align_of::<Dirty>();
+        let mut order = 0;
+        while order < ORDERS {
+            bytes += Bitmap::bytes(frames.div_ceil(1 << order));
+            order += 1;
+        }
+        bytes
     }
 
     /// Books over `usable` ranges, page aligned, ascending, all free.
@@ -45,8 +56,9 @@ impl Frames {
         let base = usable.first().map_or(0, |r| r.start);
         let end = usable.last().map_or(0, |r| r.end);
         let count = ((end - base) / PAGE_SIZE) as usize;
-        let entries = arena.fill(count, Entry { next: NONE, previous: NONE, order: NOT_FREE });
-        let mut frames = Self { entries, base, heads: [NONE; ORDERS], free: 0, dirty_head: NONE, dirty: 0 };
+        let blocks = core::array::from_fn(|order| Bitmap::new(arena, count.div_ceil(1 << order)));
+        let runs = arena.fill(count, Dirty { next: NONE, count: 0 });
+        let mut frames = Self { blocks, runs, base, free: 0, dirty_head: NONE, dirty: 0 };
         for range in usable {
             frames.free_run(range.start, (range.end - range.start) / PAGE_SIZE);
         }
@@ -68,43 +80,24 @@ impl Frames {
     /// Frames of the largest free block.
     #[must_use]
     pub fn largest_free(&self) -> u64 {
-        (0..ORDERS).rev().find(|&o| self.heads[o] != NONE).map_or(0, |o| 1 << o)
+        (0..ORDERS).rev().find(|&order| self.blocks[order].first().is_some()).map_or(0, |order| 1 << order)
     }
 
-    fn push(&mut self, index: u32, order: usize) {
-        let head = self.heads[order];
-        self.entries[index as usize] = Entry { next: head, previous: NONE, order: order as u8 };
-        if head != NONE {
-            self.entries[head as usize].previous = index;
-        }
-        self.heads[order] = index;
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Entry { next, previous, order } = self.entries[index as usize];
-        self.entries[index as usize].order = NOT_FREE;
-        if previous == NONE {
-            self.heads[order as usize] = next;
-        } else {
-            self.entries[previous as usize].next = next;
-        }
-        if next != NONE {
-            self.entries[next as usize].previous = previous;
-        }
+    /// The free block from which a run is taken, and its order.
+    fn block_for(&self, count: u64) -> Option<(u32, usize)> {
+        let least = count.next_power_of_two().trailing_zeros() as usize;
+        let mut lowest = (least..ORDERS).filter_map(|o| Some((self.blocks[o].first()? << o, o)));
+        if count <= SMALL { lowest.next() } else { lowest.min() }
     }
 
     /// Takes `count` contiguous frames; the address of the first.
     pub fn allocate(&mut self, count: u64) -> Option<u64> {
-        let order = count.max(1).next_power_of_two().trailing_zeros() as usize;
-        let from = (order..ORDERS).find(|&o| self.heads[o] != NONE)?;
-        let index = self.heads[from];
-        self.unlink(index);
-        for smaller in (order..from).rev() {
-            self.push(index + (1 << smaller), smaller);
-        }
+        let count = count.max(1);
+        let (index, order) = self.block_for(count)?;
+        self.blocks[order].set(index >> order, false);
         self.free -= 1 << order;
         let address = self.base + u64::from(index) * PAGE_SIZE;
-        self.free_run(address + count.max(1) * PAGE_SIZE, (1 << order) - count.max(1));
+        self.free_run(address + count * PAGE_SIZE, (1 << order) - count);
         Some(address)
     }
 
@@ -126,7 +119,7 @@ impl Frames {
     /// them.
     pub fn give_back_dirty(&mut self, address: u64, count: u64) {
         let index = ((address - self.base) / PAGE_SIZE) as u32;
-        self.entries[index as usize] = Entry { next: self.dirty_head, previous: count as u32, order: DIRTY };
+        self.runs[index as usize] = Dirty { next: self.dirty_head, count: count as u32 };
         self.dirty_head = index;
         self.dirty += count;
     }
@@ -134,14 +127,13 @@ impl Frames {
     /// Takes at most `limit` dirty frames off the books: whoever has them zeroes them and frees the run. Address and count.
     pub fn take_dirty(&mut self, limit: u64) -> Option<(u64, u64)> {
         let index = self.dirty_head;
-        let entry = self.entries.get_mut(index as usize)?;
-        let count = limit.min(u64::from(entry.previous));
-        // From the end, so that the entry stays where it is.
-        entry.previous -= count as u32;
-        let left = entry.previous;
+        let run = self.runs.get_mut(index as usize)?;
+        let count = limit.min(u64::from(run.count));
+        // From the end, so that the run starts where it did.
+        run.count -= count as u32;
+        let left = run.count;
         if left == 0 {
-            entry.order = NOT_FREE;
-            self.dirty_head = entry.next;
+            self.dirty_head = run.next;
         }
         self.dirty -= count;
         Some((self.base + (u64::from(index) + u64::from(left)) * PAGE_SIZE, count))
@@ -150,15 +142,14 @@ impl Frames {
     fn merge(&mut self, mut index: u32, mut order: usize) {
         while order + 1 < ORDERS {
             let buddy = index ^ (1 << order);
-            let is_free = self.entries.get(buddy as usize).is_some_and(|e| e.order == order as u8);
-            if !is_free {
+            if !self.blocks[order].contains(buddy >> order) {
                 break;
             }
-            self.unlink(buddy);
+            self.blocks[order].set(buddy >> order, false);
             index = index.min(buddy);
             order += 1;
         }
-        self.push(index, order);
+        self.blocks[order].set(index >> order, true);
     }
 }
 

@@ -29,6 +29,7 @@ extern crate std;
 
 pub mod audit;
 pub mod binding;
+pub mod bitmap;
 pub mod boot;
 pub mod caps;
 pub mod config;

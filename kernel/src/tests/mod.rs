@@ -11,6 +11,7 @@ mod deaths;
 mod devices;
 mod dma;
 mod fastpath;
+mod fragmentation;
 mod invariants;
 mod mapping;
 mod messages;
