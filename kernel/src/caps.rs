@@ -57,6 +57,8 @@ const CHUNK: usize = 64;
 pub struct CapTable {
     slots: &'static mut [Slot],
     used: &'static mut [bool],
+    /// All chunks before this one are used.
+    first_free: usize,
 }
 
 impl CapTable {
@@ -68,18 +70,23 @@ impl CapTable {
 
     /// A table of empty slots.
     pub fn new(arena: &mut Arena, slots: usize) -> Self {
-        Self { slots: arena.fill(slots, EMPTY), used: arena.fill(slots / CHUNK, false) }
+        Self { slots: arena.fill(slots, EMPTY), used: arena.fill(slots / CHUNK, false), first_free: 0 }
     }
 
     /// A run of `count` slots (a multiple of 64) for a new space.
     pub fn take_space(&mut self, count: u32) -> Option<u32> {
         let chunks = count as usize / CHUNK;
         let mut run = 0;
-        for chunk in 0..self.used.len() {
+        for chunk in self.first_free..self.used.len() {
+            #[cfg(test)]
+            crate::pool::accesses::count();
             run = if self.used[chunk] { 0 } else { run + 1 };
             if run == chunks {
                 let first = chunk + 1 - chunks;
                 self.used[first..=chunk].fill(true);
+                if first == self.first_free {
+                    self.first_free = chunk + 1;
+                }
                 return Some((first * CHUNK) as u32);
             }
         }
@@ -89,6 +96,7 @@ impl CapTable {
     /// Gives back the run of a space; all its slots are empty.
     pub fn free_space(&mut self, first: u32, count: u32) {
         let first = first as usize / CHUNK;
+        self.first_free = self.first_free.min(first);
         self.used[first..first + count as usize / CHUNK].fill(false);
     }
 

@@ -266,7 +266,7 @@ pub(crate) mod accesses {
 
     std::thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
 
-    pub(super) fn count() {
+    pub(crate) fn count() {
         COUNT.with(|c| c.set(c.get() + 1));
     }
 

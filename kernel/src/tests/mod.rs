@@ -12,6 +12,7 @@ mod devices;
 mod dma;
 mod fastpath;
 mod fragmentation;
+mod growth;
 mod invariants;
 mod mapping;
 mod messages;
