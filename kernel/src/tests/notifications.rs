@@ -1,7 +1,7 @@
 //! Signals, waits, bindings, and the news that nobody can call any more.
 
 use super::invariants::check;
-use super::world::{Actor, CALL, SERVE, World, pair, word};
+use super::world::{ACCOUNT, Actor, CALL, SERVE, World, pair, sandbox_spec, word};
 use hic_abi::message::Kind;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, FOREVER, Handle, Rights};
@@ -200,6 +200,25 @@ fn a_ring_follows_its_port_over_a_switch() {
     w.ok(p.client, Syscall::Signal, [CALL.into(), 8, 0, 0, 0]);
     w.ok(w.manager, Syscall::Destroy, [0, other.into(), 0, 0, 0]);
     assert_eq!(w.refused(p.client, Syscall::Signal, [CALL.into(), 8, 0, 0, 0]), Error::Gone);
+    check(&w.k);
+}
+
+/// The program sees one call, however often the kernel lets it be made again.
+#[test]
+fn a_long_call_burns_as_much_of_a_fuse_as_a_short_one() {
+    let mut w = World::new();
+    let (child, n) = (w.child_with(ACCOUNT, &sandbox_spec("long", 16, 256)), w.notification());
+    w.give(n, child, 1, Rights::all());
+    for slot in 2..250 {
+        w.ok(child, Syscall::CapCopy, [0, slot, 0, 1, u64::MAX]);
+    }
+    w.ok(w.manager, Syscall::SandboxFuse, [child.cap.into(), 3, 9, 0, 0]);
+    let calls = w.k.counters.system_calls;
+    w.ok(child, Syscall::CapRevoke, [0, 1, 0, 0, 0]);
+    assert!(w.k.counters.system_calls > calls + 2, "the call was not long");
+    w.ok(child, Syscall::Null, [0; 5]);
+    assert!(w.sys(child, Syscall::Null, [0; 5]).is_none());
+    assert!(w.k.sandboxes[child.sandbox].frozen);
     check(&w.k);
 }
 

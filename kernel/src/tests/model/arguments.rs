@@ -64,7 +64,7 @@ impl Caller<'_> {
     fn free(&mut self) -> Word {
         match self.random.below(30) {
             0 => self.wild(),
-            1 => Word::Is(63),
+            1 => Word::Is(self.lab.model.sandbox(self.sandbox).slots - 1),
             _ => {
                 let taken = self.filled(|_| true);
                 let first = (1..60).filter(|slot| !taken.contains(slot)).take(6).collect::<Vec<u64>>();
@@ -107,8 +107,8 @@ impl Caller<'_> {
         let soon = self.lab.model.now / TICK + self.random.below(8);
         match self.random.below(10) {
             0 => 0,
-            1 => FOREVER,
-            2 => self.random.below(self.lab.model.now),
+            1..4 => FOREVER,
+            4 => self.random.below(self.lab.model.now),
             _ => soon * TICK + TICK / 2,
         }
     }
@@ -142,6 +142,11 @@ impl Caller<'_> {
         let words = [w(r), w(r), w(r), w(r)];
         let [w0, w1, w2, w3] = words;
         let kind = self.random.below(4) << 56;
+        if self.random.once_in(2) {
+            // What the fast path is for.
+            let info = MessageInfo::new(self.random.next() as u32).0;
+            return [Word::Is(0), Word::Is(info | kind), w0, w1, w2, w3, Word::Is(FOREVER), at];
+        }
         [Word::Is(0), Word::Is(info | kind), w0, w1, w2, w3, Word::Is(self.deadline()), at]
     }
 
@@ -164,7 +169,7 @@ impl Caller<'_> {
                 (self.put(AccountSpec { frames, objects, name: [b'm'; 32] }.as_bytes()), Word::Is(0))
             }
             T::Sandbox => {
-                let slots = self.random.pick(&[64, 64, 64, 128, 65, 32]);
+                let slots = self.random.pick(&[64, 64, 64, 512, 65, 32]);
                 let spec = plans::sandbox(slots, self.random.below(33));
                 (self.put(spec.as_bytes()), Word::Is(0))
             }
@@ -262,7 +267,8 @@ impl Caller<'_> {
                 [self.a(T::Sandbox), Word::Is(self.random.below(12)), Word::Is(7), zero, zero]
             }
             Syscall::SandboxPriority => {
-                [self.a(T::Sandbox), Word::Is(self.random.below(34)), zero, zero, zero]
+                let priority = if self.random.once_in(3) { self.random.below(34) } else { 24 };
+                [self.a(T::Sandbox), Word::Is(priority), zero, zero, zero]
             }
             Syscall::BindNotification => [self.a(T::Notification), zero, zero, zero, zero],
             Syscall::PortWatch => [self.a(T::Port), self.a(T::Notification), self.bits(), zero, zero],

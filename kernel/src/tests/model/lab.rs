@@ -151,7 +151,7 @@ impl Lab {
                     let index = self.kernel_thread(thread);
                     self.w.k.run_instead(index);
                     self.w.k.exception(*vector, *error, *address);
-                    self.w.k.choose_next();
+                    self.settle();
                     self.model.exception(thread, *vector, *error, *address);
                 }
             }
@@ -162,7 +162,7 @@ impl Lab {
         let Some(irq) = self.model.all(ObjectType::Irq).first().copied() else { return };
         let vector = self.w.k.irqs.at(0).expect("the only interrupt").vector;
         self.w.k.interrupt(vector);
-        self.w.k.choose_next();
+        self.settle();
         self.model.interrupt(irq);
     }
 
@@ -213,10 +213,29 @@ impl Lab {
         let Registers { rax, rdi, rsi, rdx, r10, r8, r9, r12, r13 } = registers;
         (frame.rax, frame.rdi, frame.rsi, frame.rdx) = (rax, rdi, rsi, rdx);
         (frame.r10, frame.r8, frame.r9, frame.r12, frame.r13) = (r10, r8, r9, r12, r13);
-        self.w.k.syscall();
-        self.w.k.choose_next();
+        self.enter(index, rax);
         let creates = rax == Syscall::Create as u64;
         if creates { self.w.k.threads[index].context.frame.rdi } else { 0 }
+    }
+
+    /// Enters the kernel, as often as a long call makes the thread do. What ended with its last capability is taken apart before anybody looks.
+    fn enter(&mut self, index: u32, number: u64) {
+        let (identity, rip) = (self.w.k.threads.id(index), self.w.k.threads[index].context.frame.rip);
+        loop {
+            self.w.enter(number);
+            let same = self.w.k.threads.id(index) == identity;
+            if !same || self.w.k.threads[index].context.frame.rip == rip {
+                break;
+            }
+            self.w.k.threads[index].context.frame.rip = rip;
+            self.w.k.run_instead(index);
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.w.k.dismantle_some() {}
+        self.w.k.choose_next();
     }
 
     /// The kernel's index of a sandbox.

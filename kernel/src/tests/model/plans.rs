@@ -100,6 +100,11 @@ pub fn manager(g: &mut Generator, lab: &Lab) {
         }
         Some(slot) => start(g, lab, *slot),
         None if children.len() < 5 => birth(g, lab, &slots),
+        // All wait for one another, perhaps for ever.
+        None if lab.callers().next().is_none() && g.random.once_in(4) => {
+            let child = g.random.pick(&children);
+            g.planned.push_back(call(Syscall::SandboxFreeze, [child.into(), 0, 0, 0, 0]));
+        }
         None => share(g, lab),
     }
 }
@@ -114,7 +119,9 @@ fn make(g: &mut Generator, lab: &Lab, kind: T, slot: u32) -> Op {
 }
 
 fn birth(g: &mut Generator, lab: &Lab, slots: &[u32]) {
-    let spec = sandbox(64, g.random.below(32));
+    // A large one takes several entries to end.
+    let spec =
+        sandbox(g.random.pick(&[64, 64, 512]), if g.random.once_in(12) { g.random.below(32) } else { 24 });
     let args = [PAYS.into(), T::Sandbox as u64, slots[0].into(), 0, 0];
     g.planned.push_back(call_with(Syscall::Create, args, 3, spec.as_bytes()));
     for _ in 0..14 {

@@ -26,12 +26,16 @@ struct Failure {
 }
 
 /// By call: how often it was made, and accepted.
-struct Tally([(u64, u64); Syscall::ALL.len()]);
+struct Tally {
+    calls: [(u64, u64); Syscall::ALL.len()],
+    /// Calls that took the fast path.
+    fast: u64,
+}
 
 impl Tally {
     fn count(&mut self, lab: &Lab) {
         let Some((number, accepted)) = lab.last else { return };
-        let Some(tally) = self.0.get_mut(number as usize) else { return };
+        let Some(tally) = self.calls.get_mut(number as usize) else { return };
         tally.0 += 1;
         tally.1 += u64::from(accepted);
     }
@@ -56,6 +60,7 @@ fn run(seed: u64, steps: usize, tally: &mut Tally) -> Result<(), Box<Failure>> {
         step(&mut lab, op).map_err(|what| Box::new(Failure { seed, ops: ops.clone(), what }))?;
         tally.count(&lab);
     }
+    tally.fast += lab.w.k.counters.fast_calls;
     Ok(())
 }
 
@@ -126,16 +131,20 @@ fn setting(name: &str) -> Option<u64> {
 fn the_kernel_does_what_the_model_does() {
     let steps = setting("HIC_MODEL_STEPS").unwrap_or(STEPS);
     let first = setting("HIC_MODEL_SEED").unwrap_or(1);
-    let mut tally = Tally([(0, 0); Syscall::ALL.len()]);
+    let mut tally = Tally { calls: [(0, 0); Syscall::ALL.len()], fast: 0 };
     for seed in first..first + steps.div_ceil(RUN as u64) {
         if let Err(failure) = run(seed, RUN, &mut tally) {
             failure.report();
         }
     }
-    let (made, accepted) = tally.0.iter().fold((0, 0), |sum, call| (sum.0 + call.0, sum.1 + call.1));
-    std::println!("{steps} steps, {made} system calls, {accepted} accepted: no difference");
+    let (made, accepted) = tally.calls.iter().fold((0, 0), |sum, call| (sum.0 + call.0, sum.1 + call.1));
+    let fast = tally.fast;
+    std::println!(
+        "{steps} steps, {made} system calls, {accepted} accepted, {fast} on the fast path: no difference"
+    );
+    assert!(steps < STEPS || fast > 10, "the fast path was taken {fast} times");
     for (call, _) in WEIGHTS {
-        let accepted = tally.0[call as usize].1;
+        let accepted = tally.calls[call as usize].1;
         assert!(steps < STEPS || accepted >= 2, "{call:?} was accepted {accepted} times");
     }
 }
