@@ -113,10 +113,10 @@ pub struct TestOptions {
 /// Options of `soak`.
 #[derive(Args, Debug)]
 pub struct SoakOptions {
-    /// Run the system tests whose name contains this.
+    /// Run the system tests whose name contains this; `model` compares the kernel with its reference model.
     #[arg(default_value = "crash_anywhere")]
     pub filter: String,
-    /// Points at which each victim is killed; rounds of updates.
+    /// Points at which each victim is killed; rounds of updates; ten thousands of steps of the model.
     #[arg(long, default_value_t = 400)]
     pub points: u32,
 }

@@ -18,7 +18,7 @@ use hic_tests::runner::{self, Needs, SystemTest, Verdict};
 
 use crate::cli::{SoakOptions, TestOptions};
 use crate::image::Builder;
-use crate::{coverage, deps, disk};
+use crate::{cargo, coverage, deps, disk};
 use summary::Summary;
 
 /// The options of `cargo xtask ci`.
@@ -27,8 +27,16 @@ pub fn ci_options() -> TestOptions {
     TestOptions { filter: None, list: false, locked: true }
 }
 
-/// Runs the slow form of system tests: this program again, told how many points to try.
+/// What `soak` takes for a comparison of the kernel with its model.
+const MODEL: &str = "model";
+/// Steps of that comparison for each point.
+const STEPS_A_POINT: u64 = 10_000;
+
+/// Runs the slow form of system tests: this program again, told how many points to try. `model` is the host test that has one.
 pub fn soak(options: &SoakOptions) -> Result<()> {
+    if options.filter == MODEL {
+        return soak_model(u64::from(options.points) * STEPS_A_POINT);
+    }
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let points = options.points.to_string();
     let status = std::process::Command::new(own)
@@ -37,6 +45,20 @@ pub fn soak(options: &SoakOptions) -> Result<()> {
         .status()
         .context("cannot run the tests")?;
     anyhow::ensure!(status.success(), "the soak failed");
+    Ok(())
+}
+
+/// Compares the kernel with its model for millions of steps: optimised, with the checks of a debug build, and at other seeds than the short form.
+fn soak_model(steps: u64) -> Result<()> {
+    let status = cargo::command()
+        .args(["test", "--release", "--package", "core0", "--lib", "the_kernel_does_what_the_model_does"])
+        .args(["--", "--nocapture"])
+        .envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")])
+        .env("HIC_MODEL_STEPS", steps.to_string())
+        .env("HIC_MODEL_SEED", "1000000")
+        .status()
+        .context("cannot run cargo")?;
+    anyhow::ensure!(status.success(), "the kernel and its model differ");
     Ok(())
 }
 
