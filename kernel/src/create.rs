@@ -256,6 +256,7 @@ impl<M: Machine> Kernel<M> {
             sandbox,
             state: State::Ready,
             serving: None,
+            ending: None,
             bound: None,
             ready: Links::FREE,
             member: Links::FREE,

@@ -309,31 +309,35 @@ impl<M: Machine> Kernel<M> {
 
     /// `Destroy`: the object ends, whoever else holds capabilities on it. A sandbox is taken apart in several calls.
     pub(crate) fn sys_destroy(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
-        let place = self.slot(sandbox, slot)?;
-        let cap = *self.caps.get(place).ok_or(Error::InvalidHandle)?;
-        let ObjectRef { kind, id } = cap.object;
-        let condemned = kind == ObjectType::Sandbox && self.sandboxes.get(id).is_some_and(|s| s.condemned);
-        if !condemned && !self.is_live(cap.object) {
-            return Err(Error::InvalidHandle);
+        let thread = self.sched.running();
+        if let Some(begun) = self.threads[thread].ending.take() {
+            return Ok(self.end_further(begun));
         }
-        if !cap.rights.contains(Rights::MANAGE) {
+        let (place, cap) = self.filled_slot(self.space(space)?, slot)?;
+        let (rights, ObjectRef { kind, id }) = (cap.rights, cap.object);
+        if !rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
         }
         match kind {
             ObjectType::Account => self.destroy_account(id.index)?,
             ObjectType::Thread if !self.is_frozen_thread(id.index) => return Err(Error::WrongState),
-            _ => self.destroy(cap.object),
+            _ => self.destroy(ObjectRef { kind, id }),
         }
-        if kind == ObjectType::Sandbox && self.dismantle_some() && self.sandboxes.is_live(id) {
-            return Ok(self.again(Syscall::Destroy));
+        self.discard(place);
+        Ok(if kind == ObjectType::Sandbox { self.end_further(id) } else { 0 })
+    }
+
+    /// Takes a condemned sandbox apart as far as one entry may. The thread comes back until it is gone, whoever does the rest; a thread of the
+    /// sandbox itself does not.
+    fn end_further(&mut self, begun: Id) -> u64 {
+        let left = self.dismantle_some() && self.sandboxes.is_live(begun);
+        match self.sched.current() {
+            Some(thread) if left => {
+                self.threads[thread].ending = Some(begun);
+                self.again(Syscall::Destroy)
+            }
+            _ => 0,
         }
-        if self.sandboxes.at(sandbox).is_some()
-            && let Ok(place) = self.slot(sandbox, slot)
-        {
-            self.discard(place);
-        }
-        Ok(0)
     }
 
     /// A processor exception in ring 3: the sandbox freezes, the kernel goes on.

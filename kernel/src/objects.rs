@@ -105,6 +105,8 @@ pub struct Thread {
     pub state: State,
     /// The caller that it owes an answer.
     pub serving: Option<Id>,
+    /// The sandbox that it is destroying, in several calls.
+    pub ending: Option<Id>,
     /// The notification that also ends its receive.
     pub bound: Option<Id>,
     /// Links on the ready list.

@@ -66,6 +66,41 @@ fn a_fault_outlives_the_last_capability_on_its_thread() {
     check(&w.k);
 }
 
+/// Found by the model: what an interrupted call had begun, the next choice of a thread or an idle processor may end.
+#[test]
+fn a_destroy_succeeds_whoever_takes_the_sandbox_apart() {
+    let mut w = World::new();
+    let child = w.child_with(ACCOUNT, &sandbox_spec("large", 16, 4096));
+    let n = w.notification();
+    w.give(n, child, 4095, Rights::SEND);
+    w.k.run_instead(w.manager.thread);
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    frame.rax = Syscall::Destroy as u64;
+    (frame.rdi, frame.rsi) = (SELF.into(), child.cap.into());
+    assert!(w.enter_once(), "one entry did it all");
+    while w.k.dismantle_some() {}
+    assert!(!w.enter_once());
+    assert!(w.result(w.manager).expect("it does not block").is_ok());
+    let place = w.k.slot(w.manager.sandbox, child.cap).expect("a slot");
+    assert!(w.k.caps.get(place).is_none(), "the capability is gone as well");
+    check(&w.k);
+}
+
+/// Found by the model: nobody comes back from this call to clear up after it.
+#[test]
+fn a_sandbox_that_destroys_itself_leaves_no_capability_where_it_found_it() {
+    let mut w = World::new();
+    let (child, other) = (w.child(), w.child());
+    w.give(other.cap, child, 5, Rights::all());
+    w.give(child.cap, other, 6, Rights::all());
+    assert_eq!(w.sys(child, Syscall::Destroy, [5, 6, 0, 0, 0]), None);
+    while w.k.dismantle_some() {}
+    assert_eq!(w.refused(w.manager, Syscall::CapInfo, [child.cap.into(), 0, 0, 0, 0]), Error::InvalidHandle);
+    let place = w.k.slot(other.sandbox, 6).expect("a slot");
+    assert!(w.k.caps.get(place).is_none());
+    check(&w.k);
+}
+
 #[test]
 fn a_fault_wakes_whoever_waits_for_it() {
     let mut w = World::new();
