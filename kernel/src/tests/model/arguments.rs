@@ -187,10 +187,12 @@ impl Caller<'_> {
 
     fn transaction(&mut self) -> [Word; 5] {
         let count = self.random.below(4) + 1;
-        let mut bytes = Vec::new();
+        let (mut bytes, mut last) = (Vec::new(), None::<[Word; 4]>);
         for _ in 0..count {
             let kind = self.random.pick(&[
                 EntryKind::MoveCapability,
+                EntryKind::MoveCapability,
+                EntryKind::SwitchPort,
                 EntryKind::SwitchPort,
                 EntryKind::SwitchPort,
                 EntryKind::RebindIrq,
@@ -198,7 +200,17 @@ impl Caller<'_> {
             ]);
             let zero = Word::Is(0);
             let args = match kind {
-                EntryKind::MoveCapability => [self.space(), self.any(), self.space(), self.free()],
+                EntryKind::MoveCapability => {
+                    let [a, b, c, d] = [self.space(), self.any(), self.space(), self.free()];
+                    // Twice from one slot, or twice to one, is what a transaction must refuse.
+                    let args = match last {
+                        Some([x, y, ..]) if self.random.once_in(4) => [x, y, c, d],
+                        Some([.., x, y]) if self.random.once_in(4) => [a, b, x, y],
+                        _ => [a, b, c, d],
+                    };
+                    last = Some(args);
+                    args
+                }
                 EntryKind::SwitchPort => [self.space(), self.a(T::Port), self.a(T::Endpoint), zero],
                 EntryKind::RebindIrq => [self.a(T::Irq), self.a(T::Notification), self.bits(), zero],
                 EntryKind::Signal => [self.a(T::Notification), self.bits(), zero, zero],
