@@ -108,7 +108,7 @@ impl Lab {
         };
         lab.give_memory(root);
         let frame = &mut lab.w.k.threads[lab.w.manager.thread].context.frame;
-        *frame = crate::context::Frame::default();
+        *frame = crate::context::Frame { rip: USER_BASE + 0x1000, ..Default::default() };
         lab
     }
 
