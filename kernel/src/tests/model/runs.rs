@@ -14,7 +14,7 @@ use std::vec::Vec;
 /// Steps with one pair of worlds.
 const RUN: usize = 800;
 /// Steps when the environment says nothing.
-const STEPS: u64 = 8_000;
+const STEPS: u64 = 12_800;
 /// Tries to make a failing list shorter.
 const TRIES: usize = 250;
 
