@@ -6,8 +6,8 @@ use super::random::{Tally, crowd, step, stir};
 use super::world::{ACCOUNT, CALL, SERVE, World, pair, sandbox_spec, word};
 use crate::config::TIME_SLICE;
 use crate::machine::Machine;
-use hic_abi::FOREVER;
 use hic_abi::syscall::Syscall;
+use hic_abi::{Error, FOREVER, Rights};
 use std::format;
 use std::string::String;
 
@@ -98,6 +98,18 @@ fn a_call_and_its_answer_take_it_both_ways() {
     assert_eq!(w.running(), Some(p.client.thread));
     assert_eq!(w.k.counters.fast_calls - before, 2);
     assert_eq!(w.got(p.client).map(|got| got.map(|got| got.words[0])), Some(Ok(2)));
+    check(&w.k);
+}
+
+#[test]
+fn an_answer_by_a_handle_that_may_not_receive_is_refused() {
+    let mut w = World::new();
+    let p = pair(&mut w);
+    w.give(p.endpoint, p.server, 40, Rights::MANAGE);
+    w.receive(p.server, SERVE);
+    w.call(p.client, CALL, word(1));
+    w.message(p.server, Syscall::ReplyReceive, 40, word(2));
+    assert_eq!(w.got(p.server), Some(Err(Error::MissingRights)));
     check(&w.k);
 }
 

@@ -171,6 +171,21 @@ fn too_many_bytes_too_many_capabilities_and_a_wild_buffer_are_refused_before_any
 }
 
 #[test]
+fn a_buffer_that_went_while_its_call_was_queued_is_the_senders_error() {
+    let mut w = World::new();
+    let p = pair(&mut w);
+    w.set_buffer(p.client, &[], &[], b"gone");
+    assert_eq!(w.call(p.client, CALL, with(4, 0)), None);
+    while let Some(mapping) = w.k.sandboxes[p.client.sandbox].mappings.first() {
+        w.k.unmap(mapping);
+    }
+    w.set_buffer(p.server, &[], &[], &[]);
+    assert_eq!(w.receive_buffered(p.server, SERVE), None, "there is nothing to deliver");
+    assert_eq!(w.got(p.client), Some(Err(Error::BadAddress)));
+    check(&w.k);
+}
+
+#[test]
 fn a_queued_capability_is_looked_up_when_it_is_delivered() {
     let mut w = World::new();
     let p = pair(&mut w);

@@ -121,6 +121,8 @@ fn a_transaction_is_bounded() {
         let address = w.manager.memory;
         let refused = w.refused(w.manager, Syscall::Transaction, [address, count, 0, 0, 0]);
         assert_eq!(refused, Error::InvalidArgument);
+        let frame = &w.k.threads[w.manager.thread].context.frame;
+        assert_eq!(frame.rdi, address, "refused for its length, before the first entry was looked at");
     }
 }
 
