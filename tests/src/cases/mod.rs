@@ -8,6 +8,7 @@ mod console_json;
 mod crash_anywhere;
 mod faulty_release;
 mod forge;
+pub mod hostile;
 mod iommu;
 mod kill_each;
 mod live_update;
@@ -38,7 +39,7 @@ pub(crate) const PORTS: [(Proto, u16); 4] =
     [(Proto::Tcp, ECHO), (Proto::Udp, ECHO), (Proto::Tcp, DAYTIME), (Proto::Tcp, HTTP)];
 
 /// System tests that run only when they are asked for by name.
-pub const SLOW: [&str; 2] = ["crash_anywhere", "update_soak"];
+pub const SLOW: [&str; 3] = ["crash_anywhere", "update_soak", "fuzz"];
 
 /// All system tests. Those that take the machine to themselves come last, so that they do not hold up the others.
 pub static ALL: &[SystemTest] = &[
@@ -90,6 +91,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(300),
         run: selftest::run,
+    },
+    SystemTest {
+        name: "hostile",
+        profile: "hostile",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: hostile::run,
     },
     SystemTest {
         name: "storage",
@@ -181,6 +190,15 @@ pub static ALL: &[SystemTest] = &[
         // Hundreds of rounds; each step has a limit of its own.
         timeout: Duration::from_secs(4 * 3600),
         run: update_soak::run,
+    },
+    SystemTest {
+        name: "fuzz",
+        // `hostile` with ten million random system calls instead of fifty thousand.
+        profile: "fuzz",
+        needs: Needs::Nothing,
+        slots: SLOTS,
+        timeout: Duration::from_secs(3600),
+        run: hostile::run,
     },
 ];
 
