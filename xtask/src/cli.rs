@@ -27,6 +27,8 @@ pub enum Command {
     Test(TestOptions),
     /// The slow form of system tests that have one: a full sweep of the points at which something is killed, or many updates.
     Soak(SoakOptions),
+    /// Take each check of the kernel out, one at a time, and see whether its test notices (kernel/mutations.toml).
+    Mutate(MutateOptions),
     /// Measure the kernel in guest instructions; prints a table and writes target/bench/report.json.
     Bench(BenchOptions),
     /// What the continuous integration runs: `test`, with Cargo.lock as it is committed.
@@ -119,6 +121,16 @@ pub struct SoakOptions {
     /// Points at which each victim is killed; rounds of updates; ten thousands of steps of the model.
     #[arg(long, default_value_t = 400)]
     pub points: u32,
+}
+
+/// Options of `mutate`.
+#[derive(Args, Debug)]
+pub struct MutateOptions {
+    /// Only those whose name, or whose test's name, contains this.
+    pub filter: Option<String>,
+    /// Only those that a host test notices: seconds each, no machine is booted.
+    #[arg(long)]
+    pub host: bool,
 }
 
 /// Options of `bench`.

@@ -1,4 +1,4 @@
-//! The project's task runner: `cargo xtask run | test | bench | ci | image | clean`.
+//! The project's task runner: `cargo xtask run | test | soak | mutate | bench | ci | image | clean`.
 //!
 //! ```text
 //!   cli       what can be asked for
@@ -12,6 +12,7 @@
 //!   run       one machine for a person or a script
 //!   test      formatting, lints, host tests, system tests, coverage
 //!   coverage  does docs/coverage.md speak the truth
+//!   mutate    does a test notice when a check of the kernel is gone
 //!   bench     figures in guest instructions
 //! ```
 //!
@@ -26,6 +27,7 @@ mod deps;
 mod disk;
 mod image;
 mod iso;
+mod mutate;
 mod profiles;
 mod run;
 mod signing;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(options) => return test::run(&options),
         Command::Soak(options) => test::soak(&options),
         Command::Ci => return test::run(&test::ci_options()),
+        Command::Mutate(options) => mutate::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Image(options) => image::run(&options),
         Command::Clean => clean::run(),

@@ -1,0 +1,96 @@
+//! The table of mutations: `kernel/mutations.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// Where it is, from the root of the workspace.
+const FILE: &str = "kernel/mutations.toml";
+
+/// All of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    #[serde(rename = "mutation")]
+    pub mutations: Vec<Mutation>,
+}
+
+/// One check, and how it is taken out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutation {
+    /// What the check is for.
+    pub check: String,
+    /// The file, from the root of the workspace.
+    pub file: PathBuf,
+    /// Its text, which is there exactly once.
+    text: String,
+    /// What is put in its place.
+    put: String,
+    /// The kernel's host test that must fail.
+    host: Option<String>,
+    /// What the system test `hostile` must say when it fails: the name of an attempt, or part of the kernel's last words.
+    hostile: Option<String>,
+}
+
+impl Table {
+    /// Reads it.
+    pub fn load(root: &Path) -> Result<Self> {
+        let path = root.join(FILE);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let table: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        for mutation in &table.mutations {
+            ensure!(
+                mutation.host.is_some() != mutation.hostile.is_some(),
+                "{}: either `host` or `hostile` names the test",
+                mutation.check
+            );
+        }
+        Ok(table)
+    }
+}
+
+impl Mutation {
+    /// Whether a host test is to notice it.
+    pub fn is_host(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// The host test, or what the system test must say.
+    pub fn test(&self) -> &str {
+        self.host.as_ref().or(self.hostile.as_ref()).map_or("", String::as_str)
+    }
+
+    /// The file's content with the check taken out.
+    pub fn apply(&self, content: &str) -> Result<String> {
+        let count = content.matches(&self.text).count();
+        ensure!(count == 1, "{}: its text is {count} times in {}", self.check, self.file.display());
+        Ok(content.replace(&self.text, &self.put))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutation_still_finds_its_text_and_changes_it() {
+        let root = hic_tests::workspace::root();
+        let table = Table::load(root).expect("a table");
+        for mutation in &table.mutations {
+            let content = std::fs::read_to_string(root.join(&mutation.file)).expect("a source file");
+            let changed = mutation.apply(&content).expect("the text, once");
+            assert_ne!(changed, content, "{}", mutation.check);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_there_or_there_twice_is_refused() {
+        let text = "[[mutation]]\ncheck = \"c\"\nfile = \"f\"\ntext = \"a\"\nput = \"b\"\nhost = \"t\"\n";
+        let table: Table = toml::from_str(text).expect("a table");
+        assert_eq!(table.mutations[0].apply("xay").expect("once"), "xby");
+        assert!(table.mutations[0].apply("xy").is_err() && table.mutations[0].apply("aa").is_err());
+    }
+}
