@@ -108,6 +108,12 @@ impl Scheduler {
         u64::from(self.levels) >> priority <= 1
     }
 
+    /// Whether somebody else waits who could have the processor: another that is ready, or another that spent its budget, too.
+    #[inline]
+    fn has_rivals(&self) -> bool {
+        self.levels != 0 || (self.rank == SPENT && !self.spent.is_empty())
+    }
+
     /// Whether the timer fires no later than this.
     #[inline]
     pub(crate) fn wakes_by(&self, at: u64) -> bool {
@@ -333,7 +339,7 @@ impl<M: Machine> Kernel<M> {
         let preempted = self.sched.resched == Resched::Preempted && turn_left >= MIN_TIMER;
         let sandbox = &mut self.sandboxes[index];
         sandbox.turn_left = if preempted { turn_left } else { 0 };
-        if !preempted && sandbox.queue == Queue::Priority {
+        if !preempted && sandbox.queue != Queue::Idle {
             sandbox.ready.push_back(&mut self.threads, thread);
             self.leave_queue(index);
             self.join_queue(index, false);
@@ -404,7 +410,7 @@ impl<M: Machine> Kernel<M> {
             self.machine.activate(sandbox.root);
         }
         sched.rank = if sandbox.budget.is_spent() { SPENT } else { i16::from(sandbox.priority) };
-        let others = if sched.levels == 0 { u64::MAX } else { sched.turn_ends };
+        let others = if sched.has_rivals() { sched.turn_ends } else { u64::MAX };
         let due = others.min(self.timers.next()).min(sched.next_renewal);
         if due < sched.armed || sandbox.budget.amount != 0 {
             self.arm(now, true);
@@ -464,7 +470,8 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         budget.left = budget.amount;
-        budget.since = now;
+        // On the grid of its periods: a timer that comes late makes no period longer.
+        budget.since = now - (now - budget.since) % budget.period;
         true
     }
 
@@ -475,7 +482,7 @@ impl<M: Machine> Kernel<M> {
     /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
     fn arm(&mut self, now: u64, running: bool) {
         let mut at = self.timers.next().min(self.next_replenish());
-        if running && self.sched.levels != 0 {
+        if running && self.sched.has_rivals() {
             at = at.min(self.sched.turn_ends);
         }
         if running

@@ -286,3 +286,39 @@ fn an_idle_machine_counts_its_idle_time_and_wakes_by_interrupt() {
     assert_eq!(w.running(), Some(manager.thread));
     check(&w.k);
 }
+
+#[test]
+fn late_timers_make_no_period_longer() {
+    let mut w = World::new();
+    let child = w.child_with(ACCOUNT, &budget(2 * MILLI, 10 * MILLI, true));
+    manager_sleeps(&mut w);
+    let mut ran = 0;
+    for _ in 0..100 {
+        // The timer is looked at every 7 ms only, so each renewal is late.
+        let before = w.k.sandboxes[child.sandbox].cpu;
+        let until = w.k.machine.clock + 7 * MILLI;
+        while w.running() == Some(child.thread) && w.k.machine.clock < until {
+            w.pass(MILLI / 10);
+        }
+        w.k.machine.clock = until;
+        w.pass(0);
+        ran += w.k.sandboxes[child.sandbox].cpu - before;
+    }
+    assert!(ran >= 70 * 2 * MILLI * 9 / 10, "{ran} ns in 70 periods");
+}
+
+#[test]
+fn those_that_spent_their_budgets_share_what_nobody_else_wants() {
+    let mut w = World::new();
+    let spec = budget(MILLI / 10, 1000 * MILLI, false);
+    let all = [w.child_with(ACCOUNT, &spec), w.child_with(ACCOUNT, &spec), w.child_with(ACCOUNT, &spec)];
+    w.threads(all[0], 2);
+    manager_sleeps(&mut w);
+    shares(&mut w, 10 * MILLI);
+    let before = all.map(|child| w.k.sandboxes[child.sandbox].cpu);
+    shares(&mut w, 60 * TIME_SLICE);
+    for (child, before) in all.into_iter().zip(before) {
+        let had = w.k.sandboxes[child.sandbox].cpu - before;
+        assert!(had.abs_diff(20 * TIME_SLICE) <= 2 * TIME_SLICE, "{had} of {}", 60 * TIME_SLICE);
+    }
+}
