@@ -12,7 +12,7 @@ use crate::log::Text;
 use crate::machine::Machine;
 use crate::memory::is_memory;
 use crate::objects::{Device, ObjectRef, Space};
-use crate::paging::{DMA_TABLE, PageKind, Paging};
+use crate::paging::{DMA_TABLE, Layout, Paging};
 use core::fmt::Write;
 use hic_abi::audit::{Event, Record};
 use hic_abi::{Error, Handle, ObjectType, Plain, Rights, name_bytes};
@@ -79,14 +79,14 @@ impl<M: Machine> Kernel<M> {
         holder: u32,
         base: u64,
         pages: u64,
-        kind: impl Fn(u64) -> Option<PageKind>,
+        layout: &impl Layout,
     ) -> Result<(), Error> {
         let payer = self.sandboxes[holder].header.account;
         if !self.devices[device].mappings.is_empty() && self.devices[device].payer != payer {
             return Err(Error::Busy);
         }
         self.devices[device].payer = payer;
-        self.change_reach(device, |tables| tables.map(base, pages, kind)).unwrap_or(Ok(()))
+        self.change_reach(device, |tables| tables.map(base, pages, layout)).unwrap_or(Ok(()))
     }
 
     /// A device reaches these pages no more, when this returns.

@@ -15,6 +15,9 @@ use hic_abi::PAGE_SIZE;
 /// Orders of blocks: up to 2^18 frames, 1 GiB.
 const ORDERS: usize = 19;
 
+/// What the first frame of the books is a multiple of: a large page.
+pub const ALIGNMENT: u64 = 512 * PAGE_SIZE;
+
 /// Runs of at most this many frames are taken from the smallest block that has room, without a look at the others: page tables and small
 /// regions are the most frequent.
 const SMALL: u64 = 8;
@@ -51,9 +54,10 @@ impl Frames {
         bytes
     }
 
-    /// Books over `usable` ranges, page aligned, ascending, all free.
+    /// Books over `usable` ranges, page aligned, ascending, all free; they begin at a multiple of [`ALIGNMENT`].
     pub fn new(arena: &mut Arena, usable: &[Range<u64>]) -> Self {
-        let base = usable.first().map_or(0, |r| r.start);
+        // Blocks of 2 MiB and more are aligned, so that large pages fit them.
+        let base = usable.first().map_or(0, |r| r.start & !(ALIGNMENT - 1));
         let end = usable.last().map_or(0, |r| r.end);
         let count = ((end - base) / PAGE_SIZE) as usize;
         let blocks = core::array::from_fn(|order| Bitmap::new(arena, count.div_ceil(1 << order)));
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_exactly_its_frames() {
-        let mut f = frames(core::slice::from_ref(&(0x10_0000..0x50_0000)));
+        let mut f = frames(core::slice::from_ref(&(0x20_0000..0x60_0000)));
         let before = f.free_count();
         let run = f.allocate(5).expect("room");
         assert_eq!(f.free_count(), before - 5);
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn dirty_runs_come_back_in_pieces_and_are_free_only_then() {
-        let mut f = frames(core::slice::from_ref(&(0x10_0000..0x50_0000)));
+        let mut f = frames(core::slice::from_ref(&(0x20_0000..0x60_0000)));
         let before = f.free_count();
         let runs = [f.allocate(5).expect("room"), f.allocate(100).expect("room")];
         f.give_back_dirty(runs[0], 5);

@@ -6,8 +6,9 @@ use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::objects::{Backing, Header, Mapping, Region, Space};
-use crate::paging::{PageKind, Paging};
+use crate::paging::{Layout, PageKind, Paging};
 use crate::pool::NONE;
+use core::ops::Range;
 use hic_abi::object::SealSpec;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
 
@@ -141,10 +142,10 @@ impl<M: Machine> Kernel<M> {
             self.mappings.remove(id.index);
             return Err(Error::WrongType);
         }
-        let kind = |page| page_kind(&backing, seal, page, rights);
+        let layout = RegionLayout { backing: &backing, seal, rights };
         let mapped = match space {
-            Space::Sandbox(sandbox) => self.paging(sandbox).map(base, pages, kind),
-            Space::Device(device) => self.map_for_dma(device, holder, base, pages, kind),
+            Space::Sandbox(sandbox) => self.paging(sandbox).map(base, pages, &layout),
+            Space::Device(device) => self.map_for_dma(device, holder, base, pages, &layout),
         };
         if let Err(error) = mapped {
             self.mappings.remove(id.index);
@@ -269,23 +270,43 @@ fn zero_some<M: Machine>(frames: &mut Frames, machine: &mut M) -> bool {
     true
 }
 
-/// How one page of a region is mapped; `None` = not at all.
-fn page_kind(backing: &Backing, seal: Option<SealSpec>, page: u64, rights: Rights) -> Option<PageKind> {
-    let writable = rights.contains(Rights::WRITE);
-    if let Backing::Device { hidden } = backing {
-        let kind = if writable { PageKind::Device } else { PageKind::DeviceRead };
-        return (!hidden.contains(&page)).then_some(kind);
+/// How a region is mapped with these rights.
+struct RegionLayout<'a> {
+    backing: &'a Backing,
+    seal: Option<SealSpec>,
+    rights: Rights,
+}
+
+impl Layout for RegionLayout<'_> {
+    fn kind(&self, page: u64) -> Option<PageKind> {
+        let writable = self.rights.contains(Rights::WRITE);
+        if let Backing::Device { hidden } = self.backing {
+            let kind = if writable { PageKind::Device } else { PageKind::DeviceRead };
+            return (!hidden.contains(&page)).then_some(kind);
+        }
+        let open = Some(if writable { PageKind::Write } else { PageKind::Read });
+        let Some(seal) = self.seal else { return open };
+        if page < seal.read_only {
+            Some(PageKind::Read)
+        } else if page < seal.read_only + seal.execute {
+            Some(if self.rights.contains(Rights::EXECUTE) { PageKind::Execute } else { PageKind::Read })
+        } else if page == seal.guard && seal.guard != 0 {
+            None
+        } else {
+            open
+        }
     }
-    let open = Some(if writable { PageKind::Write } else { PageKind::Read });
-    let Some(seal) = seal else { return open };
-    if page < seal.read_only {
-        Some(PageKind::Read)
-    } else if page < seal.read_only + seal.execute {
-        Some(if rights.contains(Rights::EXECUTE) { PageKind::Execute } else { PageKind::Read })
-    } else if page == seal.guard && seal.guard != 0 {
-        None
-    } else {
-        open
+
+    fn uniform(&self, pages: &Range<u64>) -> Option<PageKind> {
+        if matches!(self.backing, Backing::Device { .. }) {
+            return None;
+        }
+        let divides = |edge: u64| pages.start < edge && edge < pages.end;
+        let divided = self.seal.is_some_and(|seal| {
+            let fixed = seal.read_only + seal.execute;
+            divides(seal.read_only) || divides(fixed) || (seal.guard != 0 && pages.contains(&seal.guard))
+        });
+        if divided { None } else { self.kind(pages.start) }
     }
 }
 

@@ -14,6 +14,8 @@ const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
+/// In an entry of level 2: it maps 2 MiB itself (SDM vol. 3A, 4.5, PS).
+const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const COUNT_SHIFT: u32 = 52;
@@ -76,8 +78,25 @@ pub const DMA_TABLE: u64 = PRESENT | WRITABLE;
 /// Addresses of the entries on the way to a lowest table: levels 4 to 2, or 3 to 2.
 type Path = [u64; 3];
 
-/// Pages of a lowest table.
-const TABLE_PAGES: u64 = 512;
+/// Pages of a lowest table, and of a large page.
+pub const TABLE_PAGES: u64 = 512;
+
+/// What the way to an address ends in.
+enum End {
+    /// The lowest table.
+    Table(u64),
+    /// The entry of a large page.
+    Large(u64),
+}
+
+/// How the pages of a run are mapped, by their numbers.
+pub trait Layout {
+    /// How one page is mapped; `None` = not at all.
+    fn kind(&self, page: u64) -> Option<PageKind>;
+
+    /// How all of these pages are mapped, if that is known to be the same for all and they are memory.
+    fn uniform(&self, pages: &Range<u64>) -> Option<PageKind>;
+}
 
 /// The number of the page, counted from `physical`, at which the table that has page `done` ends, or the run of `pages` does.
 fn chunk(physical: u64, done: u64, pages: u64) -> u64 {
@@ -99,21 +118,23 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     /// Entries on the way to a lowest table.
     const DEPTH: usize = Self::TOP as usize - 1;
 
-    /// Maps `pages` pages from a physical address on, each at its one user address and as `kind` says by its number; `None` = not at all.
-    /// None of them must be mapped. The way to a table is walked once, however many of its entries are filled.
+    /// Maps `pages` pages from a physical address on, each at its one user address and as the layout says by its number. None of them must
+    /// be mapped. The way to a table is walked once, however many of its entries are filled; where a whole table would say the same of each of
+    /// its pages, a sandbox gets a large page instead.
     ///
     /// # Errors
     /// [`Error::NoMemory`] when a table cannot be had; [`Error::Mapped`] when a page is mapped. Nothing is mapped then.
-    pub fn map(
-        &mut self,
-        physical: u64,
-        pages: u64,
-        kind: impl Fn(u64) -> Option<PageKind>,
-    ) -> Result<(), Error> {
+    pub fn map(&mut self, physical: u64, pages: u64, layout: &impl Layout) -> Result<(), Error> {
         let mut done = 0;
         while done < pages {
             let here = chunk(physical, done, pages);
-            if let Err(error) = self.map_in_table(physical, done..here, &kind) {
+            let whole = !DEVICE && here - done == TABLE_PAGES;
+            let large = if whole { layout.uniform(&(done..here)) } else { None };
+            let mapped = match large {
+                Some(kind) => self.map_large(physical + done * PAGE_SIZE, kind),
+                None => self.map_in_table(physical, done..here, layout),
+            };
+            if let Err(error) = mapped {
                 self.unmap(physical, done);
                 return Err(error);
             }
@@ -122,15 +143,22 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         Ok(())
     }
 
+    /// One entry for the 2 MiB at a physical address that is a multiple of it.
+    fn map_large(&mut self, physical: u64, kind: PageKind) -> Result<(), Error> {
+        let (path, table) = self.descend(Self::BASE + physical, 3)?;
+        let entry = table + index(Self::BASE + physical, 2) * 8;
+        if self.machine.read_u64(entry) & PRESENT != 0 {
+            return Err(Error::Mapped);
+        }
+        self.machine.write_u64(entry, physical & ADDRESS | kind.bits() | LARGE);
+        self.count(&path, Self::DEPTH - 1, 1);
+        Ok(())
+    }
+
     /// The pages with these numbers, which share a table: all of them or none.
-    fn map_in_table(
-        &mut self,
-        physical: u64,
-        pages: Range<u64>,
-        kind: &impl Fn(u64) -> Option<PageKind>,
-    ) -> Result<(), Error> {
+    fn map_in_table(&mut self, physical: u64, pages: Range<u64>, layout: &impl Layout) -> Result<(), Error> {
         let address = |page: u64| physical + page * PAGE_SIZE;
-        let (path, table) = self.descend(Self::BASE + address(pages.start))?;
+        let (path, table) = self.descend(Self::BASE + address(pages.start), 2)?;
         let entry = |page: u64| table + index(Self::BASE + address(page), 1) * 8;
         let bits = |kind: PageKind| if DEVICE { kind.dma_bits() } else { kind.bits() };
         let mut came = 0;
@@ -141,7 +169,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
                 self.forget(Self::BASE + address(pages.start));
                 return Err(Error::Mapped);
             }
-            if let Some(kind) = kind(page) {
+            if let Some(kind) = layout.kind(page) {
                 self.machine.write_u64(entry(page), address(page) & ADDRESS | bits(kind));
                 came += 1;
             }
@@ -154,14 +182,17 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         Ok(())
     }
 
-    /// The way to the lowest table for an address, made where it is missing.
-    fn descend(&mut self, address: u64) -> Result<(Path, u64), Error> {
+    /// The way through the entries of level `lowest` and above to the table below them, made where it is missing.
+    fn descend(&mut self, address: u64, lowest: u32) -> Result<(Path, u64), Error> {
         let mut path: Path = [0; 3];
         let mut table = self.root;
-        for (depth, level) in (2..=Self::TOP).rev().enumerate() {
+        for (depth, level) in (lowest..=Self::TOP).rev().enumerate() {
             let entry = table + index(address, level) * 8;
             path[depth] = entry;
             let value = self.machine.read_u64(entry);
+            if level == 2 && value & LARGE != 0 {
+                return Err(Error::Mapped);
+            }
             table = if value & PRESENT != 0 {
                 value & ADDRESS
             } else {
@@ -189,7 +220,17 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     }
 
     fn unmap_in_table(&mut self, address: u64, pages: u64) {
-        let Some((path, table)) = self.walk(address) else { return };
+        let Some((path, end)) = self.walk(address) else { return };
+        let table = match end {
+            End::Table(table) => table,
+            End::Large(_) => {
+                debug_assert!(pages == TABLE_PAGES, "a large page goes as it came, whole");
+                self.machine.write_u64(path[Self::DEPTH - 1], 0);
+                self.count(&path, Self::DEPTH - 1, -1);
+                self.prune(&path, Self::DEPTH - 1);
+                return self.forget(address);
+            }
+        };
         let first = table + index(address, 1) * 8;
         let mut gone = 0;
         for page in 0..pages {
@@ -215,14 +256,17 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
 
     /// Whether ring 3 may read, or write, the page of this address now.
     pub fn allows(&self, address: u64, write: bool) -> bool {
-        let Some((_, table)) = self.walk(address) else { return false };
-        let value = self.machine.read_u64(table + index(address, 1) * 8);
+        let value = match self.walk(address) {
+            Some((_, End::Table(table))) => self.machine.read_u64(table + index(address, 1) * 8),
+            Some((_, End::Large(value))) => value,
+            None => return false,
+        };
         let device = value & CACHE_DISABLE != 0;
         value & PRESENT != 0 && !device && (!write || value & WRITABLE != 0)
     }
 
     #[inline]
-    fn walk(&self, address: u64) -> Option<(Path, u64)> {
+    fn walk(&self, address: u64) -> Option<(Path, End)> {
         let mut path: Path = [0; 3];
         let mut table = self.root;
         for (depth, level) in (2..=Self::TOP).rev().enumerate() {
@@ -232,9 +276,12 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
             if value & PRESENT == 0 {
                 return None;
             }
+            if level == 2 && value & LARGE != 0 {
+                return Some((path, End::Large(value)));
+            }
             table = value & ADDRESS;
         }
-        Some((path, table))
+        Some((path, End::Table(table)))
     }
 
     fn new_table(&mut self) -> Option<u64> {

@@ -3,6 +3,7 @@
 use super::paging;
 use core::{arch::asm, ops::Range};
 use core0::config::MAX_FRAMES;
+use core0::frames;
 use hic_bootinfo::{LoaderError, MAX_RAM, StartInfo};
 
 const PAGE: u64 = 4096;
@@ -62,9 +63,10 @@ impl Memory {
         self.count = self.free[..self.count].iter().take_while(|range| !range.is_empty()).count();
     }
 
-    /// Frames from the first free one to the last, the holes between included.
+    /// Frames that the kernel's books cover: to the last free one, from where they begin.
     pub fn span(&self) -> u64 {
-        self.free().last().map_or(0, |last| (last.end - self.free[0].start) / PAGE)
+        let first = self.free[0].start & !(frames::ALIGNMENT - 1);
+        self.free().last().map_or(0, |last| (last.end - first) / PAGE)
     }
 
     /// Takes whole pages for the kernel's own tables from the start of a range, and zeroes them; `None` when none is large enough.

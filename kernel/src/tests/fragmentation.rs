@@ -14,7 +14,7 @@ use std::vec::Vec;
 
 /// 256 MiB, what a machine has by default.
 const FRAMES: u64 = 65_536;
-const START: u64 = 0x10_0000;
+const START: u64 = 0x20_0000;
 /// A large instance: 16 MiB.
 const LARGE: u64 = 4096;
 
@@ -92,7 +92,7 @@ impl Life {
             self.frames.free_run(address, count);
         }
         assert_eq!(self.frames.free_count(), FRAMES, "every frame came back");
-        // START is the 256th frame of the machine, but the allocator's first: all of it is one block again.
+        // START is the 512th frame of the machine, but the allocator's first: all of it is one block again.
         assert_eq!(self.frames.largest_free(), FRAMES, "and what was apart is together again");
     }
 }

@@ -244,6 +244,10 @@ fn walk(k: &K, table: u64, level: u32, (base, offset): (u64, u64), all: &mut Vec
         } else if level == 1 {
             assert_eq!(address, offset + target, "one address for every byte of physical memory");
             all.push((target, entry & 2 != 0, entry >> 63 == 0));
+        } else if level == 2 && entry & 0x80 != 0 {
+            assert_eq!(address, offset + target, "one address for every byte of physical memory");
+            let page = |n| (target + n * PAGE_SIZE, entry & 2 != 0, entry >> 63 == 0);
+            all.extend((0..512).map(page));
         } else {
             walk(k, target, level - 1, (address, offset), all);
         }

@@ -2,8 +2,10 @@
 
 use super::invariants::check;
 use super::world::{ACCOUNT, Actor, CLOCK, World, sandbox_spec};
+use hic_abi::object::SealSpec;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, Handle, Rights, SELF};
+use hic_abi::{Error, Handle, PAGE_SIZE, Plain, Rights, SELF, USER_BASE};
+use std::vec::Vec;
 
 fn map(w: &mut World, who: Actor, space: Handle, region: Handle) {
     w.ok(who, Syscall::RegionMap, [space.into(), region.into(), Rights::READ.bits().into(), 0, 0]);
@@ -142,4 +144,62 @@ fn a_sandbox_without_threads_can_be_mapped_into_and_destroyed() {
     map_by_manager(&mut w, cap, region);
     w.ok(w.manager, Syscall::Destroy, [0, cap.into(), 0, 0, 0]);
     check(&w.k);
+}
+
+/// What a child can do with each page of a region: (writable, executable), `None` where nothing is mapped.
+fn rights_of_pages(w: &World, child: Actor, address: u64, count: u64) -> Vec<Option<(bool, bool)>> {
+    let pages = super::invariants::pages(&w.k, child.sandbox);
+    let of =
+        |page: u64| pages.iter().find(|p| p.0 == address - USER_BASE + page * PAGE_SIZE).map(|p| (p.1, p.2));
+    (0..count).map(of).collect()
+}
+
+#[test]
+fn an_aligned_region_takes_large_pages_and_leaves_nothing_behind() {
+    let mut w = World::new();
+    let (child, free) = (w.child(), w.k.frames.free_count());
+    let (region, address) = w.region(1024 + 7);
+    assert!(address.is_multiple_of(2 << 20), "large regions are aligned");
+    let tables = w.k.accounts[0].page_tables;
+    let map = [child.cap.into(), region.into(), (Rights::READ | Rights::WRITE).bits().into(), 0, 0];
+    w.ok(w.manager, Syscall::RegionMap, map);
+    assert!(w.k.accounts[0].page_tables - tables <= 1, "one table for the seven pages beyond the large ones");
+    assert!(rights_of_pages(&w, child, address, 1031).iter().all(|page| *page == Some((true, false))));
+    assert!(w.k.user_range(child.sandbox, address, 1031 * PAGE_SIZE, true).is_ok());
+    assert!(w.k.user_range(child.sandbox, address, 1031 * PAGE_SIZE + 1, true).is_err());
+    check(&w.k);
+    w.ok(w.manager, Syscall::RegionUnmap, [child.cap.into(), region.into(), 0, 0, 0]);
+    assert!(w.k.user_range(child.sandbox, address, 1, false).is_err());
+    assert_eq!(w.k.accounts[0].page_tables, tables);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), region.into(), 0, 0, 0]);
+    while w.k.zero_some() {}
+    assert_eq!(w.k.frames.free_count(), free);
+    check(&w.k);
+}
+
+#[test]
+fn a_seal_divides_large_pages_where_it_has_to() {
+    let pages = 4 * 512;
+    for (read_only, execute, guard) in
+        [(512, 512, 0), (3, 600, 1500), (0, 0, 1), (1024, 0, 1535), (2047, 1, 0)]
+    {
+        let mut w = World::new();
+        let child = w.child();
+        let (region, address) = w.region(pages);
+        let seal = SealSpec { read_only, execute, guard };
+        let place = w.put(w.manager, seal.as_bytes());
+        w.ok(w.manager, Syscall::RegionSeal, [region.into(), place, 0, 0, 0]);
+        let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE;
+        w.ok(w.manager, Syscall::RegionMap, [child.cap.into(), region.into(), rights.bits().into(), 0, 0]);
+        for (page, found) in (0..pages).zip(rights_of_pages(&w, child, address, pages)) {
+            let expected = match page {
+                _ if page < read_only => Some((false, false)),
+                _ if page < read_only + execute => Some((false, true)),
+                _ if guard != 0 && page == guard => None,
+                _ => Some((true, false)),
+            };
+            assert_eq!(found, expected, "page {page} of {seal:?}");
+        }
+        check(&w.k);
+    }
 }

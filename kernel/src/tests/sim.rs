@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 /// Where usable memory begins; below it there is none, as on a PC.
-pub const MEMORY_START: u64 = 0x10_0000;
+pub const MEMORY_START: u64 = 0x20_0000;
 /// The one PCI function besides which there is nothing: device 3, function 0.
 pub const DEVICE_FUNCTION: u16 = 3 << 3;
 /// Its only BAR.
