@@ -1,6 +1,6 @@
 //! Making and ending regions and sandboxes, and what the audit log costs.
 
-use crate::meter::{Meter, nothing};
+use crate::meter::Meter;
 use crate::suite::Stage;
 use bench::each;
 use hic_abi::audit::{NoteText, Record};
