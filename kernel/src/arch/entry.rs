@@ -69,12 +69,38 @@ pub fn stub(vector: usize) -> u64 {
     &raw const interrupt_stubs as u64 + (vector * STUB_BYTES) as u64
 }
 
+/// `naked_asm!` that names the registers of a context by their offsets in it.
+macro_rules! context_asm {
+    ($($line:literal),*; $($operands:tt)*) => {
+        naked_asm!(
+            $($line,)*
+            rip = const offset_of!(Context, frame.rip),
+            rflags = const offset_of!(Context, frame.rflags),
+            rsp = const offset_of!(Context, frame.rsp),
+            rdi = const offset_of!(Context, frame.rdi),
+            rsi = const offset_of!(Context, frame.rsi),
+            rdx = const offset_of!(Context, frame.rdx),
+            r10 = const offset_of!(Context, frame.r10),
+            r8 = const offset_of!(Context, frame.r8),
+            r9 = const offset_of!(Context, frame.r9),
+            rax = const offset_of!(Context, frame.rax),
+            rbx = const offset_of!(Context, frame.rbx),
+            rbp = const offset_of!(Context, frame.rbp),
+            r12 = const offset_of!(Context, frame.r12),
+            r13 = const offset_of!(Context, frame.r13),
+            r14 = const offset_of!(Context, frame.r14),
+            r15 = const offset_of!(Context, frame.r15),
+            $($operands)*
+        )
+    };
+}
+
 /// Where `syscall` arrives: interrupts off, still on the user's stack, return address in RCX, flags in R11.
 ///
 /// CS, SS, vector and error code of the frame are left alone: ring 3 cannot change the first two, and nobody reads the others here.
 #[unsafe(naked)]
 pub unsafe extern "C" fn system_call() {
-    naked_asm!(
+    context_asm!(
         "mov [rip + {user_stack}], rsp",
         "mov rsp, [rip + {current}]",
         "mov [rsp + {rip}], rcx",
@@ -127,7 +153,7 @@ pub unsafe extern "C" fn system_call() {
         "call {fast_reply_receive}",
         "test rax, rax",
         "jnz {leave}",
-        "jmp 2b",
+        "jmp 2b";
         call = const Syscall::Call as u64,
         reply_receive = const Syscall::ReplyReceive as u64,
         fast_call = sym crate::fast_call,
@@ -135,22 +161,6 @@ pub unsafe extern "C" fn system_call() {
         user_stack = sym USER_STACK,
         current = sym CURRENT,
         restore = const offset_of!(Context, restore),
-        rip = const offset_of!(Context, frame.rip),
-        rflags = const offset_of!(Context, frame.rflags),
-        rsp = const offset_of!(Context, frame.rsp),
-        rdi = const offset_of!(Context, frame.rdi),
-        rsi = const offset_of!(Context, frame.rsi),
-        rdx = const offset_of!(Context, frame.rdx),
-        r10 = const offset_of!(Context, frame.r10),
-        r8 = const offset_of!(Context, frame.r8),
-        r9 = const offset_of!(Context, frame.r9),
-        rax = const offset_of!(Context, frame.rax),
-        rbx = const offset_of!(Context, frame.rbx),
-        rbp = const offset_of!(Context, frame.rbp),
-        r12 = const offset_of!(Context, frame.r12),
-        r13 = const offset_of!(Context, frame.r13),
-        r14 = const offset_of!(Context, frame.r14),
-        r15 = const offset_of!(Context, frame.r15),
         stack = sym segments::KERNEL_STACK,
         stack_bytes = const size_of::<segments::Stack>(),
         handler = sym crate::system_call,
@@ -162,7 +172,7 @@ pub unsafe extern "C" fn system_call() {
 /// Goes on with the thread whose context RAX names, by `sysret`. It entered by `syscall`, so its RIP lies in the low half.
 #[unsafe(naked)]
 unsafe extern "C" fn leave() {
-    naked_asm!(
+    context_asm!(
         "mov [rip + {current}], rax",
         "lea rcx, [rax + {frame}]",
         "mov [rip + {task} + {rsp0}], rcx",
@@ -183,28 +193,12 @@ unsafe extern "C" fn leave() {
         "mov r11, [rax + {rflags}]",
         "mov rsp, [rax + {rsp}]",
         "mov rax, [rax + {rax}]",
-        "sysretq",
+        "sysretq";
         current = sym CURRENT,
         frame = const FRAME_BYTES,
         task = sym segments::TASK,
         rsp0 = const TASK_RSP0,
         clean = sym CLEAN,
-        rip = const offset_of!(Context, frame.rip),
-        rflags = const offset_of!(Context, frame.rflags),
-        rsp = const offset_of!(Context, frame.rsp),
-        rdi = const offset_of!(Context, frame.rdi),
-        rsi = const offset_of!(Context, frame.rsi),
-        rdx = const offset_of!(Context, frame.rdx),
-        r10 = const offset_of!(Context, frame.r10),
-        r8 = const offset_of!(Context, frame.r8),
-        r9 = const offset_of!(Context, frame.r9),
-        rax = const offset_of!(Context, frame.rax),
-        rbx = const offset_of!(Context, frame.rbx),
-        rbp = const offset_of!(Context, frame.rbp),
-        r12 = const offset_of!(Context, frame.r12),
-        r13 = const offset_of!(Context, frame.r13),
-        r14 = const offset_of!(Context, frame.r14),
-        r15 = const offset_of!(Context, frame.r15),
     )
 }
 

@@ -3,7 +3,6 @@
 use crate::board::{BLANK, Board, Target};
 use crate::driver::physical;
 use crate::edu::IDENTITY;
-use crate::failure::{Failure, check, refused};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use hic_abi::audit::{Event, Record};
@@ -16,7 +15,7 @@ use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::loader::new_slot;
 use hic_rt::region::Mapped;
 use hic_rt::{StartPage, log, start, sys};
-use hic_stage::{Actor, Casting, own_image};
+use hic_stage::{Actor, Casting, Failure, check, own_image, refused};
 
 /// Name of the driver.
 pub const DRIVER: &str = "driver";

@@ -3,10 +3,10 @@
 use crate::board::{BLANK, Board, Target};
 use crate::director::{BOARD, MAPPED, UNMAPPED};
 use crate::edu::Edu;
-use crate::failure::{Failure, refused};
 use core::sync::atomic::Ordering::Relaxed;
 use hic_rt::region::map_for_dma;
 use hic_rt::{StartPage, log, start, sys};
+use hic_stage::{Failure, refused};
 
 /// Offsets in the mapped region: from where the device's buffer is filled, and where it is emptied. The target itself is at 0.
 const SOURCE: u64 = 1024;

@@ -1,10 +1,10 @@
 //! QEMU's `edu` device (docs/specs/edu.txt of QEMU): a buffer of a page, and DMA between it and any address.
 
-use crate::failure::{Failure, refused};
 use core::ptr::NonNull;
 use hic_control::grants;
 use hic_rt::loader::new_slot;
 use hic_rt::{Handle, Rights, SELF, StartPage, start, sys};
+use hic_stage::{Failure, refused};
 use hic_virtio::block::Block;
 
 /// Vendor and device.

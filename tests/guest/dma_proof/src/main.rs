@@ -11,7 +11,6 @@
 //! | [`driver`] | the hostile driver |
 //! | [`edu`] | its device |
 //! | [`board`] | what is tried, and what both know |
-//! | [`failure`] | what went wrong |
 #![no_std]
 #![no_main]
 
@@ -21,31 +20,17 @@ mod board;
 mod director;
 mod driver;
 mod edu;
-mod failure;
 
 use hic_abi::name_str;
-use hic_rt::{StartPage, log};
-use hic_stage::{DIRECTOR, power_off};
+use hic_rt::StartPage;
+use hic_stage::{DIRECTOR, conclude};
 
 hic_rt::entry!(main);
 
 fn main(page: &'static StartPage) -> u64 {
     match name_str(&page.name) {
-        DIRECTOR => direct(page),
+        DIRECTOR => conclude(page, director::run(page)),
         director::DRIVER => driver::run(page),
         _ => director::wait(page),
-    }
-}
-
-fn direct(page: &'static StartPage) -> u64 {
-    match director::run(page) {
-        Ok(()) => {
-            log!("selftest: PASS");
-            power_off(page, false)
-        }
-        Err(failure) => {
-            log!("selftest: FAIL {failure}");
-            power_off(page, true)
-        }
     }
 }

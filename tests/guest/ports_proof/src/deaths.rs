@@ -1,11 +1,11 @@
 //! Scene two: the server dies before, during and after an answer, and is started again or replaced.
 
 use crate::director::Director;
-use crate::failure::{Failure, check, refused};
 use core::sync::atomic::Ordering::Relaxed;
 use hic_abi::message::Fault;
 use hic_abi::switch::{Entry, EntryKind};
 use hic_rt::{log, sys};
+use hic_stage::{Failure, check, refused};
 use ports_proof::Mode;
 
 /// Deaths of each kind.

@@ -1,7 +1,6 @@
 //! The director: makes everybody, runs the scenes, and checks that in the end nothing was lost, doubled or left behind.
 
 use crate::extras::{BOARD, COUNTER, ENDPOINT, PORT, shared};
-use crate::failure::{Failure, check, refused};
 use crate::{deaths, order, switching};
 use core::sync::atomic::Ordering::Relaxed;
 use hic_abi::inspect::{MemoryInfo, PortInfo, SystemInfo, What};
@@ -11,7 +10,7 @@ use hic_abi::{Handle, ObjectType, PAGE_SIZE, Rights, SELF, name_bytes};
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::loader::new_slot;
 use hic_rt::{StartPage, cap, log, start, sys};
-use hic_stage::{Actor, Casting, own_image};
+use hic_stage::{Actor, Casting, Failure, check, own_image, refused};
 use ports_proof::{Board, Counter};
 
 /// How the names of servers begin.

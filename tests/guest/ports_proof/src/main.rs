@@ -8,7 +8,6 @@
 //! | [`deaths`] | kills the server before, during and after an answer, and replaces it |
 //! | [`order`] | switches a port with a queue |
 //! | [`extras`] | server, client and callers |
-//! | [`failure`] | what went wrong |
 #![no_std]
 #![no_main]
 
@@ -17,34 +16,20 @@ extern crate alloc;
 mod deaths;
 mod director;
 mod extras;
-mod failure;
 mod order;
 mod switching;
 
 use hic_abi::name_str;
-use hic_rt::{StartPage, log};
-use hic_stage::{DIRECTOR, power_off};
+use hic_rt::StartPage;
+use hic_stage::{DIRECTOR, conclude};
 
 hic_rt::entry!(main);
 
 fn main(page: &'static StartPage) -> u64 {
     match name_str(&page.name) {
-        DIRECTOR => direct(page),
+        DIRECTOR => conclude(page, director::run(page)),
         name if name.starts_with(director::SERVER) => extras::serve(page),
         director::CLIENT => extras::count(page),
         name => extras::enter(page, name),
-    }
-}
-
-fn direct(page: &'static StartPage) -> u64 {
-    match director::run(page) {
-        Ok(()) => {
-            log!("selftest: PASS");
-            power_off(page, false)
-        }
-        Err(failure) => {
-            log!("selftest: FAIL {failure}");
-            power_off(page, true)
-        }
     }
 }

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use crate::director::Director;
 use crate::extras::CALLER_NAMES;
-use crate::failure::{Failure, check};
 use core::sync::atomic::Ordering::Relaxed;
 use hic_rt::log;
+use hic_stage::{Failure, check};
 use ports_proof::CALLERS;
 
 /// Queues that are switched.

@@ -1,9 +1,9 @@
 //! Scene one: the port goes back and forth between two servers while the client counts through it.
 
 use crate::director::Director;
-use crate::failure::Failure;
 use core::sync::atomic::Ordering::Relaxed;
 use hic_rt::{log, sys};
+use hic_stage::Failure;
 
 /// How often the port is switched.
 const SWITCHES: u64 = 1_000_000;

@@ -8,14 +8,17 @@
 extern crate alloc;
 
 mod actor;
+mod failure;
 
 pub use actor::{Actor, Casting};
+pub use failure::{Failure, check, refused};
 
+use core::fmt;
 use hic_abi::{Error, Rights, SELF};
 use hic_hicmod::Archive;
 use hic_hicmod::container::Container;
 use hic_rt::loader::{LoadError, at};
-use hic_rt::{StartPage, start, sys};
+use hic_rt::{StartPage, log, start, sys};
 
 /// Name of the first sandbox's module in the boot archive.
 pub const DIRECTOR: &str = "keeper";
@@ -46,4 +49,13 @@ pub fn own_image(page: &StartPage) -> Result<Image, LoadError> {
 pub fn power_off(page: &StartPage, failed: bool) -> ! {
     let _ = sys::power(start::require(page, "power").slot, if failed { 2 } else { 0 });
     sys::exit(1)
+}
+
+/// Says what a self-test came to, in the words that the harness waits for, and powers the machine off. For the director.
+pub fn conclude<E: fmt::Display>(page: &StartPage, result: Result<(), E>) -> ! {
+    match result {
+        Ok(()) => log!("selftest: PASS"),
+        Err(ref failure) => log!("selftest: FAIL {failure}"),
+    }
+    power_off(page, result.is_err())
 }

@@ -17,20 +17,11 @@ mod failure;
 mod scenes;
 mod service;
 
-use hic_rt::{StartPage, log};
-use hic_stage::power_off;
+use hic_rt::StartPage;
+use hic_stage::conclude;
 
 hic_rt::entry!(main);
 
 fn main(page: &'static StartPage) -> u64 {
-    match scenes::run(page) {
-        Ok(()) => {
-            log!("selftest: PASS");
-            power_off(page, false)
-        }
-        Err(failure) => {
-            log!("selftest: FAIL {failure}");
-            power_off(page, true)
-        }
-    }
+    conclude(page, scenes::run(page))
 }

@@ -1,10 +1,10 @@
-//! What can go wrong in the proof.
+//! What can go wrong in a proof.
 
 use core::fmt;
 use hic_abi::Error;
 use hic_rt::loader::LoadError;
 
-/// Why the proof failed.
+/// Why a proof failed.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
     /// Something could not be made, started or ended.
@@ -52,6 +52,9 @@ pub fn refused(what: &'static str) -> impl Fn(Error) -> Failure {
 }
 
 /// Compares a number with what it must be.
+///
+/// # Errors
+/// [`Failure::Wrong`] when it is another.
 pub fn check(what: &'static str, found: u64, expected: u64) -> Result<(), Failure> {
     if found == expected { Ok(()) } else { Err(Failure::Wrong { what, expected, found }) }
 }
