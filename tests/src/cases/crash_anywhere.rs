@@ -1,7 +1,7 @@
 //! An update while somebody dies at his k-th system call: whoever it is and whatever he was doing, one whole version serves
 //! afterwards and no connection is lost.
 //!
-//! How many points each victim is killed at is a parameter ([`POINTS`]), so that the sweep of `cargo xtask soak` is the same test.
+//! How many points each victim is killed at is a parameter ([`super::POINTS`]), so that the sweep of `cargo xtask soak` is the same test.
 
 mod points;
 mod victim;
@@ -21,10 +21,7 @@ use crate::vm::{Console, Vm};
 use points::Points;
 use victim::Victim;
 
-/// Environment variable: at how many points each victim is killed.
-const POINTS: &str = "HIC_TEST_POINTS";
-
-/// Without it.
+/// At so many points each victim is killed, unless more are asked for.
 const USUAL: usize = 100;
 
 /// Rollback window, seconds: victims die in it, too, and at the commit that ends it.
@@ -45,10 +42,7 @@ const PLAN: DuplexPlan = DuplexPlan {
 };
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
-    let wanted = match std::env::var(POINTS) {
-        Ok(text) => text.parse().with_context(|| format!("{POINTS}={text}"))?,
-        Err(_) => USUAL,
-    };
+    let wanted = super::length(USUAL)?;
     let network = Network::best()?;
     context.note(format!("over {}, {wanted} points for each victim", network.describe()));
     let mut failures = Vec::new();

@@ -24,6 +24,8 @@ mod updating;
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+
 use crate::qemu::Proto;
 use crate::runner::{Needs, SLOTS, SystemTest};
 
@@ -40,6 +42,17 @@ pub(crate) const PORTS: [(Proto, u16); 4] =
 
 /// System tests that run only when they are asked for by name.
 pub const SLOW: [&str; 3] = ["crash_anywhere", "update_soak", "fuzz"];
+
+/// Environment variable: how long the slow form of a test is, in its own measure (points of a kill, rounds of updates).
+pub const POINTS: &str = "HIC_TEST_POINTS";
+
+/// What [`POINTS`] says, or the usual length without it.
+fn length(usual: usize) -> Result<usize> {
+    match std::env::var(POINTS) {
+        Ok(text) => text.parse().with_context(|| format!("{POINTS}={text}")),
+        Err(_) => Ok(usual),
+    }
+}
 
 /// All system tests. Those that take the machine to themselves come last, so that they do not hold up the others.
 pub static ALL: &[SystemTest] = &[

@@ -1,7 +1,7 @@
 //! Update and rollback again and again while hundreds of short connections a second come and go: what goes wrong once in a thousand times
 //! goes wrong here.
 //!
-//! How many rounds is a parameter ([`ROUNDS`]), so that the long run of `cargo xtask soak` is the same test.
+//! How many rounds is a parameter ([`super::POINTS`]), so that the long run of `cargo xtask soak` is the same test.
 
 use std::time::Duration;
 
@@ -16,10 +16,7 @@ use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::Console;
 
-/// Environment variable: how many updates and rollbacks.
-const ROUNDS: &str = "HIC_TEST_POINTS";
-
-/// Without it.
+/// So many rounds, unless more are asked for.
 const USUAL: usize = 20;
 
 /// Loads of short connections, and how often each of them makes one.
@@ -41,10 +38,7 @@ const PLAN: EchoPlan = EchoPlan {
 };
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
-    let rounds = match std::env::var(ROUNDS) {
-        Ok(text) => text.parse().with_context(|| format!("{ROUNDS}={text}"))?,
-        Err(_) => USUAL,
-    };
+    let rounds = super::length(USUAL)?;
     let network = Network::best()?;
     let mut vm = context.boot(context.machine()?, Some(&network), &PORTS)?;
     wait_until_served(&vm, &network, BACK)?;

@@ -41,7 +41,7 @@ pub fn soak(options: &SoakOptions) -> Result<()> {
     let points = options.points.to_string();
     let status = std::process::Command::new(own)
         .args(["test", &options.filter])
-        .env("HIC_TEST_POINTS", points)
+        .env(cases::POINTS, points)
         .status()
         .context("cannot run the tests")?;
     anyhow::ensure!(status.success(), "the soak failed");

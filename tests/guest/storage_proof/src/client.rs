@@ -1,11 +1,12 @@
 //! Asks the service, and starts it again when it dies over a question.
 
-use crate::failure::{Failure, refused};
+use crate::failure::Failure;
 use crate::service::{Service, WINDOW};
 use hic_channel::{Asker, Message, PAYLOAD};
 use hic_control::ASKED;
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::sys;
+use hic_stage::refused;
 use hic_store::{Reply, Request};
 
 /// How long an answer may take, nanoseconds: far beyond a start of the service.
@@ -50,7 +51,7 @@ impl Client {
         let mut bytes = [0; PAYLOAD];
         let encoded = request.encode(&mut bytes).map_err(|_| Failure::Wrong("request too long"))?;
         self.asker.ask(&Message::new(0, [0; _]).with_payload(encoded));
-        sys::signal(self.service.port, ASKED).map_err(refused("ring the service"))
+        Ok(sys::signal(self.service.port, ASKED).map_err(refused("ring the service"))?)
     }
 
     #[inline(never)]

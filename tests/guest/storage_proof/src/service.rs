@@ -1,6 +1,6 @@
 //! The storage service as the module manager would make it: with the disk, its DMA memory, and a channel.
 
-use crate::failure::{Failure, refused};
+use crate::failure::Failure;
 use alloc::vec::Vec;
 use hic_abi::object::{AccountSpec, SandboxSpec};
 use hic_abi::start::Grant;
@@ -12,6 +12,7 @@ use hic_rt::loader::{Identity, Instance, LoadError, new_slot};
 use hic_rt::region::Mapped;
 use hic_rt::{StartPage, start, sys};
 use hic_stage::Image;
+use hic_stage::refused;
 
 /// Name of the module.
 const NAME: &str = "storage";
@@ -151,7 +152,7 @@ impl Service {
 
     /// Kills it at its `calls`th system call from now.
     pub fn kill_at(&self, calls: u64) -> Result<(), Failure> {
-        sys::sandbox_fuse(self.instance.sandbox, calls, 0).map_err(refused("fuse"))
+        Ok(sys::sandbox_fuse(self.instance.sandbox, calls, 0).map_err(refused("fuse"))?)
     }
 
     /// How often it was started again.
