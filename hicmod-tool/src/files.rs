@@ -1,0 +1,25 @@
+//! Files and the clock, with errors that say which file and why.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::failure::Failure;
+
+/// The bytes of the file `path`.
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::new(format_args!("cannot read {}: {error}", path.display())))
+}
+
+/// Writes `bytes` to the file `path`.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))
+}
+
+/// Seconds since 1970, UTC.
+pub fn now() -> Result<u64, Failure> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since
+        .map(|since| since.as_secs())
+        .map_err(|_| Failure::new("the clock of this machine is before 1970; set it"))
+}
