@@ -1,4 +1,5 @@
-//! The defaults record: which version of each service is started at boot, and what is done when that version does not come up.
+//! The defaults record: which services are started at boot and in which version, what is done when that version does not come up, and where else
+//! than on its disk the system looks for modules.
 //!
 //! The module manager writes it, flushed, *before* it acts on it: it counts an attempt before it starts a default, and makes a version
 //! the default before it tells anybody that the update is done. So whatever was seen to happen is what a reboot finds.
@@ -22,16 +23,40 @@ pub const MAX_BOOT_ATTEMPTS: u32 = 2;
 pub const MAX_SERVICES: usize = 48;
 
 /// Schema of the record: the first two bytes, little-endian. Postcard does not describe itself, so another schema is refused by number.
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
+/// The schema before: without [`Presence`] and [`Defaults::sources`].
+const FIRST_SCHEMA: u16 = 1;
 const SCHEMA_BYTES: usize = size_of::<u16>();
+
+/// Most repositories on the network that are known.
+pub const MAX_SOURCES: usize = 4;
+/// Longest address of one, bytes.
+pub const MAX_SOURCE_BYTES: usize = 64;
+
+/// Address of a repository on the network: `http://10.0.2.2:8000/`.
+pub type Source = heapless::String<MAX_SOURCE_BYTES>;
 
 /// All that outlives power.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Defaults {
-    /// Services whose default was chosen by an update; any other one is started from the boot archive.
+    /// Services that an operator changed: updated, installed or removed. Any other one is started from the boot archive.
     pub services: heapless::Vec<ServiceDefault, MAX_SERVICES>,
     /// The update that runs, so that a boot after a power failure can say what was cut off.
     pub update: Option<RunningUpdate>,
+    /// Repositories on the network.
+    pub sources: heapless::Vec<Source, MAX_SOURCES>,
+}
+
+/// Whether a service is there, apart from what the boot archive says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// As the archive says: started if it brings the service.
+    #[default]
+    Shipped,
+    /// Started, whether the archive brings it or not.
+    Installed,
+    /// Not started, although the archive brings it.
+    Removed,
 }
 
 /// The default version of one service.
@@ -45,6 +70,41 @@ pub struct ServiceDefault {
     pub previous: Option<Version>,
     /// Boots that started `version` since it last proved healthy.
     pub attempts: u32,
+    /// Whether it is started at all.
+    pub presence: Presence,
+}
+
+/// A record of [`FIRST_SCHEMA`].
+#[derive(Deserialize)]
+struct FirstDefaults {
+    services: heapless::Vec<FirstServiceDefault, MAX_SERVICES>,
+    update: Option<RunningUpdate>,
+}
+
+/// A service in it.
+#[derive(Deserialize)]
+struct FirstServiceDefault {
+    name: Name,
+    version: Version,
+    previous: Option<Version>,
+    attempts: u32,
+}
+
+impl From<FirstDefaults> for Defaults {
+    fn from(first: FirstDefaults) -> Self {
+        let service = |FirstServiceDefault { name, version, previous, attempts }| ServiceDefault {
+            name,
+            version,
+            previous,
+            attempts,
+            presence: Presence::Shipped,
+        };
+        Self {
+            services: first.services.into_iter().map(service).collect(),
+            update: first.update,
+            ..Self::default()
+        }
+    }
 }
 
 /// An update that was begun and is not finished.
@@ -134,9 +194,14 @@ pub enum RecordError {
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooManyServices => write!(f, "more than {MAX_SERVICES} services have a default"),
+            Self::TooManyServices => {
+                write!(f, "more than {MAX_SERVICES} services were updated, installed or removed")
+            }
             Self::Schema { found } => {
-                write!(f, "the defaults record has schema {found}, this system reads {SCHEMA}")
+                write!(
+                    f,
+                    "the defaults record has schema {found}, this system reads {FIRST_SCHEMA} and {SCHEMA}"
+                )
             }
             Self::Malformed => f.write_str("the defaults record is malformed"),
         }
@@ -146,7 +211,7 @@ impl fmt::Display for RecordError {
 impl core::error::Error for RecordError {}
 
 impl Defaults {
-    /// The default of a service, if an update ever chose one.
+    /// What an operator made of a service, if anything.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceDefault> {
         self.services.iter().find(|service| service.name == name)
@@ -170,26 +235,65 @@ impl Defaults {
         match self.service_mut(name) {
             Some(service) if service.version == version => {}
             Some(service) => {
-                *service = ServiceDefault {
-                    name: name.clone(),
-                    version,
-                    previous: Some(running).filter(|&running| running != version),
-                    attempts: 0,
-                };
+                (service.version, service.attempts) = (version, 0);
+                service.previous = Some(running).filter(|&running| running != version);
             }
             None => {
                 let previous = Some(running).filter(|&running| running != version);
-                let service = ServiceDefault { name: name.clone(), version, previous, attempts: 0 };
-                self.services.push(service).map_err(|_| RecordError::TooManyServices)?;
+                self.insert(name, version, previous, Presence::Shipped)?;
             }
         }
         Ok(())
     }
 
+    fn insert(
+        &mut self,
+        name: &Name,
+        version: Version,
+        previous: Option<Version>,
+        presence: Presence,
+    ) -> Result<(), RecordError> {
+        let service = ServiceDefault { name: name.clone(), version, previous, attempts: 0, presence };
+        self.services.push(service).map_err(|_| RecordError::TooManyServices)
+    }
+
+    /// From now on `version` of a service is started at each boot.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyServices`].
+    pub fn install(&mut self, name: &Name, version: Version) -> Result<(), RecordError> {
+        self.services.retain(|service| service.name != *name);
+        self.insert(name, version, None, Presence::Installed)
+    }
+
+    /// From now on a service is not started any more. One that the boot archive brings stays in the record for that.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyServices`].
+    pub fn remove(&mut self, name: &Name, version: Version, archived: bool) -> Result<(), RecordError> {
+        self.services.retain(|service| service.name != *name);
+        if archived { self.insert(name, version, None, Presence::Removed) } else { Ok(()) }
+    }
+
+    /// Whether a boot starts a service that the archive brings or does not.
+    #[must_use]
+    pub fn is_present(&self, name: &str, archived: bool) -> bool {
+        match self.service(name).map(|service| service.presence) {
+            None | Some(Presence::Shipped) => archived,
+            Some(Presence::Installed) => true,
+            Some(Presence::Removed) => false,
+        }
+    }
+
+    /// Services that are installed, whether the archive brings them or not.
+    pub fn installed(&self) -> impl Iterator<Item = &ServiceDefault> {
+        self.services.iter().filter(|service| service.presence == Presence::Installed)
+    }
+
     /// Chooses what a boot starts and counts the attempt. The record must be on the disk before the version is started. `None`: the service
-    /// has no default of its own.
+    /// has no default of its own, or was removed.
     pub fn begin_boot(&mut self, name: &str) -> Option<BootChoice> {
-        let service = self.service_mut(name)?;
+        let service = self.service_mut(name).filter(|service| service.presence != Presence::Removed)?;
         let choice = boot_choice(service);
         if matches!(choice, BootChoice::Default(_)) {
             service.attempts += 1;
@@ -229,11 +333,13 @@ impl Defaults {
     /// [`RecordError::Schema`], [`RecordError::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let (schema, body) = bytes.split_first_chunk::<SCHEMA_BYTES>().ok_or(RecordError::Malformed)?;
-        let found = u16::from_le_bytes(*schema);
-        if found != SCHEMA {
-            return Err(RecordError::Schema { found });
+        let (defaults, rest) = match u16::from_le_bytes(*schema) {
+            SCHEMA => postcard::take_from_bytes(body),
+            FIRST_SCHEMA => postcard::take_from_bytes::<FirstDefaults>(body)
+                .map(|(first, rest)| (Self::from(first), rest)),
+            found => return Err(RecordError::Schema { found }),
         }
-        let (defaults, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| RecordError::Malformed)?;
+        .map_err(|_| RecordError::Malformed)?;
         let mut names = defaults.services.iter().map(|service| service.name.as_str());
         let twice =
             (1..).zip(names.clone()).any(|(n, name)| names.clone().skip(n).any(|other| other == name));
@@ -243,7 +349,7 @@ impl Defaults {
     }
 }
 
-const _: () = assert!(MAX_SERVICES * 64 + 128 <= MAX_RECORD_BYTES);
+const _: () = assert!(MAX_SERVICES * 64 + MAX_SOURCES * (MAX_SOURCE_BYTES + 1) + 128 <= MAX_RECORD_BYTES);
 
 #[cfg(test)]
 mod tests;

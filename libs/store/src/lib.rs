@@ -1,7 +1,7 @@
 //! What the system keeps on its disk, and how the storage service is asked for it.
 //!
-//! Only facts that must outlive power are kept: which version of a service is the default, which one was before it, how often the default was
-//! tried at boot, and whether an update was under way (architecture, "Journal"). All here is pure: bytes and decisions, no device.
+//! Only facts that must outlive power are kept: what is installed and removed, which version of a service is the default, which one was before it,
+//! how often the default was tried at boot, and whether an update was under way (architecture, "Journal"). All here is pure: bytes and decisions, no device.
 //!
 //! ```text
 //!   Defaults ──encode──▶ record ──pair──▶ HIC/STATE.BIN, two halves, the older one is overwritten
@@ -28,7 +28,7 @@ pub mod defaults;
 pub mod messages;
 pub mod pair;
 
-pub use defaults::{BootChoice, Defaults, ServiceDefault};
+pub use defaults::{BootChoice, Defaults, Presence, ServiceDefault, Source};
 pub use messages::{FileName, Reply, Request, StoreError};
 
 /// Longest record that a half of the file, a request and an answer carry, bytes. A message with it stays below one page.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_store::pair::{Contents, FILE_BYTES, HALF_BYTES, contents, next};
-use hic_store::{Defaults, ServiceDefault};
+use hic_store::{Defaults, Presence, ServiceDefault};
 
 use super::PORTS;
 use super::service::{until, wait_until_served};
@@ -135,8 +135,8 @@ fn write_default(disk: &Path, default: &str, previous: &str) -> Result<()> {
 fn replace_default(file: &mut [u8], default: &str, previous: &str) -> Result<()> {
     let name = SERVICE.try_into().map_err(|_| anyhow!("{SERVICE} is too long a name"))?;
     let mut defaults = Defaults::default();
-    let service =
-        ServiceDefault { name, version: version(default)?, previous: Some(version(previous)?), attempts: 0 };
+    let (version, previous) = (version(default)?, Some(version(previous)?));
+    let service = ServiceDefault { name, version, previous, attempts: 0, presence: Presence::Shipped };
     defaults.services.push(service).map_err(|_| anyhow!("no room for a default"))?;
     let mut record = [0; HALF_BYTES];
     let record = defaults.encode(&mut record).map_err(|error| anyhow!("{error}"))?;

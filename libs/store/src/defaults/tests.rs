@@ -103,6 +103,9 @@ fn the_largest_record_fits_and_one_more_service_is_refused() {
     assert_eq!(one_more, Err(RecordError::TooManyServices));
     let update = RunningUpdate { name: name("netstack"), from: huge, to: huge, phase: UpdatePhase::Switched };
     defaults.update = Some(update);
+    for _ in 0..MAX_SOURCES {
+        defaults.sources.push("x".repeat(MAX_SOURCE_BYTES).as_str().try_into().unwrap()).unwrap();
+    }
     let mut buffer = [0; MAX_RECORD_BYTES];
     let bytes = defaults.encode(&mut buffer).unwrap();
     assert_eq!(Defaults::decode(bytes), Ok(defaults));
@@ -112,8 +115,8 @@ fn the_largest_record_fits_and_one_more_service_is_refused() {
 fn a_record_of_another_schema_is_refused_by_number() {
     let mut buffer = [0; 64];
     updated().encode(&mut buffer).unwrap();
-    buffer[0] = 2;
-    assert_eq!(Defaults::decode(&buffer), Err(RecordError::Schema { found: 2 }));
+    buffer[0] = 3;
+    assert_eq!(Defaults::decode(&buffer), Err(RecordError::Schema { found: 3 }));
     assert_eq!(Defaults::decode(&[1]), Err(RecordError::Malformed));
 }
 
@@ -127,13 +130,50 @@ fn a_service_that_is_named_twice_makes_a_record_malformed() {
     assert_eq!(Defaults::decode(bytes), Err(RecordError::Malformed));
 }
 
+#[test]
+fn a_record_of_the_first_schema_is_read_with_nothing_installed_or_removed() {
+    // netstack 1.3.0, before it 1.2.0, one attempt; no update.
+    let body = [1, 8, b'n', b'e', b't', b's', b't', b'a', b'c', b'k', 1, 3, 0, 1, 1, 2, 0, 1, 0];
+    let mut expected = updated();
+    expected.begin_boot("netstack");
+    assert_eq!(Defaults::decode(&[&[1, 0][..], &body].concat()), Ok(expected));
+    assert_eq!(Defaults::decode(&[&[1, 0][..], &body, &[0]].concat()), Err(RecordError::Malformed));
+}
+
+#[test]
+fn what_is_installed_is_started_until_it_is_removed() {
+    let mut defaults = Defaults::default();
+    assert!(!defaults.is_present("guestbook", false) && defaults.is_present("inetd", true));
+    defaults.install(&name("guestbook"), OLD).unwrap();
+    assert!(defaults.is_present("guestbook", false));
+    assert_eq!(defaults.begin_boot("guestbook"), Some(BootChoice::Default(OLD)));
+    // An update of it does not make it less installed.
+    defaults.set_default(&name("guestbook"), NEW, OLD).unwrap();
+    assert_eq!(defaults.installed().map(|service| service.version).collect::<std::vec::Vec<_>>(), [NEW]);
+    defaults.remove(&name("guestbook"), NEW, false).unwrap();
+    assert_eq!(defaults, Defaults::default());
+}
+
+#[test]
+fn what_the_archive_brings_stays_removed_until_it_is_installed_again() {
+    let mut defaults = updated();
+    defaults.remove(&name("netstack"), NEW, true).unwrap();
+    assert!(!defaults.is_present("netstack", true));
+    assert_eq!(defaults.begin_boot("netstack"), None);
+    defaults.install(&name("netstack"), OLD).unwrap();
+    assert!(defaults.is_present("netstack", true));
+    assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(OLD)));
+    assert_eq!(defaults.services.len(), 1);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Defaults::decode(&bytes);
-        let mut with_schema = std::vec![1, 0];
-        with_schema.extend(bytes);
-        let _ = Defaults::decode(&with_schema);
+        for schema in [FIRST_SCHEMA, SCHEMA] {
+            let with_schema = [&schema.to_le_bytes()[..], &bytes].concat();
+            let _ = Defaults::decode(&with_schema);
+        }
     }
 
     /// Whatever happens between boots, a boot finds a version that was the default once, and after two failures in a row another one
