@@ -1,0 +1,254 @@
+//! The list of modules, and whether a file is the one that it names.
+
+use core::fmt;
+
+use heapless::Vec;
+use hic_hicmod::is_valid_name;
+use hic_hicmod::manifest::{Manifest, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Check;
+use crate::metadata::Head;
+use crate::{Digest, codec};
+
+/// Most dependencies of a module.
+pub const MAX_DEPENDENCIES: usize = hic_hicmod::manifest::MAX_NEEDS;
+/// Longest name of a file, bytes of ASCII.
+pub const MAX_FILE_NAME_BYTES: usize = 64;
+/// Longest requirement, bytes.
+pub const MAX_REQUIREMENT_BYTES: usize = 64;
+
+/// Something that a module needs, as its manifest says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency<'a> {
+    /// Name of the service.
+    pub name: &'a str,
+    /// What it must be: empty for any version.
+    pub requirement: &'a str,
+    /// Whether the module also works without it.
+    pub optional: bool,
+}
+
+/// A module of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target<'a> {
+    /// Name of the file, as it lies on the disk and below `targets/`.
+    pub file: &'a str,
+    /// Bytes of the file.
+    pub length: u32,
+    /// SHA-384 of the whole file.
+    pub digest: Digest,
+    /// Name of the module.
+    pub name: &'a str,
+    /// Its version.
+    pub version: Version,
+    /// Raised when versions before it must not come back: those with a lower epoch are refused once this one was accepted.
+    pub epoch: u32,
+    /// What it needs, in the order of its manifest.
+    #[serde(borrow)]
+    pub dependencies: Vec<Dependency<'a>, MAX_DEPENDENCIES>,
+}
+
+/// Why a file is not the module that the metadata names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is what the variant's line and its Display name")]
+pub enum TargetError {
+    /// It has another length.
+    Length { listed: u32, found: usize },
+    /// It has other contents.
+    Digest,
+    /// It holds another module or version: the wrong software under a right name.
+    Identity,
+    /// It needs something else than the metadata says.
+    Dependencies,
+}
+
+impl TargetError {
+    /// Stable code, as consoles and the audit log show it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Length { .. } => "target-length",
+            Self::Digest => "target-digest",
+            Self::Identity => "target-identity",
+            Self::Dependencies => "target-dependencies",
+        }
+    }
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { listed, found } => {
+                write!(f, "{found} bytes where the repository's metadata says {listed}; fetch the file again")
+            }
+            Self::Digest => f.write_str("not the file that the repository's metadata names; fetch it again"),
+            Self::Identity => {
+                f.write_str("holds another module or version than the repository's metadata says")
+            }
+            Self::Dependencies => f.write_str("needs something else than the repository's metadata says"),
+        }
+    }
+}
+
+impl core::error::Error for TargetError {}
+
+impl<'a> Target<'a> {
+    /// The entry for `file`, whose bytes and manifest are these.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn describe(
+        file: &'a str,
+        bytes: &[u8],
+        manifest: &'a Manifest,
+        epoch: u32,
+    ) -> Result<Self, &'static str> {
+        let length = u32::try_from(bytes.len()).map_err(|_| "the file is too long")?;
+        let target = Self {
+            file,
+            length,
+            digest: Digest::of(bytes),
+            name: &manifest.name,
+            version: manifest.version,
+            epoch,
+            dependencies: dependencies_of(manifest),
+        };
+        target.problem().map_or(Ok(target), Err)
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        if !is_file_name(self.file) {
+            return Some("a file's name is not 1 to 64 of a-z 0-9 _ - . + or does not end in .hicmod");
+        }
+        if !is_valid_name(self.name) {
+            return Some("a module's name is not valid");
+        }
+        let fine = |dependency: &Dependency<'_>| {
+            is_valid_name(dependency.name)
+                && dependency.requirement.len() <= MAX_REQUIREMENT_BYTES
+                && dependency.requirement.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        };
+        (!self.dependencies.iter().all(fine)).then_some("a dependency is not valid")
+    }
+
+    /// That `bytes` are the file. Before they are parsed.
+    ///
+    /// # Errors
+    /// [`TargetError::Length`], [`TargetError::Digest`].
+    pub fn check_bytes(&self, bytes: &[u8]) -> Result<(), TargetError> {
+        if bytes.len() != self.length as usize {
+            return Err(TargetError::Length { listed: self.length, found: bytes.len() });
+        }
+        if Digest::of(bytes) != self.digest {
+            return Err(TargetError::Digest);
+        }
+        Ok(())
+    }
+
+    /// That the verified module in it is what the metadata says.
+    ///
+    /// # Errors
+    /// [`TargetError::Identity`], [`TargetError::Dependencies`].
+    pub fn check_manifest(&self, manifest: &Manifest) -> Result<(), TargetError> {
+        if manifest.name != self.name || manifest.version != self.version {
+            return Err(TargetError::Identity);
+        }
+        if dependencies_of(manifest) != self.dependencies {
+            return Err(TargetError::Dependencies);
+        }
+        Ok(())
+    }
+}
+
+/// What a manifest needs. The one place where metadata and manifests meet.
+fn dependencies_of(manifest: &Manifest) -> Vec<Dependency<'_>, MAX_DEPENDENCIES> {
+    // Both lists have the same bound.
+    manifest
+        .needs
+        .iter()
+        .map(|need| Dependency { name: &need.service, requirement: "", optional: need.optional })
+        .collect()
+}
+
+/// Whether `name` can be a file of the repository: no separator, nothing that a shell or a file system takes for something else.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let first = name.bytes().next();
+    first.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && name.len() <= MAX_FILE_NAME_BYTES
+        && name.ends_with(".hicmod")
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.' | b'+')
+        })
+}
+
+/// Payload of the targets role, each entry checked once.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    head: Head,
+    count: u32,
+    entries: &'a [u8],
+}
+
+impl<'a> Targets<'a> {
+    /// Reads a payload: a head, the number of entries, and the entries in ascending order of their files' names.
+    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Check> {
+        let form = |problem| Check::Form { problem };
+        let malformed = form("its payload is no list of targets");
+        let ((head, count), entries) = codec::take::<(Head, u32)>(payload).ok_or(malformed)?;
+        let (mut rest, mut last) = (entries, "");
+        for _ in 0..count {
+            let (target, behind) = codec::take::<Target<'a>>(rest).ok_or(malformed)?;
+            if let Some(problem) = target.problem() {
+                return Err(form(problem));
+            }
+            if target.file <= last {
+                return Err(form("its entries are not in order, or a file is there twice"));
+            }
+            (rest, last) = (behind, target.file);
+        }
+        if rest.is_empty() { Ok(Self { head, count, entries }) } else { Err(malformed) }
+    }
+
+    /// Version and times.
+    #[must_use]
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The entries, in ascending order of their files' names.
+    pub fn iter(&self) -> impl Iterator<Item = Target<'a>> + use<'a> {
+        let mut rest = self.entries;
+        // Each entry was read once by `parse`, so this ends with the last one.
+        core::iter::from_fn(move || {
+            let (target, behind) = postcard::take_from_bytes::<Target<'a>>(rest).ok()?;
+            rest = behind;
+            Some(target)
+        })
+    }
+
+    /// The entry of a file.
+    #[must_use]
+    pub fn find(&self, file: &str) -> Option<Target<'a>> {
+        self.iter().find(|target| target.file == file)
+    }
+
+    /// The entry of a module.
+    #[must_use]
+    pub fn module(&self, name: &str, version: Version) -> Option<Target<'a>> {
+        self.iter().find(|target| target.name == name && target.version == version)
+    }
+}

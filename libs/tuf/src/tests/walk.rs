@@ -1,0 +1,131 @@
+//! What a client accepts, and what it learns.
+
+use super::*;
+use crate::{Check, Digest, TargetError};
+
+#[test]
+fn a_new_client_learns_the_versions_and_the_modules() {
+    let files = repository();
+    let current = files.walk(Trusted::default(), NOW).unwrap();
+    let Trusted { root, timestamp, snapshot, targets, .. } = current.trusted;
+    assert_eq!((root, timestamp, snapshot, targets), (1, 1, 1, 1));
+    assert_eq!((current.expires, current.unlisted, current.targets.len()), (NOW + DAY, false, 1));
+    let manifest = manifest();
+    assert_eq!(current.targets.find(FILE), Some(target(&manifest)));
+    assert_eq!(current.targets.module("echo", Version::new(1, 0, 0)), Some(target(&manifest)));
+    assert_eq!(current.targets.find("other.hicmod"), None);
+    // The same again is no step back.
+    assert_eq!(files.walk(current.trusted, NOW).unwrap().trusted, current.trusted);
+}
+
+#[test]
+fn files_are_asked_for_by_name_and_within_a_limit() {
+    let files = repository();
+    let mut client = Client::new(&files.0["1.root.tuf"], Trusted::default(), NOW).unwrap();
+    let mut asked = Vec::new();
+    loop {
+        let wanted = client.wanted();
+        asked.push((wanted.to_string(), wanted.optional));
+        assert_eq!(wanted.limit, write::limit_of(wanted.role));
+        match client.give(files.0.get(&wanted.to_string()).map(Vec::as_slice)).unwrap() {
+            Next::More(next) => client = next,
+            Next::Done(_) => break,
+        }
+    }
+    let names: Vec<(&str, bool)> = asked.iter().map(|(name, optional)| (name.as_str(), *optional)).collect();
+    let expected =
+        [("2.root.tuf", true), ("timestamp.tuf", false), ("1.snapshot.tuf", false), ("1.targets.tuf", false)];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_new_root_is_accepted_when_the_old_and_the_new_keys_sign_it() {
+    let mut files = repository();
+    let rotated = Holders { root: (1, std::vec![NEW_ONLINE]), ..Holders::default() };
+    files.put("2.root.tuf", root(head(2), &rotated, &[ROOTS[0], ROOTS[2], NEW_ONLINE]));
+    let seen = files.walk(Trusted::default(), NOW).unwrap().trusted;
+    assert_eq!(seen.root, 2);
+    // The third one needs the keys of the second and no longer those of the first.
+    files.put("3.root.tuf", root(head(3), &rotated, &[NEW_ONLINE]));
+    let seen = files.walk(seen, NOW).unwrap().trusted;
+    assert_eq!(seen.root, 3);
+    let old = root(head(4), &rotated, &ROOTS);
+    files.put("4.root.tuf", old);
+    let refused = files.walk(seen, NOW).unwrap_err();
+    assert_eq!(refused, Refused { role: Role::Root, check: Check::Threshold { good: 0, needed: 1 } });
+}
+
+#[test]
+fn a_root_that_ended_long_ago_still_leads_to_its_successor() {
+    let mut files = repository();
+    let old = Head { version: 1, issued: NOW - 900 * DAY, expires: NOW - 800 * DAY };
+    files.put("1.root.tuf", root(old, &Holders::default(), &ROOTS));
+    let refused = files.walk(Trusted::default(), NOW).unwrap_err();
+    assert_eq!((refused.role, refused.check.name()), (Role::Root, "metadata-expired"));
+    files.put("2.root.tuf", root(head(2), &Holders::default(), &ROOTS[1..]));
+    assert_eq!(files.walk(Trusted::default(), NOW).unwrap().trusted.root, 2);
+}
+
+#[test]
+fn a_walk_follows_so_many_roots_and_no_more() {
+    let mut files = repository();
+    let holders = Holders { root: (1, std::vec![0]), ..Holders::default() };
+    files.put("1.root.tuf", root(head(1), &holders, &[0]));
+    for version in 2..=crate::MAX_ROOT_UPDATES + 1 {
+        files.put(&std::format!("{version}.root.tuf"), root(head(version), &holders, &[0]));
+    }
+    assert_eq!(files.walk(Trusted::default(), NOW).unwrap().trusted.root, crate::MAX_ROOT_UPDATES + 1);
+    let beyond = crate::MAX_ROOT_UPDATES + 2;
+    files.put(&std::format!("{beyond}.root.tuf"), root(head(beyond), &holders, &[0]));
+    assert_eq!(files.walk(Trusted::default(), NOW).unwrap_err().check, Check::TooManyRoots);
+}
+
+#[test]
+fn a_target_is_told_from_every_other_file_and_manifest() {
+    let manifest = manifest();
+    let target = target(&manifest);
+    assert_eq!(target.check_bytes(BYTES), Ok(()));
+    assert_eq!(
+        target.check_bytes(&BYTES[1..]),
+        Err(TargetError::Length { listed: target.length, found: BYTES.len() - 1 })
+    );
+    let mut other = BYTES.to_vec();
+    other[3] ^= 1;
+    assert_eq!(target.check_bytes(&other), Err(TargetError::Digest));
+    assert_eq!(target.check_manifest(&manifest), Ok(()));
+    let changed = |change: fn(&mut Manifest)| {
+        let mut changed = manifest.clone();
+        change(&mut changed);
+        target.check_manifest(&changed)
+    };
+    assert_eq!(changed(|m| m.version.patch = 1), Err(TargetError::Identity));
+    assert_eq!(changed(|m| m.name = "mirror".try_into().unwrap()), Err(TargetError::Identity));
+    assert_eq!(changed(|m| drop(m.needs.pop())), Err(TargetError::Dependencies));
+    assert_eq!(changed(|m| m.needs[1].optional = false), Err(TargetError::Dependencies));
+}
+
+#[test]
+fn names_of_files_cannot_leave_the_folder() {
+    let manifest = manifest();
+    for name in ["", ".hicmod", "../x.hicmod", "a/b.hicmod", "A.hicmod", "a.txt", "-x.hicmod", "a b.hicmod"] {
+        assert!(Target::describe(name, BYTES, &manifest, 0).is_err(), "{name}");
+    }
+    assert!(Target::describe("netstack-1.3.0+x_y.hicmod", BYTES, &manifest, 0).is_ok());
+}
+
+#[test]
+fn a_writer_refuses_what_a_client_would() {
+    let manifest = manifest();
+    let twice = [target(&manifest), target(&manifest)];
+    assert!(Draft::targets(head(1), &twice).is_err());
+    let draft = Draft::targets(head(1), &twice[..1]).unwrap();
+    assert!(draft.sign(&[], &mut OsRng).is_err());
+    assert!(draft.sign(&[key(0), key(0)], &mut OsRng).is_err());
+    let short = RsaPrivateKey::new(&mut OsRng, 1024).unwrap();
+    assert_eq!(draft.sign(&[&short], &mut OsRng), Err(write::WriteError::Key));
+    let key_bytes = modulus(&key(0).to_public_key()).unwrap();
+    let keys = [&key_bytes[..]];
+    let too_much = RoleSpec { threshold: 2, keys: &keys };
+    assert!(write::root(head(1), false, [too_much; 4]).is_err());
+    assert_ne!(Digest::of(&key_bytes), crate::Key(&key_bytes).id());
+}
