@@ -18,8 +18,8 @@ use core0::{
     boot::{self, BootInfo},
     config,
     context::{Context, RESTORE_SYSCALL},
-    fastpath::HandedTo,
 };
+use hic_abi::syscall::Syscall;
 use hic_bootinfo::{LoaderError, StartInfo};
 use hic_hicmod::Binding;
 
@@ -117,22 +117,57 @@ fn kernel() -> &'static mut Kernel<X86> {
     unsafe { (*KERNEL.get()).as_mut().unwrap_unchecked() }
 }
 
-/// `Call` by the fast path; the caller's registers are in its context.
-extern "C" fn fast_call() -> HandedTo {
-    kernel().fast_call()
+/// How a system call ended, in the two registers in which a function returns two words.
+#[repr(C)]
+pub(crate) struct Outcome {
+    /// For the caller's RAX, when it goes on.
+    status: u64,
+    /// Who goes on, having entered by `syscall`, too; null = the caller, and nothing else was due.
+    other: *mut Context,
 }
 
-/// `ReplyReceive` by the fast path.
-extern "C" fn fast_reply_receive() -> HandedTo {
-    kernel().fast_reply_receive()
-}
-
-/// Any system call. Returns the context of who goes on, when that thread entered by `syscall`, too.
-extern "C" fn system_call() -> *mut Context {
-    let kernel = kernel();
-    if let Some(context) = kernel.syscall() {
-        return context.as_ptr();
+/// The system call of this number; its first five arguments, in their order. There is one such function for each number, so that nothing is
+/// decoded while the system runs.
+extern "C" fn system_call<const NUMBER: u64>(a: u64, b: u64, c: u64, d: u64, e: u64) -> Outcome {
+    let handed = match Syscall::from_number(NUMBER) {
+        Some(Syscall::Call) => kernel().fast_call(),
+        Some(Syscall::ReplyReceive) => kernel().fast_reply_receive(),
+        _ => return general_call::<NUMBER>(a, b, c, d, e),
+    };
+    match handed {
+        Some(context) => Outcome { status: 0, other: context.as_ptr() },
+        None => general_call::<NUMBER>(a, b, c, d, e),
     }
+}
+
+/// The same, by the general path.
+extern "C" fn general_call<const NUMBER: u64>(a: u64, b: u64, c: u64, d: u64, e: u64) -> Outcome {
+    let kernel = kernel();
+    match kernel.syscall(Syscall::from_number(NUMBER), [a, b, c, d, e]) {
+        Some(status) => Outcome { status, other: core::ptr::null_mut() },
+        None => Outcome { status: 0, other: go_on(kernel) },
+    }
+}
+
+/// A system call of a number that means nothing.
+extern "C" fn unknown_call(a: u64, b: u64, c: u64, d: u64, e: u64) -> Outcome {
+    general_call::<{ u64::MAX }>(a, b, c, d, e)
+}
+
+type SystemCall = extern "C" fn(u64, u64, u64, u64, u64) -> Outcome;
+
+macro_rules! system_calls {
+    ($($number:literal)*) => { [$(system_call::<$number>),*] };
+}
+
+/// The function of each number, for the entry code.
+static SYSTEM_CALLS: [SystemCall; Syscall::ALL.len()] = system_calls![
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47
+    48 49 50
+];
+
+/// The context that the kernel chose, when its thread entered by `syscall`; others go on from here.
+fn go_on(kernel: &mut Kernel<X86>) -> *mut Context {
     let next = kernel.choose_next();
     if let Next::Run(context) = next {
         // SAFETY: `choose_next` names the context of a live thread.

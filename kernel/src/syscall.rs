@@ -1,12 +1,10 @@
 //! System calls: from registers to operations and back. Arguments are looked at here and in the operation named, nowhere else.
 
 use crate::caps::Revoke;
-use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
 use crate::memory::is_memory;
 use crate::objects::Space;
-use core::ptr::NonNull;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::SealSpec;
@@ -25,29 +23,37 @@ const SYSCALL_BYTES: u64 = 2;
 const MAX_DRAIN: u64 = 16;
 
 impl<M: Machine> Kernel<M> {
-    /// The running thread made a system call; its registers are in its context.
+    /// The running thread made this system call (`None`: a number of no call) with these arguments; the rest of its registers are in its
+    /// context.
     ///
-    /// Its context, when it goes on and nothing else is due; otherwise [`Kernel::choose_next`] says who does.
+    /// The status, when the thread goes on and nothing else is due. Otherwise its context has it, and [`Kernel::choose_next`] says who goes
+    /// on.
     #[inline(always)]
-    pub fn syscall(&mut self) -> Option<NonNull<Context>> {
+    pub fn syscall(&mut self, call: Option<Syscall>, args: [u64; 5]) -> Option<u64> {
         self.counters.system_calls += 1;
         if self.fuses != 0 && self.burn_fuse() {
             return None;
         }
-        let thread = self.sched.running();
-        let frame = &self.threads[thread].context.frame;
-        let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
-        let result = match Syscall::from_number(frame.rax) {
+        let thread = self.sched.current();
+        let result = match call {
             Some(call) => self.dispatch(call, args),
             None => Err(Error::UnknownCall),
         };
         let status = result.unwrap_or_else(Error::code);
-        if self.sched.current() != Some(thread) {
+        if self.sched.current() != thread {
             return None;
         }
-        let context = &mut self.threads[thread].context;
-        context.frame.rax = status;
-        self.sched.is_settled().then(|| NonNull::from_mut(context))
+        if self.sched.is_settled() {
+            return Some(status);
+        }
+        self.set_status(status);
+        None
+    }
+
+    /// What the running thread will find in RAX.
+    fn set_status(&mut self, status: u64) {
+        let thread = self.sched.running();
+        self.threads[thread].context.frame.rax = status;
     }
 
     #[inline(always)]

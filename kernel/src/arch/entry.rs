@@ -10,7 +10,7 @@ use core::{
     arch::{global_asm, naked_asm},
     mem::offset_of,
 };
-use core0::context::{Context, Frame, RESTORE_INTERRUPT};
+use core0::context::{Context, Frame, RESTORE_INTERRUPT, RESTORE_SYSCALL};
 use hic_abi::syscall::Syscall;
 
 static CURRENT: CoreCell<*mut Context> = CoreCell::new(core::ptr::null_mut());
@@ -83,7 +83,6 @@ macro_rules! context_asm {
             r10 = const offset_of!(Context, frame.r10),
             r8 = const offset_of!(Context, frame.r8),
             r9 = const offset_of!(Context, frame.r9),
-            rax = const offset_of!(Context, frame.rax),
             rbx = const offset_of!(Context, frame.rbx),
             rbp = const offset_of!(Context, frame.rbp),
             r12 = const offset_of!(Context, frame.r12),
@@ -97,7 +96,8 @@ macro_rules! context_asm {
 
 /// Where `syscall` arrives: interrupts off, still on the user's stack, return address in RCX, flags in R11.
 ///
-/// CS, SS, vector and error code of the frame are left alone: ring 3 cannot change the first two, and nobody reads the others here.
+/// CS, SS, vector and error code of the frame are left alone: ring 3 cannot change the first two, and nobody reads the others here. Nor
+/// RAX: the call's number is no more than the choice of the function, and its status replaces it.
 #[unsafe(naked)]
 pub unsafe extern "C" fn system_call() {
     context_asm!(
@@ -113,87 +113,77 @@ pub unsafe extern "C" fn system_call() {
         "mov [rsp + {r10}], r10",
         "mov [rsp + {r8}], r8",
         "mov [rsp + {r9}], r9",
-        "mov [rsp + {rax}], rax",
         "mov [rsp + {rbx}], rbx",
         "mov [rsp + {rbp}], rbp",
         "mov [rsp + {r12}], r12",
         "mov [rsp + {r13}], r13",
         "mov [rsp + {r14}], r14",
         "mov [rsp + {r15}], r15",
-        "mov qword ptr [rsp + {restore}], 0",
         "lea rsp, [rip + {stack} + {stack_bytes}]",
-        "cmp rax, {call}",
-        "je 3f",
-        "cmp rax, {reply_receive}",
-        "je 4f",
+        // The fourth argument of a function is RCX, which `syscall` needs for itself.
+        "mov rcx, r10",
+        "cmp rax, {calls}",
+        "jae 3f",
+        // The image lies in the top 2 GiB, so its addresses are 32 bits with their sign.
+        "call [{table} + rax * 8]",
         "2:",
-        "call {handler}",
-        "cmp rax, [rip + {current}]",
-        "jne {leave}",
+        "test rdx, rdx",
+        "jnz {leave}",
         // The same thread: RBX, RBP, R13, R14 and R15 are still its own, as the calling convention demands of the handler.
         "fxrstor64 [rip + {clean}]",
-        "mov rdi, [rax + {rdi}]",
-        "mov rsi, [rax + {rsi}]",
-        "mov rdx, [rax + {rdx}]",
-        "mov r10, [rax + {r10}]",
-        "mov r8, [rax + {r8}]",
-        "mov r9, [rax + {r9}]",
-        "mov r12, [rax + {r12}]",
-        "mov rcx, [rax + {rip}]",
-        "mov r11, [rax + {rflags}]",
-        "mov rsp, [rax + {rsp}]",
-        "mov rax, [rax + {rax}]",
+        "mov rdx, [rip + {current}]",
+        "mov rdi, [rdx + {rdi}]",
+        "mov rsi, [rdx + {rsi}]",
+        "mov r10, [rdx + {r10}]",
+        "mov r8, [rdx + {r8}]",
+        "mov r9, [rdx + {r9}]",
+        "mov r12, [rdx + {r12}]",
+        "mov rcx, [rdx + {rip}]",
+        "mov r11, [rdx + {rflags}]",
+        "mov rsp, [rdx + {rsp}]",
+        "mov rdx, [rdx + {rdx}]",
         "sysretq",
         "3:",
-        "call {fast_call}",
-        "test rax, rax",
-        "jnz {leave}",
-        "jmp 2b",
-        "4:",
-        "call {fast_reply_receive}",
-        "test rax, rax",
-        "jnz {leave}",
+        "call {unknown}",
         "jmp 2b";
-        call = const Syscall::Call as u64,
-        reply_receive = const Syscall::ReplyReceive as u64,
-        fast_call = sym crate::fast_call,
-        fast_reply_receive = sym crate::fast_reply_receive,
+        calls = const Syscall::ALL.len(),
+        table = sym crate::SYSTEM_CALLS,
+        unknown = sym crate::unknown_call,
         user_stack = sym USER_STACK,
         current = sym CURRENT,
-        restore = const offset_of!(Context, restore),
         stack = sym segments::KERNEL_STACK,
         stack_bytes = const size_of::<segments::Stack>(),
-        handler = sym crate::system_call,
         leave = sym leave,
         clean = sym CLEAN,
     )
 }
 
-/// Goes on with the thread whose context RAX names, by `sysret`. It entered by `syscall`, so its RIP lies in the low half.
+/// Goes on with the thread whose context RDX names, by `sysret`. It entered by `syscall`, so its RIP lies in the low half.
 #[unsafe(naked)]
 unsafe extern "C" fn leave() {
     context_asm!(
-        "mov [rip + {current}], rax",
-        "lea rcx, [rax + {frame}]",
+        "mov [rip + {current}], rdx",
+        "lea rcx, [rdx + {frame}]",
         "mov [rip + {task} + {rsp0}], rcx",
         "fxrstor64 [rip + {clean}]",
-        "mov rdi, [rax + {rdi}]",
-        "mov rsi, [rax + {rsi}]",
-        "mov rdx, [rax + {rdx}]",
-        "mov r10, [rax + {r10}]",
-        "mov r8, [rax + {r8}]",
-        "mov r9, [rax + {r9}]",
-        "mov rbx, [rax + {rbx}]",
-        "mov rbp, [rax + {rbp}]",
-        "mov r12, [rax + {r12}]",
-        "mov r13, [rax + {r13}]",
-        "mov r14, [rax + {r14}]",
-        "mov r15, [rax + {r15}]",
-        "mov rcx, [rax + {rip}]",
-        "mov r11, [rax + {rflags}]",
-        "mov rsp, [rax + {rsp}]",
-        "mov rax, [rax + {rax}]",
+        "mov rdi, [rdx + {rdi}]",
+        "mov rsi, [rdx + {rsi}]",
+        "mov r10, [rdx + {r10}]",
+        "mov r8, [rdx + {r8}]",
+        "mov r9, [rdx + {r9}]",
+        "mov rbx, [rdx + {rbx}]",
+        "mov rbp, [rdx + {rbp}]",
+        "mov r12, [rdx + {r12}]",
+        "mov r13, [rdx + {r13}]",
+        "mov r14, [rdx + {r14}]",
+        "mov r15, [rdx + {r15}]",
+        "mov rcx, [rdx + {rip}]",
+        "mov r11, [rdx + {rflags}]",
+        "mov rsp, [rdx + {rsp}]",
+        "mov rax, [rdx + {rax}]",
+        "mov rdx, [rdx + {rdx}]",
         "sysretq";
+        rax = const offset_of!(Context, frame.rax),
         current = sym CURRENT,
         frame = const FRAME_BYTES,
         task = sym segments::TASK,
@@ -311,9 +301,11 @@ unsafe extern "C" fn fatal() {
 #[unsafe(naked)]
 pub unsafe extern "C" fn resume(context: *mut Context) -> ! {
     naked_asm!(
-        "mov rax, rdi",
+        "mov rdx, rdi",
         "cmp qword ptr [rdi + {restore}], {interrupted}",
         "jb {leave}",
+        // From now on it enters by `syscall`, unless an interrupt says otherwise. `mov` and `lea` leave the flags of the comparison.
+        "mov qword ptr [rdi + {restore}], {syscall}",
         "mov [rip + {current}], rdi",
         "lea rax, [rdi + {frame}]",
         "mov [rip + {task} + {rsp0}], rax",
@@ -346,6 +338,7 @@ pub unsafe extern "C" fn resume(context: *mut Context) -> ! {
         task = sym segments::TASK,
         rsp0 = const TASK_RSP0,
         restore = const offset_of!(Context, restore),
+        syscall = const RESTORE_SYSCALL,
         interrupted = const RESTORE_INTERRUPT,
         fx = const offset_of!(Context, fx),
         clean = sym CLEAN,

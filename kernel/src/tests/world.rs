@@ -235,8 +235,12 @@ impl World {
     /// One entry by the general path; whether the running thread is to make the same call again, as it does when the call is long.
     pub fn enter_once(&mut self) -> bool {
         let thread = self.k.sched.running();
-        let rip = self.k.threads[thread].context.frame.rip;
-        self.k.syscall();
+        let frame = self.k.threads[thread].context.frame;
+        let rip = frame.rip;
+        let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
+        if let Some(status) = self.k.syscall(Syscall::from_number(frame.rax), args) {
+            self.k.threads[thread].context.frame.rax = status;
+        }
         self.k.choose_next();
         let again = self.k.sched.current() == Some(thread) && self.k.threads[thread].context.frame.rip != rip;
         if again {

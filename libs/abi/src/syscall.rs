@@ -191,7 +191,7 @@ impl Syscall {
 
     /// The call with this number.
     #[must_use]
-    pub fn from_number(number: u64) -> Option<Self> {
-        usize::try_from(number).ok().and_then(|n| Self::ALL.get(n).copied())
+    pub const fn from_number(number: u64) -> Option<Self> {
+        if number < Self::ALL.len() as u64 { Some(Self::ALL[number as usize]) } else { None }
     }
 }

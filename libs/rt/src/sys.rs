@@ -18,21 +18,46 @@ pub(crate) struct MessageRegisters {
     pub r12: u64,
 }
 
+/// The `syscall` instruction with these registers, and with those that the kernel changes in every call: `rcx`, `r11` and the vector registers.
+/// It keeps all others, but for those that a call returns.
+macro_rules! enter {
+    ($($operands:tt)*) => {
+        core::arch::asm!("syscall", $($operands)*, lateout("rcx") _, lateout("r11") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
+            out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, options(nostack))
+    };
+}
+
 /// A system call with up to five arguments; `Ok` holds `rdi` and `rsi`.
 #[inline]
 fn call5(number: Syscall, a: u64, b: u64, c: u64, d: u64, e: u64) -> Result<(u64, u64), (Error, u64)> {
     let (mut status, mut rdi, mut rsi) = (number as u64, a, b);
-    // SAFETY: the kernel follows the convention of `hic_abi::syscall`: it changes `rax`, `rdi`, `rsi`, `rcx`, `r11` and the vector
-    // registers, all declared; memory it writes through pointer arguments is passed as `&mut` by the callers below.
+    // SAFETY: the kernel follows the convention of `hic_abi::syscall`: it changes `rax`, `rdi`, `rsi` and what `enter` declares; memory it
+    // writes through pointer arguments is passed as `&mut` by the callers below.
     unsafe {
-        core::arch::asm!("syscall", inlateout("rax") status, inlateout("rdi") rdi, inlateout("rsi") rsi,
-            inlateout("rdx") c => _, inlateout("r10") d => _, inlateout("r8") e => _, lateout("r9") _,
-            lateout("rcx") _, lateout("r11") _,
-            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-            out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, options(nostack));
+        enter!(inlateout("rax") status, inlateout("rdi") rdi, inlateout("rsi") rsi, in("rdx") c, in("r10") d, in("r8") e);
     }
     Error::from_status(status).map(|_| (rdi, rsi)).map_err(|error| (error, rdi))
+}
+
+/// A system call with two arguments; `Ok` holds `rdi`.
+#[inline]
+fn call2(number: Syscall, a: u64, b: u64) -> Result<u64, Error> {
+    let (mut status, mut rdi) = (number as u64, a);
+    // SAFETY: as in `call5`; no call that comes here writes memory.
+    unsafe { enter!(inlateout("rax") status, inlateout("rdi") rdi, inlateout("rsi") b => _) };
+    Error::from_status(status).map(|_| rdi)
+}
+
+/// A system call without arguments; `Ok` holds `rdi`.
+#[inline]
+fn call0(number: Syscall) -> Result<u64, Error> {
+    let (mut status, rdi);
+    status = number as u64;
+    // SAFETY: as in `call2`.
+    unsafe { enter!(inlateout("rax") status, lateout("rdi") rdi, lateout("rsi") _) };
+    Error::from_status(status).map(|_| rdi)
 }
 
 #[inline]
@@ -53,12 +78,8 @@ pub(crate) fn message(
     let (mut w0, mut w1, mut w2, mut w3, mut r12) = (w0, w1, w2, w3, r12);
     // SAFETY: as in `call5`; the kernel also writes `*buffer`, which the caller in `ipc` owns exclusively for the call.
     unsafe {
-        core::arch::asm!("syscall", inlateout("rax") status, inlateout("rdi") rdi, inlateout("rsi") info,
-            inlateout("rdx") w0, inlateout("r10") w1, inlateout("r8") w2, inlateout("r9") w3,
-            inlateout("r12") r12, in("r13") buffer, lateout("rcx") _, lateout("r11") _,
-            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-            out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _, options(nostack));
+        enter!(inlateout("rax") status, inlateout("rdi") rdi, inlateout("rsi") info, inlateout("rdx") w0,
+            inlateout("r10") w1, inlateout("r8") w2, inlateout("r9") w3, inlateout("r12") r12, in("r13") buffer);
     }
     Error::from_status(status).map(|_| MessageRegisters { rdi, info, words: [w0, w1, w2, w3], r12 })
 }
@@ -69,27 +90,27 @@ fn address<T>(value: &T) -> u64 {
 
 /// Does nothing, to measure a system call.
 pub fn null() -> Result<(), Error> {
-    call(Syscall::Null, [0; 5]).map(|_| ())
+    call0(Syscall::Null).map(|_| ())
 }
 
 /// Sets bits of a notification, or of the one tied to the endpoint that a port leads to.
 pub fn signal(notification: Handle, bits: u64) -> Result<(), Error> {
-    call(Syscall::Signal, [notification.into(), bits, 0, 0, 0]).map(|_| ())
+    call2(Syscall::Signal, notification.into(), bits).map(|_| ())
 }
 
 /// Takes the bits of a notification; waits until `deadline` while there are none ([`hic_abi::FOREVER`], or 0 to poll).
 pub fn wait(notification: Handle, deadline: Nanos) -> Result<u64, Error> {
-    call(Syscall::Wait, [notification.into(), deadline, 0, 0, 0]).map(|(bits, _)| bits)
+    call2(Syscall::Wait, notification.into(), deadline)
 }
 
 /// Ends this thread's turn.
 pub fn yield_now() {
-    let _ = call(Syscall::Yield, [0; 5]);
+    let _ = call0(Syscall::Yield);
 }
 
 /// Monotonic time by system call; [`crate::clock`] needs none.
 pub fn now() -> Nanos {
-    call(Syscall::Now, [0; 5]).map_or(0, |(now, _)| now)
+    call0(Syscall::Now).unwrap_or(0)
 }
 
 /// Copies a capability with these rights and no others.
@@ -261,7 +282,7 @@ pub fn sandbox_priority(sandbox: Handle, priority: u8) -> Result<(), Error> {
 
 /// Interrupts of this source so far.
 pub fn irq_count(irq: Handle) -> Result<u64, Error> {
-    call(Syscall::IrqAck, [irq.into(), 0, 0, 0, 0]).map(|(count, _)| count)
+    call2(Syscall::IrqAck, irq.into(), 0)
 }
 
 /// Reads an I/O port.
