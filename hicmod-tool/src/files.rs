@@ -23,3 +23,15 @@ pub fn now() -> Result<u64, Failure> {
         .map(|since| since.as_secs())
         .map_err(|_| Failure::new("the clock of this machine is before 1970; set it"))
 }
+
+/// When a module is said to have been built: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else now.
+pub fn built() -> Result<u64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().map_err(|_| {
+            Failure::new(format_args!(
+                "SOURCE_DATE_EPOCH is \"{text}\"; it must be a number of seconds since 1970"
+            ))
+        }),
+        Err(_) => now(),
+    }
+}

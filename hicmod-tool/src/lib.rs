@@ -25,7 +25,7 @@ pub use inspect::{
     ArchiveReport, EntryReport, ImageReport, InspectError, ModuleReport, Report, SectionReport, inspect,
 };
 pub use keys::{ChainOptions, KeyError, SigningSet, make_chain};
-pub use pack::{PackError, pack, parse_manifest};
+pub use pack::{PackError, pack, pack_built, parse_manifest};
 pub use signature::{CertificateReport, SignatureReport, date, hex, is_signed_form_of, parse_date};
 
 pub use hic_hicmod::archive::{REVOKED, TRUST_ROOT};

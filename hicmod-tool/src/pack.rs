@@ -4,9 +4,9 @@ use std::fmt;
 
 use hic_hicmod::ImageError;
 use hic_hicmod::container::{ContainerError, NewSection, SectionKind, encode};
-use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use hic_hicmod::manifest::{self, Build, MAX_MANIFEST_BYTES, Manifest, ManifestError, Span};
 
-use crate::elf::{ElfError, flatten};
+use crate::elf::{ElfError, flatten, linked_runtime};
 
 /// Why no module was made: which input is at fault, and what would be right.
 #[derive(Debug)]
@@ -19,13 +19,31 @@ pub enum PackError {
     Elf(ElfError),
     /// The ELF file is well-formed, the image that it describes is not.
     Image(ImageError),
+    /// The manifest says that the module runs on other versions of the Core-0 interface than the one that it was compiled for.
+    Abi {
+        /// What the manifest says.
+        stated: Span,
+        /// What the linked file says.
+        compiled: u16,
+    },
     /// The module cannot be expressed in the format.
     Container(ContainerError),
 }
 
-/// The `.hicmod` made of the linker's output and the text of `hicmod.toml`.
+/// The `.hicmod` made of the linker's output and the text of `hicmod.toml`; the time of the build is not recorded.
 pub fn pack(elf: &[u8], toml: &str) -> Result<Vec<u8>, PackError> {
-    let manifest = parse_manifest(toml)?;
+    pack_built(elf, toml, 0)
+}
+
+/// The same, with the time of the build, seconds since 1970, UTC. What the build knows better than the author is taken from it: the
+/// runtime that was linked and the kernel interface that it was compiled for.
+pub fn pack_built(elf: &[u8], toml: &str, time: u64) -> Result<Vec<u8>, PackError> {
+    let mut manifest = parse_manifest(toml)?;
+    let linked = linked_runtime(elf).map_err(PackError::Elf)?;
+    manifest.build = Build { time, ipc_lib: linked.map(|linked| linked.ipc_lib) };
+    if let Some(linked) = linked.filter(|linked| !manifest.abi.contains(linked.abi)) {
+        return Err(PackError::Abi { stated: manifest.abi, compiled: linked.abi });
+    }
     let mut buffer = [0; MAX_MANIFEST_BYTES];
     let manifest = manifest::encode(&manifest, &mut buffer).map_err(PackError::Manifest)?;
     let image = flatten(elf).map_err(PackError::Elf)?.encode().map_err(PackError::Image)?;
@@ -50,6 +68,11 @@ impl fmt::Display for PackError {
             Self::Manifest(error) => write!(f, "manifest: {error}"),
             Self::Elf(error) => write!(f, "ELF file: {error}"),
             Self::Image(error) => write!(f, "ELF file: {error}"),
+            Self::Abi { stated, compiled } => write!(
+                f,
+                "abi: the manifest says {stated}, but the file was compiled for version {compiled} of the Core-0 interface; add it to the \
+                 range"
+            ),
             Self::Container(error) => write!(f, "module: {error}"),
         }
     }

@@ -61,6 +61,7 @@ fn signature(text: &mut String, report: &SignatureReport) {
 fn manifest(text: &mut String, manifest: &Manifest) {
     row(text, "module", format_args!("{} {}", manifest.name, manifest.version));
     row(text, "summary", &manifest.summary);
+    release(text, manifest);
     row(
         text,
         "kind",
@@ -103,13 +104,35 @@ fn manifest(text: &mut String, manifest: &Manifest) {
             text,
             "update",
             format_args!(
-                "state schema {}, readable by {}, reads from {}; tested with {}",
+                "state schema {}, readable by {}, reads from {}; migration protocol {}; tested with {}",
                 update.schema,
                 update.readable_by,
                 update.reads,
+                update.protocols,
                 if tested.is_empty() { "no version".to_owned() } else { tested.join(", ") }
             ),
         );
+    }
+}
+
+/// What the release needs of the world, and what the build recorded.
+fn release(text: &mut String, manifest: &Manifest) {
+    if !manifest.publisher.is_empty() {
+        row(text, "publisher", &manifest.publisher);
+    }
+    let built = match manifest.build.time {
+        0 => "time not recorded".to_owned(),
+        time => hicmod_tool::date(time),
+    };
+    let runtime = manifest.build.ipc_lib.map_or("no runtime".to_owned(), |v| format!("ipc_lib {v}"));
+    row(text, "built", format_args!("{built}, {runtime}, Core-0 interface {}", manifest.abi));
+    row(text, "epoch", manifest.epoch);
+    list(text, "depends on", manifest.dependencies.iter().map(|d| format!("{} {}", d.module, d.version)));
+    list(text, "interfaces", manifest.interfaces.provides.iter());
+    list(text, "uses", manifest.interfaces.needs.iter());
+    list(text, "parts", manifest.parts.iter().map(|part| format!("{} {}", part.name, part.version)));
+    if let Some(health) = manifest.health {
+        row(text, "health", format_args!("{} checks, then every {} ms", health.checks, health.every_ms));
     }
 }
 

@@ -3,8 +3,9 @@
 mod common;
 
 use common::*;
+use hic_hicmod::manifest::Version;
 use hic_hicmod::{ImageError, Module};
-use hicmod_tool::{ElfError, PackError, flatten, pack};
+use hicmod_tool::{ElfError, PackError, flatten, pack, pack_built};
 use proptest::prelude::*;
 
 fn refusal(change: impl FnOnce(&mut Elf)) -> ElfError {
@@ -130,6 +131,29 @@ fn a_relocation_table_outside_the_image_is_refused() {
         let error = refusal(|elf| elf.set_dynamic(&[(7, address), (8, bytes)]));
         assert_eq!(error, ElfError::RelocationTable { address });
     }
+}
+
+/// The note of a runtime (System V gABI, "Note Section").
+fn note(name: &[u8; 4], words: &[u32]) -> Vec<u8> {
+    let head = [4, 4 * words.len() as u32, 1].map(u32::to_le_bytes).concat();
+    [head, name.to_vec(), words.iter().flat_map(|word| word.to_le_bytes()).collect()].concat()
+}
+
+#[test]
+fn the_runtime_that_was_linked_is_recorded_with_the_time_and_must_fit_the_stated_interface() {
+    let with = |bytes: Vec<u8>| {
+        let mut elf = Elf::good();
+        elf.segments.push(Segment { kind: PT_NOTE, ..load(R, 0x40, bytes, 0) });
+        pack_built(&elf.bytes(), MANIFEST, 1_800_000_000)
+    };
+    let build = |bytes| Module::parse(&with(bytes).unwrap()).unwrap().manifest.build;
+    let linked = build(note(b"HIC\0", &[1, 2, 3, 4]));
+    assert_eq!((linked.time, linked.ipc_lib), (1_800_000_000, Some(Version::new(2, 3, 4))));
+    assert_eq!(build(note(b"GNU\0", &[1, 2, 3, 4])).ipc_lib, None, "somebody else's note");
+    let other = with(note(b"HIC\0", &[2, 2, 3, 4])).unwrap_err();
+    assert!(matches!(other, PackError::Abi { compiled: 2, .. }), "{other}");
+    let odd = with(note(b"HIC\0", &[1, 2, 3])).unwrap_err();
+    assert!(matches!(odd, PackError::Elf(ElfError::RuntimeNote)), "{odd}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use hic_channel::Message;
 use hic_control::grants;
 use hic_hicmod::Module;
 use hic_hicmod::archive::{self, Archive, Entry};
-use hic_hicmod::manifest::Version;
+use hic_hicmod::manifest::{Platform, Version};
 use hic_hicmod::verdict::{Question, Refusal, Span, VERIFY, Verdict};
 use hic_rt::{clock, log, start, sys};
 use module_manager::journal::{CachedModule, Record, Trust};
@@ -24,6 +24,13 @@ const PATIENCE: Nanos = 20_000_000_000;
 pub const NOTE_REFUSED: u64 = 1;
 /// See [`NOTE_REFUSED`].
 pub const NOTE_FALLBACK: u64 = 3;
+
+/// What this system offers to every module. The manager links the runtime that all modules of its boot archive were built with, and the
+/// kernel starts that archive and no other (docs/adr/0024).
+pub const PLATFORM: Platform = Platform {
+    abi: hic_abi::ABI,
+    ipc_lib: Version::new(hic_rt::IPC_LIB[0], hic_rt::IPC_LIB[1], hic_rt::IPC_LIB[2]),
+};
 
 /// A module that can be started.
 pub struct Loaded {
@@ -213,10 +220,14 @@ pub fn load_cached(cached: &CachedModule, origin: Origin) -> Result<Loaded, Star
     Ok(Loaded { module, file: span(bytes), origin, trust: cached.trust })
 }
 
-/// What the verifier said.
+/// What the verifier said, and whether what it found good fits this system.
 pub fn read_verdict(answer: Option<&Message>) -> Result<Trust, Box<Refusal>> {
     match answer.map(|answer| Verdict::decode(answer.payload())) {
         Some(Some(Verdict::Good(facts))) => {
+            facts
+                .manifest
+                .check_platform(&PLATFORM)
+                .map_err(|error| Box::new(Refusal::new(error.check_name(), &error)))?;
             let (digest, signer) = (facts.digest, name_bytes(&facts.signer));
             Ok(Trust { state: Trust::VERIFIED, development: facts.development.into(), digest, signer })
         }

@@ -211,7 +211,7 @@ impl Builder {
         let manifest = hicmod_tool::parse_manifest(&text).map_err(at)?;
         // Read at once: the next build of this package, with other features, puts its binary in the same place.
         let elf = read(&build(&self.workspace, found, &entry.features, self.locked)?)?;
-        let bytes = hicmod_tool::pack(&elf, &text).map_err(at)?;
+        let bytes = hicmod_tool::pack_built(&elf, &text, built()?).map_err(at)?;
         // By package, not by module: the guests that boot in the keeper's place are all called keeper.
         let mut file = format!("{}-{}", entry.package, manifest.version);
         for feature in &entry.features {
@@ -247,6 +247,21 @@ fn build(workspace: &Workspace, package: &Package, features: &[String], locked: 
     let with = if features.is_empty() { String::new() } else { format!(" with {}", features.join(", ")) };
     println!("built {name}{with} ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(workspace.target_directory.join("release").join(binary))
+}
+
+/// When the modules are said to have been built: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else the time of the last
+/// commit, so that the same sources give the same bytes; 0 (not recorded) outside a repository.
+fn built() -> Result<u64> {
+    if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
+        return text
+            .parse()
+            .with_context(|| format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"));
+    }
+    let mut git = std::process::Command::new("git");
+    git.args(["log", "-1", "--format=%ct"]).current_dir(hic_tests::workspace::root());
+    let output = git.output().ok().filter(|output| output.status.success());
+    let text = output.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    Ok(text.trim().parse().unwrap_or(0))
 }
 
 /// Removes all modules in `folder` that are not in `keep`: what an earlier profile left there.

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use hicmod_tool::pack;
+use hicmod_tool::pack_built;
 
 use super::sign::sign;
 use crate::failure::Failure;
-use crate::files::{read, write};
+use crate::files::{built, read, write};
 
 /// Make a module of a static-pie ELF file and its manifest; with --key and --chain, sign it too.
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { elf, manifest, out, key, chain } = arguments;
     let text = String::from_utf8(read(&manifest)?).map_err(|error| Failure::at(&manifest, error))?;
-    let mut module = pack(&read(&elf)?, &text).map_err(|error| {
+    let mut module = pack_built(&read(&elf)?, &text, built()?).map_err(|error| {
         Failure::new(format_args!("{} with {}: {error}", elf.display(), manifest.display()))
     })?;
     if let (Some(key), Some(chain)) = (key, chain) {

@@ -50,6 +50,8 @@ pub enum ElfError {
     RelocationKind { offset: u64, kind: u32 },
     /// A relocation in read-only or executable pages.
     RelocationInText { offset: u64 },
+    /// The note of the runtime is not of the form that this tool reads.
+    RuntimeNote,
     /// A relocation outside the file's writable bytes.
     RelocationOutside { offset: u64 },
 }
@@ -60,9 +62,11 @@ impl fmt::Display for ElfError {
             Self::NotElf64(..) | Self::Machine { .. } | Self::NotPie { .. } | Self::Interpreter => {
                 self.describe_file(f)
             }
-            Self::ThreadLocal | Self::NoEntry | Self::EntryOutside { .. } | Self::NothingToExecute => {
-                self.describe_program(f)
-            }
+            Self::ThreadLocal
+            | Self::NoEntry
+            | Self::EntryOutside { .. }
+            | Self::NothingToExecute
+            | Self::RuntimeNote => self.describe_program(f),
             Self::WritableAndExecutable { .. }
             | Self::SegmentBounds { .. }
             | Self::TooLarge { .. }
@@ -96,6 +100,9 @@ impl ElfError {
                     f,
                     "it has thread-local storage, which modules do not have; drop the thread_local or #[thread_local]"
                 )
+            }
+            Self::RuntimeNote => {
+                write!(f, "the note of its runtime cannot be read; build it with the hic-rt of this system")
             }
             Self::NoEntry => write!(f, "it has no entry point; define _start and link with -Wl,-e,_start"),
             Self::EntryOutside { entry } => write!(f, "its entry point {entry:#x} is outside the image"),

@@ -7,8 +7,10 @@
 mod dynamic;
 mod error;
 mod layout;
+mod note;
 
 pub use error::ElfError;
+pub(crate) use note::linked_runtime;
 
 use hic_hicmod::image::ImageParts;
 use object::LittleEndian;

@@ -8,6 +8,7 @@ pub const RWX: u32 = 7;
 pub const PT_LOAD: u32 = 1;
 pub const PT_DYNAMIC: u32 = 2;
 pub const PT_INTERP: u32 = 3;
+pub const PT_NOTE: u32 = 4;
 pub const PT_TLS: u32 = 7;
 pub const RELATIVE: u64 = 8;
 
@@ -102,12 +103,25 @@ impl Elf {
             let length = segment.bytes.len() as u64;
             words(
                 &mut out,
-                &[offset, segment.address, segment.address, length, segment.memory_bytes, 0x1000],
+                &[
+                    offset,
+                    segment.address,
+                    segment.address,
+                    length,
+                    segment.memory_bytes,
+                    segment.alignment(),
+                ],
             );
             offset += length;
         }
         self.segments.iter().for_each(|segment| out.extend_from_slice(&segment.bytes));
         out
+    }
+}
+
+impl Segment {
+    fn alignment(&self) -> u64 {
+        if self.kind == PT_NOTE { 4 } else { 0x1000 }
     }
 }
 

@@ -35,6 +35,14 @@ pub use rights::Rights;
 /// Bytes in a page, the unit of regions and mappings.
 pub const PAGE_SIZE: u64 = 4096;
 
+/// Version of this contract. Raised when a program compiled for it could no longer run; a module names the versions that it runs on.
+pub const ABI: u16 = 1;
+
+/// Owner of the ELF note by which a program tells what it was linked with.
+pub const NOTE_NAME: [u8; 4] = *b"HIC\0";
+/// Type of that note: four words, [`ABI`] and the version of the runtime.
+pub const NOTE_RUNTIME: u32 = 1;
+
 /// Every region is mapped at `USER_BASE` + its physical address, in each sandbox that maps it, and nowhere else
 /// (architecture, "One address for every byte of physical memory").
 pub const USER_BASE: u64 = 0x0000_4000_0000_0000;

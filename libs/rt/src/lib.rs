@@ -9,6 +9,7 @@
 //! | [`region`] | shared memory |
 //! | [`clock`] | the time without a system call |
 //! | [`log`](mod@log) | lines for the system's log |
+//! | `note` | which runtime and kernel interface a program was linked with |
 //! | `loader` | making and starting instances of modules (feature `loader`) |
 //!
 //! A program is `hic_rt::entry!(main);` with `fn main(start: &'static StartPage) -> u64`; what `main` returns is its exit code.
@@ -21,6 +22,7 @@ pub mod ipc;
 #[cfg(feature = "loader")]
 pub mod loader;
 pub mod log;
+mod note;
 pub mod region;
 pub mod start;
 pub mod sys;
@@ -33,3 +35,4 @@ pub use hic_abi::start::StartPage;
 pub use hic_abi::{Error, FOREVER, Handle, MessageInfo, Rights, SELF};
 #[cfg(feature = "freestanding")]
 pub use hic_mem as mem;
+pub use note::IPC_LIB;

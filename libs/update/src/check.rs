@@ -17,11 +17,19 @@ pub enum PairProblem {
     Backward,
     /// Nobody tested this pair.
     Untested,
+    /// There is no migration protocol that both speak.
+    Protocol,
 }
 
 impl PairProblem {
-    const ALL: [Self; 5] =
-        [Self::DifferentModules, Self::NotUpdatable, Self::Forward, Self::Backward, Self::Untested];
+    const ALL: [Self; 6] = [
+        Self::DifferentModules,
+        Self::NotUpdatable,
+        Self::Forward,
+        Self::Backward,
+        Self::Untested,
+        Self::Protocol,
+    ];
 
     const fn code(self) -> &'static str {
         match self {
@@ -30,6 +38,7 @@ impl PairProblem {
             Self::Forward => "schema-forward",
             Self::Backward => "schema-backward",
             Self::Untested => "untested-pair",
+            Self::Protocol => "migration-protocol",
         }
     }
 }
@@ -203,6 +212,7 @@ impl fmt::Display for PairProblem {
             Self::Backward => {
                 "the old version would not read the new one's state, so there would be no way back"
             }
+            Self::Protocol => "there is no migration protocol that both versions speak",
             Self::Untested => "neither manifest names the other version as tested",
         })
     }

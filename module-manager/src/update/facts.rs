@@ -130,6 +130,7 @@ fn pair_problem(error: &PairError) -> PairProblem {
         PairError::NotUpdatable { .. } => PairProblem::NotUpdatable,
         PairError::Forward { .. } => PairProblem::Forward,
         PairError::Backward { .. } => PairProblem::Backward,
+        PairError::Protocol { .. } => PairProblem::Protocol,
         PairError::Untested { .. } => PairProblem::Untested,
     }
 }

@@ -110,30 +110,8 @@ mod tests {
     }
 
     fn echo() -> Manifest {
-        Manifest {
-            name: "echo".parse().unwrap(),
-            version: manifest::Version::new(1, 0, 0),
-            summary: Default::default(),
-            kind: manifest::Kind::Service,
-            order: 1,
-            priority: 1,
-            budget_us: 0,
-            period_us: 0,
-            cpu: Default::default(),
-            stack_pages: 1,
-            heap_pages: 0,
-            account_pages: 0,
-            cspace_slots: 16,
-            state_regions: Default::default(),
-            provides: Default::default(),
-            needs: Default::default(),
-            devices: Default::default(),
-            ioports: Default::default(),
-            irqs: Default::default(),
-            authority: Default::default(),
-            restart: Default::default(),
-            update: None,
-        }
+        let version = manifest::Version::new(1, 0, 0);
+        Manifest::least("echo".parse().unwrap(), version, manifest::Kind::Service)
     }
 
     /// Spans whose address is 1 (module), 2 (root) or 3 (no list); all others are nobody's.

@@ -45,6 +45,7 @@ impl Manifest {
         self.check_services()?;
         self.check_authority()?;
         self.check_hardware()?;
+        self.check_release()?;
         self.update.as_ref().map_or(Ok(()), |update| update.check(self.version))
     }
 
@@ -152,7 +153,7 @@ impl Manifest {
     }
 }
 
-fn name(field: &'static str, value: &Name) -> Check {
+pub(super) fn name(field: &'static str, value: &Name) -> Check {
     if is_valid_name(value) {
         Ok(())
     } else {
@@ -161,7 +162,7 @@ fn name(field: &'static str, value: &Name) -> Check {
 }
 
 /// Each name valid and none twice. Quadratic, over at most 16.
-fn names<'a, I: Iterator<Item = &'a Name>>(field: &'static str, list: impl Fn() -> I) -> Check {
+pub(super) fn names<'a, I: Iterator<Item = &'a Name>>(field: &'static str, list: impl Fn() -> I) -> Check {
     for (index, value) in list().enumerate() {
         name(field, value)?;
         if list().take(index).any(|earlier| earlier == value) {

@@ -5,8 +5,9 @@
 use super::{Manifest, ManifestError};
 use crate::bytes::u16_at;
 
-/// The only schema that this crate reads and writes.
-pub const SCHEMA_VERSION: u16 = 2;
+/// The only schema that this crate reads and writes. An older one is refused: what it does not say (which runtime, which kernel
+/// interface, which epoch) is what the loader must know, and packing a module again costs its author a second.
+pub const SCHEMA_VERSION: u16 = 3;
 /// Longest encoded manifest; the largest one that [`Manifest`] can express is shorter.
 pub const MAX_MANIFEST_BYTES: usize = 4096;
 

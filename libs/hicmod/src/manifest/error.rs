@@ -39,6 +39,10 @@ pub enum ManifestError {
     NoDeviceId,
     /// A field that this kind of module may not use.
     NotForKind { field: &'static str, allowed: &'static str },
+    /// The publisher holds a control character.
+    Publisher,
+    /// A dependency on the module itself.
+    OnItself { module: Name },
     /// A version in `tested_with` that is named twice or is the module's own.
     TestedWith { version: Version },
 }
@@ -48,7 +52,11 @@ impl fmt::Display for ManifestError {
         match self {
             Self::Encoding => write!(f, "the bytes are not a manifest"),
             Self::Schema { found } => {
-                write!(f, "manifest schema {found} cannot be read, only schema {SCHEMA_VERSION}")
+                write!(
+                    f,
+                    "manifest schema {found} cannot be read, only schema {SCHEMA_VERSION}; pack the module again with the tool of \
+                     this system"
+                )
             }
             Self::BufferTooSmall => write!(f, "the buffer for the encoded manifest is too small"),
             Self::InvalidName { field, value } => write!(
@@ -98,6 +106,10 @@ impl fmt::Display for ManifestError {
             }
             Self::NotForKind { field, allowed } => {
                 write!(f, "{field}: only for kind = {allowed}; change the kind or leave the field out")
+            }
+            Self::Publisher => write!(f, "publisher: must be one line without control characters"),
+            Self::OnItself { module } => {
+                write!(f, "dependencies: {module} is this module; leave it out")
             }
             Self::TestedWith { version } => {
                 write!(

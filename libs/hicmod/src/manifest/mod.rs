@@ -28,11 +28,19 @@
 //! # devices = [{ ids = ["1af4:1041"], dma_pages = 64 }]
 //! # ioports = [{ base = 0x3f8, len = 8 }]
 //! # irqs = [4]
+//! publisher = "HIC project"      # shown; who vouches for the module is its signer
+//! dependencies = [{ module = "eth_driver", version = ">=0.1.0" }, { module = "ipc_lib", version = "^2.0" }]
+//! interfaces = { provides = ["netstack@1", "tcp@1"], needs = ["eth@1"] }
+//! parts = [{ name = "tcp", version = "1.2.0" }]     # what a partial rollback can put back
+//! health = { every_ms = 5000, checks = 3 }
+//! epoch = 0                       # anti-rollback: raised by a release that makes the ones before it unfit
+//! abi = { lowest = 1, highest = 1 }                 # versions of the Core-0 interface that it runs on
 //! # Only for what can be replaced while it runs:
 //! # [update]
 //! # schema = 2                  # state schema that it publishes once committed
 //! # readable_by = 1             # oldest schema whose readers understand what it publishes until then
 //! # reads = 1                   # oldest schema that it reads
+//! # protocols = { lowest = 1, highest = 1 }   # versions of the migration protocol that it speaks
 //! # tested_with = ["1.1.0"]     # versions between which and this one moves both ways were tested
 //! ```
 
@@ -40,6 +48,8 @@ mod check;
 mod codec;
 mod error;
 mod order;
+pub mod release;
+mod requirement;
 pub mod update;
 mod values;
 
@@ -50,6 +60,10 @@ pub use check::{
 pub use codec::{MAX_MANIFEST_BYTES, SCHEMA_VERSION, decode, encode};
 pub use error::ManifestError;
 pub use order::{MAX_MODULES, OrderError, StartOrder, start_order};
+pub use release::{
+    Build, Dependency, Health, IPC_LIB, Interface, Interfaces, Part, Platform, PlatformError, Span,
+};
+pub use requirement::Requirement;
 pub use update::{PairError, Update, check_pair};
 pub use values::{InvalidText, PciId, Version};
 
@@ -141,9 +155,70 @@ pub struct Manifest {
     /// How it is exchanged for another version while it runs; `None`: it is not.
     #[serde(default)]
     pub update: Option<Update>,
+    /// Who publishes it, for people. Nothing is granted because of it: who vouches for a module is its signer.
+    #[serde(default)]
+    pub publisher: heapless::String<{ release::MAX_PUBLISHER_BYTES }>,
+    /// Modules that have to be installed, in which versions; [`IPC_LIB`] among them.
+    #[serde(default)]
+    pub dependencies: List<Dependency, { release::MAX_DEPENDENCIES }>,
+    /// Interfaces that it provides and needs.
+    #[serde(default)]
+    pub interfaces: Interfaces,
+    /// Functional parts with versions of their own.
+    #[serde(default)]
+    pub parts: List<Part, { release::MAX_PARTS }>,
+    /// How its health is judged after an update; `None`: by the system's default.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// Anti-rollback epoch: once a release of an epoch was trusted, those of lower epochs are not.
+    #[serde(default)]
+    pub epoch: u32,
+    /// Versions of the Core-0 ABI on which it runs.
+    #[serde(default)]
+    pub abi: Span,
+    /// What the build recorded.
+    #[serde(default)]
+    pub build: Build,
 }
 
 impl Manifest {
+    /// The least that a module of this name, version and kind can ask for: one page of stack and nothing else.
+    #[must_use]
+    pub fn least(name: Name, version: Version, kind: Kind) -> Self {
+        Self {
+            name,
+            version,
+            summary: heapless::String::new(),
+            kind,
+            order: 1,
+            priority: 1,
+            budget_us: 0,
+            period_us: 0,
+            cpu: CpuPolicy::default(),
+            stack_pages: 1,
+            heap_pages: 0,
+            account_pages: 0,
+            cspace_slots: MIN_CSPACE_SLOTS,
+            state_regions: List::new(),
+            provides: List::new(),
+            needs: List::new(),
+            devices: List::new(),
+            ioports: List::new(),
+            irqs: List::new(),
+            authority: List::new(),
+            restart: Restart::default(),
+            update: None,
+            publisher: heapless::String::new(),
+            dependencies: List::new(),
+            interfaces: Interfaces::default(),
+            parts: List::new(),
+            health: None,
+            epoch: 0,
+            abi: Span::default(),
+            build: Build::default(),
+        }
+    }
+
     /// Whether the module asks for this authority.
     pub fn has_authority(&self, authority: Authority) -> bool {
         self.authority.contains(&authority)

@@ -33,28 +33,13 @@ fn driver() -> Manifest {
 /// The least valid manifest of a service that provides its own name.
 fn module(text: &str, order: u8, needs: &[&str]) -> Manifest {
     Manifest {
-        name: name(text),
-        version: Version::new(1, 2, 0),
-        summary: heapless::String::new(),
-        kind: Kind::Service,
         order,
         priority: 10,
-        budget_us: 0,
-        period_us: 0,
-        cpu: CpuPolicy::Conserving,
         stack_pages: 4,
-        account_pages: 0,
-        heap_pages: 0,
         cspace_slots: 64,
-        state_regions: List::new(),
         provides: list([name(text)]),
         needs: needs.iter().map(|need| Need { service: name(need), optional: false }).collect(),
-        devices: List::new(),
-        ioports: List::new(),
-        irqs: List::new(),
-        authority: List::new(),
-        restart: Restart::default(),
-        update: None,
+        ..Manifest::least(name(text), Version::new(1, 2, 0), Kind::Service)
     }
 }
 
@@ -231,10 +216,28 @@ fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
     largest.devices = (0..MAX_DEVICES).map(|_| device.clone()).collect();
     let tested_with =
         (0..update::MAX_TESTED_WITH).map(|n| Version::new(u32::MAX, u32::MAX, n as u32)).collect();
-    largest.update = Some(Update { schema: 9999, readable_by: 9999, reads: 9999, tested_with });
+    let protocols = Span::only(u16::MAX);
+    largest.update = Some(Update { schema: 9999, readable_by: 9999, reads: 9999, tested_with, protocols });
+    fill_release(&mut largest, numbered);
     assert_eq!(decode(&encoded(&largest)), Ok(largest.clone()));
     assert_eq!(encode(&largest, &mut [0; 100]), Err(ManifestError::BufferTooSmall));
     assert_eq!(encode(&largest, &mut [0; 1]), Err(ManifestError::BufferTooSmall));
+}
+
+/// The fields of `release.rs`, as large as they can be.
+fn fill_release(largest: &mut Manifest, numbered: impl Fn(usize) -> Name) {
+    let last = Version::new(u32::MAX, u32::MAX, u32::MAX);
+    let version = Requirement::new(Version::new(u32::MAX, u32::MAX, u32::MAX - 1), Some(last)).unwrap();
+    largest.publisher = core::iter::repeat_n('x', release::MAX_PUBLISHER_BYTES).collect();
+    largest.dependencies =
+        (1..=release::MAX_DEPENDENCIES).map(|n| Dependency { module: numbered(n), version }).collect();
+    let interfaces: List<Interface, { release::MAX_INTERFACES }> =
+        (0..release::MAX_INTERFACES).map(|n| Interface { name: numbered(n), version: u16::MAX }).collect();
+    largest.interfaces = Interfaces { provides: interfaces.clone(), needs: interfaces };
+    largest.parts = (0..release::MAX_PARTS).map(|n| Part { name: numbered(n), version: last }).collect();
+    largest.health = Some(Health { every_ms: release::MAX_HEALTH_MS, checks: 100 });
+    (largest.epoch, largest.abi) = (u32::MAX, Span::only(u16::MAX));
+    largest.build = Build { time: u64::MAX, ipc_lib: Some(last) };
 }
 
 fn names_in_order(modules: &[Manifest]) -> Vec<&str> {

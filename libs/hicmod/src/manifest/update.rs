@@ -8,7 +8,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{List, Manifest, ManifestError, Name, Version};
+use super::{List, Manifest, ManifestError, Name, Span, Version};
 
 /// Most versions that one version states to have been tested with.
 pub const MAX_TESTED_WITH: usize = 16;
@@ -29,6 +29,9 @@ pub struct Update {
     /// Versions between which and this one moves both ways were tested.
     #[serde(default)]
     pub tested_with: List<Version, MAX_TESTED_WITH>,
+    /// Versions of the migration protocol that it speaks.
+    #[serde(default)]
+    pub protocols: Span,
 }
 
 impl Update {
@@ -37,6 +40,7 @@ impl Update {
         super::check::in_range("update.schema", self.schema, 1, MAX_SCHEMA)?;
         super::check::in_range("update.readable_by", self.readable_by, 1, self.schema)?;
         super::check::in_range("update.reads", self.reads, 1, self.schema)?;
+        self.protocols.check("update.protocols")?;
         for (index, &version) in self.tested_with.iter().enumerate() {
             if version == own || self.tested_with.iter().take(index).any(|&earlier| earlier == version) {
                 return Err(ManifestError::TestedWith { version });
@@ -65,6 +69,8 @@ pub enum PairError {
     Forward { from: Version, schemas: (u16, u16), to: Version, reads: (u16, u16) },
     /// The running version would not read what the new one publishes, so that nothing could be put back.
     Backward { to: Version, schemas: (u16, u16), from: Version, reads: (u16, u16) },
+    /// There is no migration protocol that both speak.
+    Protocol { from: Version, spoken: Span, to: Version, understood: Span },
     /// Neither version names the other as tested.
     Untested { name: Name, from: Version, to: Version },
 }
@@ -79,6 +85,7 @@ impl PairError {
             Self::NotUpdatable { .. } => "not-updatable",
             Self::Forward { .. } => "schema-forward",
             Self::Backward { .. } => "schema-backward",
+            Self::Protocol { .. } => "migration-protocol",
             Self::Untested { .. } => "untested-pair",
         }
     }
@@ -107,6 +114,10 @@ impl fmt::Display for PairError {
                 f,
                 "{to} publishes state schema {oldest} to {newest}, but {from} reads {low} to {high}, so there would be no \
                  way back; update by way of a version whose state {from} reads"
+            ),
+            Self::Protocol { from, spoken, to, understood } => write!(
+                f,
+                "{from} speaks migration protocol {spoken}, {to} speaks {understood}; update by way of a version that speaks both"
             ),
             Self::Untested { name, from, to } => write!(
                 f,
@@ -141,6 +152,10 @@ pub fn check_pair(from: &Manifest, to: &Manifest) -> Result<(), PairError> {
         let (schemas, reads) = ((new.readable_by, new.schema), (old.reads, old.schema));
         return Err(PairError::Backward { to, schemas, from, reads });
     }
+    if !old.protocols.meets(&new.protocols) {
+        let (spoken, understood) = (old.protocols, new.protocols);
+        return Err(PairError::Protocol { from, spoken, to, understood });
+    }
     if !old.tested_with.contains(&to) && !new.tested_with.contains(&from) {
         return Err(PairError::Untested { name: name.clone(), from, to });
     }
@@ -155,7 +170,8 @@ mod tests {
     use super::*;
 
     fn update(schema: u16, readable_by: u16, reads: u16, tested: &[Version]) -> Option<Update> {
-        Some(Update { schema, readable_by, reads, tested_with: tested.iter().copied().collect() })
+        let tested_with = tested.iter().copied().collect();
+        Some(Update { schema, readable_by, reads, tested_with, protocols: Span::only(1) })
     }
 
     fn version(minor: u32, update: Option<Update>) -> Manifest {
@@ -186,6 +202,9 @@ mod tests {
         assert_eq!(refused(&old, &version(3, update(3, 2, 3, &[OLD]))), "schema-forward");
         assert_eq!(refused(&old, &version(3, update(3, 3, 2, &[OLD]))), "schema-backward");
         assert_eq!(refused(&old, &version(3, update(3, 2, 2, &[]))), "untested-pair");
+        let newer = Span { lowest: 2, highest: 3 };
+        let spoken = update(2, 2, 2, &[OLD]).map(|section| Update { protocols: newer, ..section });
+        assert_eq!(refused(&old, &version(3, spoken)), "migration-protocol");
         let other = Manifest { name: "inetd".parse().unwrap(), ..version(3, update(2, 2, 2, &[OLD])) };
         assert_eq!(refused(&old, &other), "different-modules");
     }
@@ -199,6 +218,9 @@ mod tests {
         assert_eq!(field(update(0, 1, 1, &[])), "update.schema");
         assert_eq!(field(update(1, 2, 1, &[])), "update.readable_by");
         assert_eq!(field(update(1, 1, 2, &[])), "update.reads");
+        let backwards = Span { lowest: 2, highest: 1 };
+        let section = update(1, 1, 1, &[]).map(|section| Update { protocols: backwards, ..section });
+        assert_eq!(field(section), "update.protocols");
         let own = refusal(netstack(), |m| m.update = update(1, 1, 1, &[OLD]));
         assert_eq!(own, ManifestError::TestedWith { version: OLD });
         let other = Version::new(1, 3, 0);

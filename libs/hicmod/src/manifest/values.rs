@@ -34,7 +34,7 @@ impl fmt::Display for Version {
 /// The text is not of the form that the value's type prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidText {
-    expected: &'static str,
+    pub(super) expected: &'static str,
 }
 
 impl fmt::Display for InvalidText {
@@ -63,7 +63,7 @@ impl FromStr for Version {
 }
 
 /// A decimal number in its only written form: no sign, no leading zero.
-fn decimal(text: &str) -> Option<u32> {
+pub(super) fn decimal(text: &str) -> Option<u32> {
     let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     if canonical { text.parse().ok() } else { None }
 }
@@ -100,7 +100,7 @@ fn hex16(text: &str) -> Result<u16, InvalidText> {
 }
 
 /// Parses a `T` from the text of a human-readable format.
-struct TextVisitor<T>(core::marker::PhantomData<T>, InvalidText);
+pub(super) struct TextVisitor<T>(pub(super) core::marker::PhantomData<T>, pub(super) InvalidText);
 
 impl<T: FromStr<Err = InvalidText>> Visitor<'_> for TextVisitor<T> {
     type Value = T;
