@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{archive, bind, chain, inspect, pack, revoke, sign, verify};
+use crate::command::{archive, bind, chain, inspect, pack, repo, revoke, sign, verify};
 use crate::failure::Failure;
 
 /// Makes, signs, checks and shows HIC modules.
@@ -24,6 +24,7 @@ pub enum Command {
     Inspect(inspect::Arguments),
     Archive(archive::Arguments),
     Bind(bind::Arguments),
+    Repo(repo::Arguments),
 }
 
 impl Command {
@@ -38,6 +39,7 @@ impl Command {
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Archive(arguments) => archive::run(arguments),
             Self::Bind(arguments) => bind::run(arguments),
+            Self::Repo(arguments) => repo::run(arguments),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`bind`]: a kernel is told which archive it starts.
 //! - [`inspect`]: either of the two becomes a [`Report`].
 //! - [`keys`]: keys, certificates and revocation lists as files; [`SigningSet`] signs modules.
+//! - [`repo`]: a repository of modules with signed metadata.
 //!
 //! *Private keys.* `rsa` has an open advisory on the timing of private-key operations (RUSTSEC-2023-0071). Keys are used here,
 //! off line, blinded with the system's randomness, and never in the guest; see `hic_hicmod::sign`.
@@ -17,6 +18,7 @@ mod elf;
 mod inspect;
 pub mod keys;
 mod pack;
+pub mod repo;
 mod signature;
 
 pub use bind::{BindError, bind};

@@ -7,6 +7,7 @@ pub mod bind;
 pub mod chain;
 pub mod inspect;
 pub mod pack;
+pub mod repo;
 pub mod revoke;
 pub mod sign;
 pub mod verify;

@@ -41,13 +41,23 @@ pub struct Wanted {
     pub optional: bool,
 }
 
-impl core::fmt::Display for Wanted {
-    /// The file's name, on a disk and below `metadata/`: `timestamp.tuf`, `2.root.tuf`.
+/// Name of a metadata file, on a disk and below `metadata/`: `timestamp.tuf`, `2.root.tuf`. The timestamp's version is not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileName(pub Role, pub u32);
+
+impl core::fmt::Display for FileName {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.role {
-            Role::Timestamp => write!(f, "{}.tuf", self.role),
-            _ => write!(f, "{}.{}.tuf", self.version, self.role),
+        match self {
+            Self(Role::Timestamp, _) => write!(f, "{}.tuf", Role::Timestamp),
+            Self(role, version) => write!(f, "{version}.{role}.tuf"),
         }
+    }
+}
+
+impl core::fmt::Display for Wanted {
+    /// Its [`FileName`].
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        FileName(self.role, self.version).fmt(f)
     }
 }
 

@@ -51,7 +51,7 @@ pub mod write;
 mod codec;
 mod digest;
 
-pub use client::{Client, Current, Next, Wanted};
+pub use client::{Client, Current, FileName, Next, Wanted};
 pub use digest::{DIGEST_BYTES, Digest};
 pub use error::{Check, Refused};
 pub use key::{Key, KeyId};

@@ -2,33 +2,17 @@
 
 use core::fmt;
 
-use heapless::Vec;
 use hic_hicmod::is_valid_name;
-use hic_hicmod::manifest::{Manifest, Version};
+use hic_hicmod::manifest::release::MAX_DEPENDENCIES;
+use hic_hicmod::manifest::{Dependency, List, MAX_NEEDS, Manifest, Need, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Check;
 use crate::metadata::Head;
 use crate::{Digest, codec};
 
-/// Most dependencies of a module.
-pub const MAX_DEPENDENCIES: usize = hic_hicmod::manifest::MAX_NEEDS;
 /// Longest name of a file, bytes of ASCII.
 pub const MAX_FILE_NAME_BYTES: usize = 64;
-/// Longest requirement, bytes.
-pub const MAX_REQUIREMENT_BYTES: usize = 64;
-
-/// Something that a module needs, as its manifest says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dependency<'a> {
-    /// Name of the service.
-    pub name: &'a str,
-    /// What it must be: empty for any version.
-    pub requirement: &'a str,
-    /// Whether the module also works without it.
-    pub optional: bool,
-}
-
 /// A module of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target<'a> {
@@ -44,9 +28,10 @@ pub struct Target<'a> {
     pub version: Version,
     /// Raised when versions before it must not come back: those with a lower epoch are refused once this one was accepted.
     pub epoch: u32,
-    /// What it needs, in the order of its manifest.
-    #[serde(borrow)]
-    pub dependencies: Vec<Dependency<'a>, MAX_DEPENDENCIES>,
+    /// Services that it calls, as its manifest says.
+    pub needs: List<Need, MAX_NEEDS>,
+    /// Modules that have to be installed, as its manifest says.
+    pub dependencies: List<Dependency, MAX_DEPENDENCIES>,
 }
 
 /// Why a file is not the module that the metadata names.
@@ -61,6 +46,8 @@ pub enum TargetError {
     Identity,
     /// It needs something else than the metadata says.
     Dependencies,
+    /// It is of another anti-rollback epoch than the metadata says.
+    Epoch,
 }
 
 impl TargetError {
@@ -72,6 +59,7 @@ impl TargetError {
             Self::Digest => "target-digest",
             Self::Identity => "target-identity",
             Self::Dependencies => "target-dependencies",
+            Self::Epoch => "target-epoch",
         }
     }
 }
@@ -87,6 +75,9 @@ impl fmt::Display for TargetError {
                 f.write_str("holds another module or version than the repository's metadata says")
             }
             Self::Dependencies => f.write_str("needs something else than the repository's metadata says"),
+            Self::Epoch => {
+                f.write_str("is of another anti-rollback epoch than the repository\'s metadata says")
+            }
         }
     }
 }
@@ -98,12 +89,7 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// What is wrong with it, in a few words.
-    pub fn describe(
-        file: &'a str,
-        bytes: &[u8],
-        manifest: &'a Manifest,
-        epoch: u32,
-    ) -> Result<Self, &'static str> {
+    pub fn describe(file: &'a str, bytes: &[u8], manifest: &'a Manifest) -> Result<Self, &'static str> {
         let length = u32::try_from(bytes.len()).map_err(|_| "the file is too long")?;
         let target = Self {
             file,
@@ -111,8 +97,9 @@ impl<'a> Target<'a> {
             digest: Digest::of(bytes),
             name: &manifest.name,
             version: manifest.version,
-            epoch,
-            dependencies: dependencies_of(manifest),
+            epoch: manifest.epoch,
+            needs: manifest.needs.clone(),
+            dependencies: manifest.dependencies.clone(),
         };
         target.problem().map_or(Ok(target), Err)
     }
@@ -124,12 +111,9 @@ impl<'a> Target<'a> {
         if !is_valid_name(self.name) {
             return Some("a module's name is not valid");
         }
-        let fine = |dependency: &Dependency<'_>| {
-            is_valid_name(dependency.name)
-                && dependency.requirement.len() <= MAX_REQUIREMENT_BYTES
-                && dependency.requirement.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
-        };
-        (!self.dependencies.iter().all(fine)).then_some("a dependency is not valid")
+        let mut names =
+            self.needs.iter().map(|need| &need.service).chain(self.dependencies.iter().map(|d| &d.module));
+        (!names.all(|name| is_valid_name(name))).then_some("a dependency is not valid")
     }
 
     /// That `bytes` are the file. Before they are parsed.
@@ -149,26 +133,19 @@ impl<'a> Target<'a> {
     /// That the verified module in it is what the metadata says.
     ///
     /// # Errors
-    /// [`TargetError::Identity`], [`TargetError::Dependencies`].
+    /// [`TargetError::Identity`], [`TargetError::Dependencies`], [`TargetError::Epoch`].
     pub fn check_manifest(&self, manifest: &Manifest) -> Result<(), TargetError> {
         if manifest.name != self.name || manifest.version != self.version {
             return Err(TargetError::Identity);
         }
-        if dependencies_of(manifest) != self.dependencies {
+        if manifest.needs != self.needs || manifest.dependencies != self.dependencies {
             return Err(TargetError::Dependencies);
+        }
+        if manifest.epoch != self.epoch {
+            return Err(TargetError::Epoch);
         }
         Ok(())
     }
-}
-
-/// What a manifest needs. The one place where metadata and manifests meet.
-fn dependencies_of(manifest: &Manifest) -> Vec<Dependency<'_>, MAX_DEPENDENCIES> {
-    // Both lists have the same bound.
-    manifest
-        .needs
-        .iter()
-        .map(|need| Dependency { name: &need.service, requirement: "", optional: need.optional })
-        .collect()
 }
 
 /// Whether `name` can be a file of the repository: no separator, nothing that a shell or a file system takes for something else.

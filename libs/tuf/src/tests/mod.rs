@@ -9,7 +9,7 @@ use std::string::{String, ToString};
 use std::sync::OnceLock;
 use std::vec::Vec;
 
-use hic_hicmod::manifest::{Kind, Manifest, Need, Version};
+use hic_hicmod::manifest::{Dependency, Kind, Manifest, Need, Requirement, Version};
 use rsa::RsaPrivateKey;
 use rsa::rand_core::OsRng;
 
@@ -122,33 +122,17 @@ pub(super) const FILE: &str = "echo-1.0.0.hicmod";
 pub(super) const BYTES: &[u8] = b"the file of a module";
 
 pub(super) fn target(manifest: &Manifest) -> Target<'_> {
-    Target::describe(FILE, BYTES, manifest, 0).unwrap()
+    Target::describe(FILE, BYTES, manifest).unwrap()
 }
 
 pub(super) fn manifest() -> Manifest {
     let need = |service: &str, optional| Need { service: service.try_into().unwrap(), optional };
+    let dependency = Dependency { module: "netstack".try_into().unwrap(), version: Requirement::ANY };
+    let least = Manifest::least("echo".try_into().unwrap(), Version::new(1, 0, 0), Kind::Service);
     Manifest {
-        name: "echo".try_into().unwrap(),
-        version: Version::new(1, 0, 0),
-        summary: Default::default(),
-        kind: Kind::Service,
-        order: 1,
-        priority: 1,
-        budget_us: 0,
-        period_us: 0,
-        cpu: Default::default(),
-        stack_pages: 1,
-        heap_pages: 0,
-        account_pages: 0,
-        cspace_slots: 16,
-        state_regions: Default::default(),
-        provides: Default::default(),
         needs: [need("netstack", false), need("log", true)].into_iter().collect(),
-        devices: Default::default(),
-        ioports: Default::default(),
-        irqs: Default::default(),
-        authority: Default::default(),
-        restart: Default::default(),
-        update: None,
+        dependencies: [dependency].into_iter().collect(),
+        epoch: 3,
+        ..least
     }
 }

@@ -102,15 +102,17 @@ fn a_target_is_told_from_every_other_file_and_manifest() {
     assert_eq!(changed(|m| m.name = "mirror".try_into().unwrap()), Err(TargetError::Identity));
     assert_eq!(changed(|m| drop(m.needs.pop())), Err(TargetError::Dependencies));
     assert_eq!(changed(|m| m.needs[1].optional = false), Err(TargetError::Dependencies));
+    assert_eq!(changed(|m| m.dependencies.clear()), Err(TargetError::Dependencies));
+    assert_eq!(changed(|m| m.epoch = 2), Err(TargetError::Epoch));
 }
 
 #[test]
 fn names_of_files_cannot_leave_the_folder() {
     let manifest = manifest();
     for name in ["", ".hicmod", "../x.hicmod", "a/b.hicmod", "A.hicmod", "a.txt", "-x.hicmod", "a b.hicmod"] {
-        assert!(Target::describe(name, BYTES, &manifest, 0).is_err(), "{name}");
+        assert!(Target::describe(name, BYTES, &manifest).is_err(), "{name}");
     }
-    assert!(Target::describe("netstack-1.3.0+x_y.hicmod", BYTES, &manifest, 0).is_ok());
+    assert!(Target::describe("netstack-1.3.0+x_y.hicmod", BYTES, &manifest).is_ok());
 }
 
 #[test]

@@ -1,0 +1,249 @@
+//! A small HTTP/1.1 server for a repository: `GET` and `HEAD` of what lies in `metadata/` and `targets/`, and nothing else.
+//!
+//! For development and tests. What it hands out is signed, so it needs no secrecy; any other web server does as well. Ranges are answered
+//! (RFC 9110, 14), so that an interrupted download goes on where it ended. What it must never do: open a path that a client composed, or keep a client that says
+//! nothing.
+
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::{METADATA, TARGETS};
+
+/// Longest request, bytes.
+const MAX_REQUEST: usize = 4096;
+/// Most header lines of a request.
+const MAX_HEADERS: usize = 32;
+/// Most clients at once; others are turned away.
+const MAX_CLIENTS: usize = 32;
+/// How long a client may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// Listens on `address` for requests to the repository in `folder`.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(address: SocketAddr, folder: &Path) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address)?, folder: folder.to_owned() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until the process ends; `tell` is told of each answer: status, request line.
+    pub fn run(self, tell: impl Fn(u16, &str) + Send + Sync + 'static) {
+        let (tell, clients) = (Arc::new(tell), Arc::new(AtomicUsize::new(0)));
+        for stream in self.listener.incoming().flatten() {
+            if clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
+                clients.fetch_sub(1, Ordering::Relaxed);
+                let _ = (&stream).write_all(
+                    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                );
+                continue;
+            }
+            let (tell, clients, folder) = (Arc::clone(&tell), Arc::clone(&clients), self.folder.clone());
+            std::thread::spawn(move || {
+                // A client that went away is nobody's error.
+                let _ = serve(stream, &folder, &*tell);
+                clients.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    }
+}
+
+/// What a request asks for.
+struct Request {
+    line: String,
+    head_only: bool,
+    path: Option<PathBuf>,
+    range: Option<String>,
+    close: bool,
+}
+
+fn serve(stream: TcpStream, folder: &Path, tell: &dyn Fn(u16, &str)) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut out = stream.try_clone()?;
+    let mut input = BufReader::new(stream);
+    while let Some(bytes) = head_of(&mut input)? {
+        let Some(request) = parse(&bytes, folder) else {
+            tell(400, "not a request");
+            return out
+                .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        };
+        let status = answer(&request, &mut out)?;
+        tell(status, &request.line);
+        if request.close {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the next request up to its empty line; `None` at the end.
+fn head_of(input: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
+    let (mut bytes, mut one) = (Vec::new(), [0]);
+    while !bytes.ends_with(b"\r\n\r\n") {
+        if bytes.len() == MAX_REQUEST || input.read(&mut one)? == 0 {
+            return Ok((!bytes.is_empty()).then_some(bytes));
+        }
+        bytes.push(one[0]);
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a request for a file; `None` if it is none. A path that leads nowhere is one of no file.
+fn parse(bytes: &[u8], folder: &Path) -> Option<Request> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    if !parsed.parse(bytes).ok()?.is_complete() {
+        return None;
+    }
+    let (method, path) = (parsed.method?, parsed.path?);
+    let header = |name: &str| {
+        let found = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        str::from_utf8(found.value).ok()
+    };
+    let reads = matches!(method, "GET" | "HEAD");
+    Some(Request {
+        line: format!("{method} {path}"),
+        head_only: method == "HEAD",
+        path: file_of(path, folder).filter(|_| reads),
+        range: header("range").map(str::to_owned),
+        close: parsed.version != Some(1)
+            || header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")),
+    })
+}
+
+/// The file that a path names: one of the two folders and a plain name in it.
+fn file_of(path: &str, folder: &Path) -> Option<PathBuf> {
+    let (kind, name) = path.strip_prefix('/')?.split_once('/')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+');
+    let known = [METADATA, TARGETS].contains(&kind) && !name.starts_with('.') && name.bytes().all(plain);
+    known.then(|| folder.join(kind).join(name)).filter(|path| path.is_file())
+}
+
+fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
+    let Some(mut file) = request.path.as_ref().and_then(|path| std::fs::File::open(path).ok()) else {
+        head(out, 404, "Not Found", 0, "")?;
+        return Ok(404);
+    };
+    let size = file.metadata()?.len();
+    let part = match request.range.as_deref().map(|range| part_of(range, size)) {
+        None | Some(Part::Whole) => None,
+        Some(Part::Bytes(from, to)) => Some((from, to)),
+        Some(Part::Nothing) => {
+            head(out, 416, "Range Not Satisfiable", 0, &format!("Content-Range: bytes */{size}\r\n"))?;
+            return Ok(416);
+        }
+    };
+    let (status, from, length) = match part {
+        None => (200, 0, size),
+        Some((from, to)) => (206, from, to + 1 - from),
+    };
+    let reason = if status == 200 { "OK" } else { "Partial Content" };
+    let more =
+        part.map_or(String::new(), |(from, to)| format!("Content-Range: bytes {from}-{to}/{size}\r\n"));
+    head(out, status, reason, length, &format!("Accept-Ranges: bytes\r\n{more}"))?;
+    if !request.head_only {
+        file.seek(SeekFrom::Start(from))?;
+        std::io::copy(&mut file.take(length), out)?;
+    }
+    Ok(status)
+}
+
+fn head(out: &mut impl Write, status: u16, reason: &str, length: u64, more: &str) -> std::io::Result<()> {
+    let kind = "Content-Type: application/octet-stream\r\n";
+    write!(out, "HTTP/1.1 {status} {reason}\r\nContent-Length: {length}\r\n{kind}{more}\r\n")
+}
+
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// It is not understood, so everything (RFC 9110, 14.2).
+    Whole,
+    /// The bytes from the first to the last one.
+    Bytes(u64, u64),
+    /// Nothing that the file has.
+    Nothing,
+}
+
+fn part_of(range: &str, size: u64) -> Part {
+    let Some((from, to)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Part::Whole;
+    };
+    let end = size.saturating_sub(1);
+    let part = match (from.parse::<u64>(), to.parse::<u64>()) {
+        (Ok(from), Ok(to)) if from <= to => (from, to.min(end)),
+        (Ok(from), Err(_)) if to.is_empty() => (from, end),
+        (Err(_), Ok(last)) if from.is_empty() => (size.saturating_sub(last), if last == 0 { 0 } else { end }),
+        _ => return Part::Whole,
+    };
+    let empty = part.0 >= size || (from.is_empty() && to == "0");
+    if empty { Part::Nothing } else { Part::Bytes(part.0, part.1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_part_of_the_file_or_nothing_or_all_of_it() {
+        for (range, part) in [
+            ("bytes=0-0", Part::Bytes(0, 0)),
+            ("bytes=5-", Part::Bytes(5, 9)),
+            ("bytes=5-99", Part::Bytes(5, 9)),
+            ("bytes=-3", Part::Bytes(7, 9)),
+            ("bytes=-99", Part::Bytes(0, 9)),
+            ("bytes=10-", Part::Nothing),
+            ("bytes=-0", Part::Nothing),
+            ("bytes=5-3", Part::Whole),
+            ("bytes=0-1,3-4", Part::Whole),
+            ("lines=0-1", Part::Whole),
+            ("bytes=-", Part::Whole),
+        ] {
+            assert_eq!(part_of(range, 10), part, "{range}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_the_two_folders_are_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for kind in [METADATA, TARGETS, "keys"] {
+            std::fs::create_dir(folder.path().join(kind)).expect("made");
+            std::fs::write(folder.path().join(kind).join("x"), "").expect("written");
+        }
+        for path in ["/metadata/x", "/targets/x"] {
+            assert!(file_of(path, folder.path()).is_some(), "{path}");
+        }
+        for path in [
+            "/keys/x",
+            "/metadata/../keys/x",
+            "/metadata/",
+            "/metadata",
+            "/",
+            "/targets/..",
+            "metadata/x",
+            "//metadata/x",
+            "/targets/y",
+        ] {
+            assert_eq!(file_of(path, folder.path()), None, "{path}");
+        }
+    }
+}

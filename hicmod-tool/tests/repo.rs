@@ -1,0 +1,202 @@
+//! `hicmod-tool repo`: what it makes is what a client accepts, over files and over HTTP.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use common::{Elf, MANIFEST};
+use hicmod_tool::{ChainOptions, SigningSet, make_chain, pack};
+
+fn tool(arguments: &str, folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hicmod-tool"));
+    command.args(arguments.split(' ')).current_dir(folder).output().expect("the tool runs")
+}
+
+fn good(arguments: &str, folder: &Path) -> String {
+    let output = tool(arguments, folder);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// What it says on refusal, which ends with the exit code for a check that said no.
+fn refused(arguments: &str, folder: &Path) -> String {
+    let output = tool(arguments, folder);
+    assert_eq!(output.status.code(), Some(3), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder with a chain, two signed modules and a published repository of the first; copied for each test, since keys cost seconds.
+fn made() -> tempfile::TempDir {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let template = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        make_chain(&folder.join("keys"), ChainOptions { development: true, days: 30, now }).expect("a chain");
+        let set = SigningSet::load_folder(&folder.join("keys")).expect("keys");
+        for version in ["0.1.0", "0.2.0"] {
+            let module = pack(&Elf::good().bytes(), &MANIFEST.replace("0.1.0", version)).expect("packed");
+            std::fs::write(folder.join(format!("echo-{version}")), set.sign(&module, now).expect("signed"))
+                .expect("written");
+            std::fs::write(folder.join("unsigned"), module).expect("written");
+        }
+        good("repo init r", &folder);
+        good("repo add r echo-0.1.0", &folder);
+        good("repo publish r", &folder);
+        folder
+    });
+    let copy = tempfile::tempdir().expect("a folder");
+    let copied =
+        Command::new("cp").arg("-a").arg(template.join(".")).arg(copy.path()).status().expect("cp runs");
+    assert!(copied.success());
+    copy
+}
+
+#[test]
+fn what_was_added_and_published_is_found_good_with_its_signer() {
+    let folder = made();
+    let text = good("repo check r --root keys/root.pem", folder.path());
+    assert!(text.contains("echo 0.1.0") && text.contains("signed by"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&good("repo check r --json", folder.path())).expect("JSON");
+    assert_eq!(json["timestamp"], 2);
+    assert_eq!(json["modules"][0]["file"], "echo-0.1.0.hicmod");
+    assert_eq!(json["unlisted_allowed"], false);
+    // Published again without a change: a new timestamp, the same list.
+    let text = good("repo publish r", folder.path());
+    assert!(text.contains("timestamp 3, list 2 (unchanged, 1 modules)"), "{text}");
+    // An added module is not offered before it is published, and a deleted one no longer afterwards.
+    good("repo add r echo-0.2.0", folder.path());
+    let text = good("repo check r", folder.path());
+    assert!(text.contains("not published: echo-0.2.0.hicmod"), "{text}");
+    std::fs::remove_file(folder.path().join("r/targets/echo-0.1.0.hicmod")).expect("removed");
+    good("repo publish r", folder.path());
+    let text = good("repo check r", folder.path());
+    assert!(text.contains("echo 0.2.0") && !text.contains("echo 0.1.0"), "{text}");
+}
+
+#[test]
+fn a_release_never_changes_and_must_be_signed() {
+    let folder = made();
+    let output = tool("repo add r unsigned", folder.path());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not signed"), "{output:?}");
+    let other = SigningSet::load_folder(&folder.path().join("keys")).expect("keys");
+    let module = std::fs::read(folder.path().join("echo-0.1.0")).expect("read");
+    std::fs::write(folder.path().join("again"), other.sign(&module, 1_700_000_000).expect("signed"))
+        .expect("written");
+    let output = tool("repo add r again", folder.path());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a release never changes"), "{output:?}");
+    assert!(!tool("repo init r", folder.path()).status.success(), "a repository is not made twice");
+    assert!(String::from_utf8_lossy(&tool("repo check nothing", folder.path()).stderr).contains("repo init"));
+}
+
+#[test]
+fn a_changed_file_and_a_late_hour_are_refused_with_the_check() {
+    let folder = made();
+    assert!(refused("repo check r --at 2099-01-01", folder.path()).contains("metadata-expired"));
+    assert!(refused("repo check r --at 2001-01-01", folder.path()).contains("metadata-clock"));
+    let path = folder.path().join("r/targets/echo-0.1.0.hicmod");
+    let mut module = std::fs::read(&path).expect("read");
+    module[100] ^= 1;
+    std::fs::write(&path, &module).expect("written");
+    assert!(refused("repo check r", folder.path()).contains("target-digest"));
+    module.pop();
+    std::fs::write(&path, &module).expect("written");
+    assert!(refused("repo check r", folder.path()).contains("target-length"));
+    let path = folder.path().join("r/metadata/2.targets.tuf");
+    let mut list = std::fs::read(&path).expect("read");
+    list[40] ^= 1;
+    std::fs::write(&path, &list).expect("written");
+    assert!(refused("repo check r", folder.path()).contains("metadata-mixed"));
+}
+
+#[test]
+fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
+    let folder = made();
+    good("repo rotate r timestamp root", folder.path());
+    let json: serde_json::Value =
+        serde_json::from_str(&good("repo check r --json", folder.path())).expect("JSON");
+    assert_eq!(json["root"], 2);
+    let keys = folder.path().join("r.keys");
+    for name in ["timestamp-before-2", "root-1-before-2", "root-3-before-2", "timestamp", "root-1"] {
+        let metadata = std::fs::metadata(keys.join(format!("{name}.key.pem"))).expect(name);
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600, "{name}");
+    }
+    std::fs::rename(keys.join("timestamp-before-2.key.pem"), keys.join("timestamp.key.pem"))
+        .expect("put back");
+    good("repo publish r", folder.path());
+    assert!(refused("repo check r", folder.path()).contains("metadata-threshold"));
+}
+
+/// A server that ends with the test.
+struct Serving(Child, String);
+
+impl Serving {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hicmod-tool"));
+        command.args(["repo", "serve", "r", "--listen", "127.0.0.1:0"]).current_dir(folder);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the tool runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let address =
+            line.trim().split("http://").nth(1).expect("an address").trim_end_matches('/').to_owned();
+        Self(child, address)
+    }
+
+    /// Status and body of one request on a connection of its own.
+    fn ask(&self, request: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.1).expect("connected");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("answered");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let status = String::from_utf8_lossy(&answer[9..12]).parse().expect("a status");
+        (status, answer.split_off(end))
+    }
+
+    fn get(&self, path: &str, header: &str) -> (u16, Vec<u8>) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_server_hands_out_files_and_parts_of_them_and_nothing_else() {
+    let folder = made();
+    let server = Serving::start(folder.path());
+    let module = std::fs::read(folder.path().join("echo-0.1.0")).expect("read");
+    let path = "/targets/echo-0.1.0.hicmod";
+    assert_eq!(server.get(path, ""), (200, module.clone()));
+    assert_eq!(server.get(path, "Range: bytes=100-\r\n"), (206, module[100..].to_vec()));
+    assert_eq!(server.get(path, "Range: bytes=7-11\r\n"), (206, module[7..12].to_vec()));
+    assert_eq!(server.get(path, &format!("Range: bytes={}-\r\n", module.len())).0, 416);
+    assert_eq!(server.get("/metadata/timestamp.tuf", "").0, 200);
+    for path in [
+        "/metadata/9.root.tuf",
+        "/r.keys/root-1.key.pem",
+        "/../r.keys/root-1.key.pem",
+        "/metadata/../../x",
+        "/",
+    ] {
+        assert_eq!(server.get(path, "").0, 404, "{path}");
+    }
+    assert_eq!(server.ask("POST /metadata/timestamp.tuf HTTP/1.1\r\nConnection: close\r\n\r\n").0, 404);
+    assert_eq!(server.ask("nonsense\r\n\r\n").0, 400);
+    assert_eq!(server.ask(&format!("HEAD {path} HTTP/1.1\r\nConnection: close\r\n\r\n")), (200, Vec::new()));
+    // Two requests on one connection.
+    let two = format!("GET {path} HTTP/1.1\r\n\r\nGET {path} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    let (status, both) = server.ask(&two);
+    assert_eq!(status, 200);
+    assert!(both.starts_with(&module) && both.ends_with(&module) && both.len() > 2 * module.len());
+}
