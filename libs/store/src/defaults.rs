@@ -275,6 +275,22 @@ impl Defaults {
         if archived { self.insert(name, version, None, Presence::Removed) } else { Ok(()) }
     }
 
+    /// Puts back what the record said of a service before it was changed.
+    pub fn restore(&mut self, name: &str, before: Option<ServiceDefault>) {
+        self.services.retain(|service| service.name != name);
+        if let Some(before) = before {
+            // There was room for it.
+            let _ = self.services.push(before);
+        }
+    }
+
+    /// The version that a service runs from now on has to prove itself: it counts as tried once.
+    pub fn put_on_probation(&mut self, name: &str) {
+        if let Some(service) = self.service_mut(name) {
+            service.attempts = 1;
+        }
+    }
+
     /// Whether a boot starts a service that the archive brings or does not.
     #[must_use]
     pub fn is_present(&self, name: &str, archived: bool) -> bool {

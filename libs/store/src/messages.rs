@@ -21,9 +21,11 @@ pub type FileName = heapless::String<MAX_FILE_NAME_BYTES>;
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
+    /// Forget what was read of the disk and look for module files again: a host may have written to it.
+    Rescan,
     /// Module file number `index` of the repository.
     List {
-        /// From 0; the order stays the same as long as the disk is in use.
+        /// From 0; the order stays the same until the next [`Request::Rescan`].
         index: u32,
     },
     /// A part of a module file, to memory that the module manager mapped writable into the service.
@@ -49,6 +51,11 @@ pub enum Request<'a> {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply<'a> {
+    /// To [`Request::Rescan`].
+    Scanned {
+        /// Module files in the repository.
+        count: u32,
+    },
     /// To [`Request::List`].
     File {
         /// Module files in the repository.
@@ -57,6 +64,8 @@ pub enum Reply<'a> {
         name: FileName,
         /// Its bytes.
         size: u32,
+        /// When it was made and last written, as a number that only serves to see whether it is still the same.
+        stamp: u64,
     },
     /// To [`Request::Read`].
     Read {
@@ -208,6 +217,7 @@ mod tests {
     fn every_message_is_read_as_it_was_written_up_to_the_longest() {
         let name = core::str::from_utf8(&[b'x'; MAX_FILE_NAME_BYTES]).unwrap();
         let record = &[0xff; MAX_RECORD_BYTES][..];
+        request_survives(Request::Rescan);
         request_survives(Request::List { index: u32::MAX });
         request_survives(Request::Read { name, offset: u32::MAX, length: u32::MAX, destination: u64::MAX });
         request_survives(Request::ReadState);
@@ -216,7 +226,9 @@ mod tests {
             count: u32::MAX,
             name: FileName::try_from(name).unwrap(),
             size: u32::MAX,
+            stamp: u64::MAX,
         });
+        reply_survives(&Reply::Scanned { count: u32::MAX });
         reply_survives(&Reply::Read { length: u32::MAX });
         reply_survives(&Reply::State { record: None });
         reply_survives(&Reply::State { record: Some(record) });

@@ -3,7 +3,7 @@
 use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
 
 use crate::disk::Disk;
-use crate::repository::Repository;
+use crate::repository::{Listed, Repository};
 
 /// Most bytes that one request reads, so that a liveness question behind it need not wait long. A client asks for the rest again.
 pub const MAX_READ_BYTES: u32 = 256 * 1024;
@@ -20,6 +20,7 @@ pub fn answer<'b, D: Disk>(
         Err(error) => return Reply::Failed(*error),
     };
     let result = match request {
+        Request::Rescan => repository.rescan().map(|()| Reply::Scanned { count: repository.count() as u32 }),
         Request::List { index } => list(repository, index),
         Request::Read { name, offset, length, destination } => {
             let length = length.min(MAX_READ_BYTES) as usize;
@@ -36,6 +37,6 @@ pub fn answer<'b, D: Disk>(
 
 fn list<D: Disk>(repository: &Repository<D>, index: u32) -> Result<Reply<'static>, StoreError> {
     let count = repository.count() as u32;
-    let (name, size) = repository.file(index as usize)?;
-    Ok(Reply::File { count, name: name.clone(), size })
+    let Listed { name, size, stamp } = repository.file(index as usize)?;
+    Ok(Reply::File { count, name: name.clone(), size, stamp })
 }

@@ -67,6 +67,13 @@ impl<D: Disk> Cached<D> {
         self.0.get_mut().disk.flush()
     }
 
+    /// Forgets what was read: somebody else may have written to the disk.
+    pub fn forget(&mut self) {
+        for line in &mut self.0.get_mut().lines {
+            line.first = None;
+        }
+    }
+
     /// The sector that was asked for last.
     pub fn last_read(&mut self) -> u64 {
         self.0.get_mut().last_read
@@ -229,5 +236,15 @@ mod tests {
         assert_eq!(first_byte(&mut cache, 3), Err(DiskError::Failed));
         cache.0.get_mut().disk.fail = false;
         assert_eq!(first_byte(&mut cache, 3), Ok(78));
+    }
+
+    #[test]
+    fn what_a_host_wrote_is_read_once_the_cache_was_told_to_forget() {
+        let mut cache = cached(40);
+        assert_eq!(first_byte(&mut cache, 3), Ok(3));
+        cache.0.get_mut().disk.sectors[3][0] = 99;
+        assert_eq!(first_byte(&mut cache, 3), Ok(3));
+        cache.forget();
+        assert_eq!(first_byte(&mut cache, 3), Ok(99));
     }
 }

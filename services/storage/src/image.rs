@@ -69,6 +69,15 @@ impl Image {
         std::fs::write(&path, self.seen()).unwrap();
         hic_tests::disk::get(&path, name).unwrap()
     }
+
+    /// Lets the host's tools change the disk under whoever reads it.
+    pub fn change_on_host(&self, change: impl FnOnce(&std::path::Path)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(hic_tests::disk::IMAGE);
+        std::fs::write(&path, self.seen()).unwrap();
+        change(&path);
+        self.0.borrow_mut().bytes = std::fs::read(&path).unwrap();
+    }
 }
 
 impl Disk for Image {

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use embedded_sdmmc::{
-    Error, LfnBuffer, Mode, RawDirectory, RawFile, ShortFileName, TimeSource, Timestamp, VolumeIdx,
-    VolumeManager,
+    Error, LfnBuffer, Mode, RawDirectory, RawFile, RawVolume, ShortFileName, TimeSource, Timestamp,
+    VolumeIdx, VolumeManager,
 };
 use hic_store::pair::{self, Contents, HALF_BYTES, Half};
 use hic_store::{FileName, StoreError};
@@ -49,11 +49,24 @@ struct Module {
     name: FileName,
     short: ShortFileName,
     size: u32,
+    stamp: u64,
+}
+
+/// A module file as it is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed<'r> {
+    /// Its name.
+    pub name: &'r FileName,
+    /// Its bytes.
+    pub size: u32,
+    /// Another number if it was written anew.
+    pub stamp: u64,
 }
 
 /// The repository.
 pub struct Repository<D: Disk> {
     volumes: Volumes<D>,
+    volume: RawVolume,
     folder: RawDirectory,
     modules: Vec<Module>,
     left_out: usize,
@@ -83,19 +96,30 @@ impl<D: Disk> Repository<D> {
     /// [`StoreError::NoDisk`]: no partition with a FAT file system and the folder. [`StoreError::Device`]. [`StoreError::Corrupt`].
     pub fn open(disk: D) -> Result<Self, StoreError> {
         let volumes = Volumes::new_with_limits(Cached::new(disk), Epoch, 1);
-        let no_disk = |error| match error {
-            Error::DeviceError(DiskError::Failed) => StoreError::Device,
-            _ => StoreError::NoDisk,
-        };
-        let volume = volumes.open_raw_volume(VolumeIdx(0)).map_err(no_disk)?;
-        let root = volumes.open_root_dir(volume).map_err(no_disk)?;
-        let folder = volumes.open_dir(root, FOLDER).map_err(no_disk)?;
-        volumes.close_dir(root).map_err(store_error)?;
-        let mut repository = Self { volumes, folder, modules: Vec::new(), left_out: 0, state: None };
-        repository.scan()?;
-        match repository.locate_state() {
-            Ok(()) | Err(StoreError::NotFound) => Ok(repository),
-            Err(error) => Err(error),
+        let (volume, folder) = open_folder(&volumes)?;
+        let mut repository = Self { volumes, volume, folder, modules: Vec::new(), left_out: 0, state: None };
+        repository.look()?;
+        Ok(repository)
+    }
+
+    /// Looks at the disk as if for the first time: a host may have put files there.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; there are no files then, and the next attempt begins anew.
+    pub fn rescan(&mut self) -> Result<(), StoreError> {
+        (self.modules, self.left_out, self.state) = (Vec::new(), 0, None);
+        // They are closed already where the last attempt failed.
+        let _ = (self.volumes.close_dir(self.folder), self.volumes.close_volume(self.volume));
+        self.volumes.device(Cached::forget);
+        (self.volume, self.folder) = open_folder(&self.volumes)?;
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.scan()?;
+        match self.locate_state() {
+            Err(StoreError::NotFound) => Ok(()),
+            result => result,
         }
     }
 
@@ -119,7 +143,8 @@ impl<D: Disk> Repository<D> {
             }
             let long = long.and_then(|name| FileName::try_from(name).ok()).filter(|name| !name.is_empty());
             let name = long.unwrap_or_else(|| short_name(&entry.name));
-            modules.push(Module { name, short: entry.name, size: entry.size });
+            let stamp = stamp(entry.ctime) << 32 ^ stamp(entry.mtime);
+            modules.push(Module { name, short: entry.name, size: entry.size, stamp });
             ControlFlow::Continue(())
         });
         listed.map_err(store_error)
@@ -135,13 +160,13 @@ impl<D: Disk> Repository<D> {
         self.left_out
     }
 
-    /// Name and size of module file number `index`.
+    /// Module file number `index`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
-    pub fn file(&self, index: usize) -> Result<(&FileName, u32), StoreError> {
-        let module = self.modules.get(index).ok_or(StoreError::NotFound)?;
-        Ok((&module.name, module.size))
+    pub fn file(&self, index: usize) -> Result<Listed<'_>, StoreError> {
+        let Module { name, size, stamp, .. } = self.modules.get(index).ok_or(StoreError::NotFound)?;
+        Ok(Listed { name, size: *size, stamp: *stamp })
     }
 
     /// Reads a module file from `offset` on into `out`; how many bytes there were.
@@ -259,6 +284,33 @@ impl<D: Disk> Repository<D> {
         let closed = self.volumes.close_file(file);
         result.and_then(|value| closed.map(|()| value)).map_err(store_error)
     }
+}
+
+/// Opens the first partition and the folder; what was opened is closed again if that fails.
+fn open_folder<D: Disk>(volumes: &Volumes<D>) -> Result<(RawVolume, RawDirectory), StoreError> {
+    let no_disk = |error| match error {
+        Error::DeviceError(DiskError::Failed) => StoreError::Device,
+        _ => StoreError::NoDisk,
+    };
+    let volume = volumes.open_raw_volume(VolumeIdx(0)).map_err(no_disk)?;
+    let opened = volumes.open_root_dir(volume).and_then(|root| {
+        let folder = volumes.open_dir(root, FOLDER);
+        volumes.close_dir(root).and(folder)
+    });
+    match opened {
+        Ok(folder) => Ok((volume, folder)),
+        Err(error) => {
+            let _ = volumes.close_volume(volume);
+            Err(no_disk(error))
+        }
+    }
+}
+
+/// A time of the file system as a number.
+fn stamp(time: Timestamp) -> u64 {
+    let Timestamp { year_since_1970, zero_indexed_month, zero_indexed_day, hours, minutes, seconds } = time;
+    let parts = [(zero_indexed_month, 12), (zero_indexed_day, 31), (hours, 24), (minutes, 60), (seconds, 60)];
+    parts.iter().fold(year_since_1970.into(), |all, &(part, of)| all * of + u64::from(part))
 }
 
 /// `NETSTA~1.HIC`.

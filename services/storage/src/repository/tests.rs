@@ -28,7 +28,7 @@ fn modules_that_a_host_put_on_the_disk_are_listed_by_their_long_names_and_read_w
     ]);
     let mut repository = open(&image);
     let listed: Vec<_> = (0..repository.count())
-        .map(|n| repository.file(n).map(|(name, size)| (name.as_str(), size)).unwrap())
+        .map(|n| repository.file(n).map(|file| (file.name.as_str(), file.size)).unwrap())
         .collect();
     let expected =
         [(MODULE, 700_001), ("netstack-1.3.1 (new).hicmod", 5), ("SHORT.HIC", 7), ("empty.hicmod", 0)];
@@ -41,6 +41,44 @@ fn modules_that_a_host_put_on_the_disk_are_listed_by_their_long_names_and_read_w
     assert_eq!(repository.read("README.txt", 0, &mut out), Err(StoreError::NotFound));
     // 43 chunks of data, and a few for the tables.
     assert!(image.0.borrow().reads < 60, "{} reads", image.0.borrow().reads);
+}
+
+#[test]
+fn what_a_host_put_there_or_took_away_is_seen_by_the_next_scan() {
+    let image = Image::with_files(&[(MODULE, b"old"), ("gone.hicmod", b"gone")]);
+    let mut repository = open(&image);
+    repository.write_state(b"record").unwrap();
+    let large = contents(100_000);
+    image.change_on_host(|disk| {
+        hic_tests::disk::put(disk, MODULE, &large).unwrap();
+        hic_tests::disk::put(disk, "new.hicmod", b"new").unwrap();
+        hic_tests::disk::remove(disk, "gone.hicmod").unwrap();
+    });
+    repository.rescan().unwrap();
+    let names: Vec<_> = (0..repository.count()).map(|n| repository.file(n).unwrap().name.clone()).collect();
+    assert!(names.len() == 2 && names.iter().any(|name| name == "new.hicmod"), "{names:?}");
+    let mut out = vec![0; large.len()];
+    assert_eq!(repository.read(MODULE, 0, &mut out), Ok(large.len()));
+    assert!(out == large);
+    assert_eq!(repository.read("gone.hicmod", 0, &mut out), Err(StoreError::NotFound));
+    assert_eq!(state(&mut repository).as_deref(), Some(&b"record"[..]));
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_is_there_again_at_the_next_scan() {
+    let image = Image::with_files(&[(MODULE, b"x")]);
+    let mut repository = open(&image);
+    for _ in 0..3 {
+        image.0.borrow_mut().broken = true;
+        assert_eq!(repository.rescan(), Err(StoreError::Device));
+        assert_eq!(
+            (repository.count(), repository.read(MODULE, 0, &mut [0; 4])),
+            (0, Err(StoreError::NotFound))
+        );
+        image.0.borrow_mut().broken = false;
+        assert_eq!(repository.rescan(), Ok(()));
+        assert_eq!(repository.read(MODULE, 0, &mut [0; 4]), Ok(1));
+    }
 }
 
 #[test]
@@ -62,7 +100,7 @@ fn a_name_too_long_for_a_message_is_listed_short() {
     let long = std::format!("{}.hicmod", "long".repeat(20));
     let image = Image::with_files(&[(&long, b"x")]);
     let mut repository = open(&image);
-    assert_eq!(repository.file(0).unwrap().0, "LONGLO~1.HIC");
+    assert_eq!(repository.file(0).unwrap().name, "LONGLO~1.HIC");
     assert_eq!(repository.read("LONGLO~1.HIC", 0, &mut [0; 4]), Ok(1));
 }
 

@@ -30,11 +30,15 @@ pub fn run(page: &'static StartPage) -> Result<(), Failure> {
 
 /// Lists all files and compares each byte of them.
 fn read_all(client: &mut Client) -> Result<(u32, u64), Failure> {
+    let scanned = client.ask(Request::Rescan, |reply| match reply {
+        Reply::Scanned { count } => Ok(count),
+        _ => Err(Failure::Wrong("answer to a rescan")),
+    })?;
     let (mut index, mut bytes, mut count) = (0, 0, 1);
     let begun = sys::now();
     while index < count {
         let (name, size) = client.ask(Request::List { index }, |reply| match reply {
-            Reply::File { count: all, name, size } => {
+            Reply::File { count: all, name, size, .. } => {
                 count = all;
                 Ok((name, size))
             }
@@ -43,6 +47,9 @@ fn read_all(client: &mut Client) -> Result<(u32, u64), Failure> {
         compare(client, &name, size)?;
         bytes += u64::from(size);
         index += 1;
+    }
+    if scanned != count {
+        return Err(Failure::Wrong("number of files"));
     }
     let micros = (sys::now() - begun) / 1000;
     log!("selftest: note {bytes} bytes read and compared in {micros} us");
