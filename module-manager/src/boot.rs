@@ -7,11 +7,13 @@ use crate::repository::{Repository, STORAGE, VERIFIER};
 use crate::services::Purpose;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use hic_abi::{Plain, SELF, name_bytes};
+use hic_abi::{Plain, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
-use hic_hicmod::manifest;
 use hic_rt::loader::new_slot;
 use hic_rt::{StartPage, cap, clock, log, start, sys};
+use hic_store::Defaults;
+use hic_store::defaults::boot_choice;
+use module_manager::install::{BootOrder, boot_order};
 use module_manager::journal::{Journal, MAGIC, Phase, Record, Standing};
 
 /// What the keeper starts; listed, not managed.
@@ -34,6 +36,7 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         fuse: None,
         probation_ends: clock::now() + PROBATION,
         update: None,
+        task: None,
         account: start::require(page, grants::ACCOUNT).slot,
         monitor: start::require(page, "endpoint:monitor").slot,
     };
@@ -68,7 +71,7 @@ impl Manager {
         }
         // From here on a later start finishes what is missing; before it, one begins again.
         self.journal.magic = MAGIC;
-        self.create_missing()?;
+        self.create_missing();
         log!("{} services", self.journal.count);
         self.scan_repository();
         Ok(())
@@ -152,31 +155,41 @@ impl Manager {
         if self.repository.defaults.is_some() {
             self.write_defaults();
         }
-        if let Err(error) = self.create_missing() {
-            log!("{error}");
-        }
+        self.create_missing();
         self.discard_orphans();
+        self.finish_replacements();
         log!("back over {} services, {unfinished} of them unfinished", self.journal.count);
     }
 
-    /// Takes apart instances that belong to no update and are nobody's service.
+    /// Takes apart instances that belong to no update and are nobody's service, and services that were removed.
     fn discard_orphans(&mut self) {
         for index in 0..self.journal.count as usize {
             let record = &self.journal.records[index];
-            let other = record.is_used() && record.standing == Standing::OTHER;
-            if other && self.side_of(index).is_none() {
-                let name = record.info.name;
-                self.lead_ports(hic_abi::name_str(&name));
+            let (name, other) = (record.info.name, record.standing == Standing::OTHER);
+            let kept = !record.is_used() || record.phase == Phase::KEPT || self.side_of(index).is_some();
+            if !kept && (other || !self.is_present(name_str(&name))) {
+                self.lead_ports(name_str(&name));
                 self.discard_instance(index);
             }
         }
+    }
+
+    /// Whether this service is to run: the archive brings it or it was installed, and it was not removed.
+    pub fn is_present(&self, name: &str) -> bool {
+        let archived = self.is_archived(name);
+        self.repository.defaults.as_ref().map_or(archived, |defaults| defaults.is_present(name, archived))
+    }
+
+    /// Whether the archive brings this service.
+    pub fn is_archived(&self, name: &str) -> bool {
+        self.modules.iter().any(|m| m.origin == Origin::Archive && m.module.manifest.name == name)
     }
 
     /// Makes a service anew whose making was cut off. What an update was making is the update's business.
     fn create_again(&mut self, index: usize) {
         let record = self.journal.records[index];
         self.discard_instance(index);
-        if record.standing == Standing::OTHER {
+        if record.standing == Standing::OTHER || !self.is_present(name_str(&record.info.name)) {
             return;
         }
         let module = self.module_of(&record);
@@ -186,18 +199,31 @@ impl Manager {
         }
     }
 
-    /// Starts the modules of the archive that have no record yet, each in its default version.
-    fn create_missing(&mut self) -> Result<(), StartError> {
-        let archived: Vec<_> = self.modules.iter().filter(|m| m.origin == Origin::Archive).collect();
-        let manifests: Vec<_> = archived.iter().map(|m| &m.module.manifest).collect();
-        let order = manifest::start_order(&manifests).map_err(StartError::Order)?;
-        let names: Vec<_> = order.into_iter().map(|index| manifests[index].name.clone()).collect();
+    /// Starts what is to run and has no record yet, each in its default version: what the archive brings, and what was installed.
+    fn create_missing(&mut self) {
+        let archived =
+            self.modules.iter().filter(|m| m.origin == Origin::Archive).map(|m| &m.module.manifest);
+        let mut manifests: Vec<_> = archived.filter(|manifest| self.is_present(&manifest.name)).collect();
+        for installed in self.repository.defaults.iter().flat_map(Defaults::installed) {
+            if manifests.iter().any(|manifest| manifest.name == installed.name) {
+                continue;
+            }
+            let version = boot_choice(installed).version();
+            match self.position(&installed.name, version) {
+                Some(position) => manifests.push(&self.modules[position].module.manifest),
+                None => log!("{} {version} is installed and cannot be found: not started", installed.name),
+            }
+        }
+        let BootOrder { order, left_out } = boot_order(&manifests);
+        for (at, error) in left_out {
+            log!("{} not started: {error}", manifests[at].name);
+        }
+        let names: Vec<_> = order.into_iter().map(|at| manifests[at].name.clone()).collect();
         for name in names {
             if !KEPT.contains(&name.as_str()) && self.journal.find(&name).is_none() {
                 self.start_default(&name);
             }
         }
-        Ok(())
     }
 }
 

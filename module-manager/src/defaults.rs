@@ -4,13 +4,14 @@
 //! right after its start, or that takes the machine with it, is passed over for the version before it after two attempts.
 
 use crate::manager::Manager;
-use crate::modules::{Loaded, NOTE_FALLBACK, Origin};
+use crate::modules::{NOTE_FALLBACK, Origin};
+use crate::services::Purpose;
 use alloc::vec::Vec;
 use hic_abi::switch::{Entry, EntryKind};
 use hic_abi::{Nanos, SELF, name_str};
 use hic_hicmod::manifest::{Name, Version};
 use hic_rt::{clock, log, sys};
-use hic_store::BootChoice;
+use hic_store::{BootChoice, Presence, ServiceDefault};
 
 /// A service that has run for so long since its start has proved healthy.
 pub const PROBATION: Nanos = 10_000_000_000;
@@ -20,12 +21,10 @@ impl Manager {
     pub fn load_defaults(&mut self) {
         self.read_defaults();
         let Some(defaults) = &self.repository.defaults else { return };
-        let known = |name: &str, version| {
-            self.modules
-                .iter()
-                .any(|m| m.module.manifest.name == name && m.module.manifest.version == version)
+        let missing = |service: &ServiceDefault| {
+            service.presence != Presence::Removed && !self.is_loaded(&service.name, service.version)
         };
-        if defaults.services.iter().any(|service| !known(&service.name, service.version)) {
+        if defaults.services.iter().any(missing) {
             self.scan_repository();
             self.finish_repository();
         }
@@ -43,9 +42,7 @@ impl Manager {
                 self.write_defaults();
                 self.finish_repository();
                 let version = choice.version();
-                let is_it =
-                    |m: &Loaded| m.module.manifest.name == name && m.module.manifest.version == version;
-                let found = self.modules.iter().position(is_it);
+                let found = self.position(name, version);
                 if found.is_none() {
                     log!(
                         "{name} {version} is the default and cannot be found: the boot archive's version is started"
@@ -127,19 +124,23 @@ impl Manager {
         self.write_defaults();
         let BootChoice::Fallback { version: before, .. } = choice else { return false };
         self.report_choice(name, choice);
-        let is_it = |m: &Loaded| m.module.manifest.name == name && m.module.manifest.version == before;
-        let Some(module) = self.modules.iter().position(is_it) else {
+        let Some(module) = self.position(name, before) else {
             log!("{name} {before} cannot be found");
             return false;
         };
         self.replace_dead(index, module)
     }
 
-    /// Starts another version in place of a dead instance that served nobody well, on the account of its service; its clients' ports follow.
+    /// Starts another version in place of a dead instance that served nobody well, where it has one on the account of its service; its clients' ports
+    /// follow.
     fn replace_dead(&mut self, dead: usize, module: usize) -> bool {
-        let name = self.journal.records[dead].info.name;
-        let made = self.create_successor(module, dead);
-        let started = made.and_then(|index| self.launch_record(index).map(|()| index));
+        let record = &self.journal.records[dead];
+        let name = record.info.name;
+        let made = match record.service_account == record.instance.account {
+            true => self.create_stopped(module, Purpose::Replace),
+            false => self.create_successor(module, dead),
+        };
+        let started = made.and_then(|index| self.launch_new(index).map(|()| index));
         match started {
             Ok(index) => {
                 self.set_standing(index, dead);

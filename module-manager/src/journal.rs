@@ -23,7 +23,7 @@ pub const MAX_PORTS: usize = 16;
 /// Modules of the boot archive.
 pub const MAX_ARCHIVED: usize = 64;
 /// Modules of the repository that are kept in memory.
-pub const MAX_CACHED: usize = 8;
+pub const MAX_CACHED: usize = 24;
 
 /// Where a record is in its life. Numbers, because the journal is plain memory.
 pub struct Phase;

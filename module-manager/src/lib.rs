@@ -2,14 +2,19 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`install`] | whether a module may join those that run, or leave them |
 //! | [`journal`] | the records that outlive a restart of the manager itself |
+//! | [`patience`] | how long a question to a service may stay open |
 //! | [`policy`] | whether a service that died is started again |
 //!
 //! Nothing here performs I/O or reads a clock.
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod install;
 pub mod journal;
+pub mod patience;
 pub mod policy;

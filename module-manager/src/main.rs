@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod asking;
 mod boot;
+mod cache;
 mod defaults;
 mod hardware;
 mod manager;
@@ -18,6 +19,7 @@ mod orders;
 mod repository;
 mod requests;
 mod services;
+mod tasks;
 mod update;
 
 use hic_rt::ipc::{self, Buffer, Received};
@@ -40,8 +42,9 @@ fn main(page: &'static StartPage) -> u64 {
         return 1;
     }
     loop {
-        manager.repository_turn();
-        let deadline = manager.update_turn().min(manager.probation_turn());
+        let answer_due = manager.repository_turn();
+        manager.task_turn();
+        let deadline = manager.update_turn().min(manager.probation_turn()).min(answer_due);
         if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, &mut buffer, deadline) {
             let answer = manager.answer(message, &mut buffer);
             // A caller that gave up needs no answer.

@@ -2,11 +2,12 @@
 
 use crate::modules::{Loaded, TrustRoot};
 use crate::repository::Repository;
+use crate::tasks::Task;
 use crate::update::Running;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_abi::{Error, Handle};
-use hic_hicmod::{ArchiveError, ModuleError, manifest::OrderError};
+use hic_hicmod::{ArchiveError, ModuleError};
 use hic_rt::StartPage;
 use hic_rt::loader::LoadError;
 use module_manager::journal::Journal;
@@ -18,8 +19,6 @@ pub enum StartError {
     Archive(ArchiveError),
     /// A module in it.
     Module(ModuleError),
-    /// The set of modules has no start order.
-    Order(OrderError),
     /// Making or starting the instance.
     Load(LoadError),
     /// The manifest names a device that this machine lacks or that is given away.
@@ -37,7 +36,6 @@ impl fmt::Display for StartError {
         match self {
             Self::Archive(error) => write!(f, "boot archive: {error}"),
             Self::Module(error) => write!(f, "module: {error}"),
-            Self::Order(error) => write!(f, "start order: {error}"),
             Self::Load(error) => write!(f, "{error}"),
             Self::NoDevice => f.write_str("no such device is free on this machine"),
             Self::NoAuthority(what) => write!(f, "the module manager holds no {what} to grant"),
@@ -73,6 +71,8 @@ pub struct Manager {
     pub probation_ends: hic_abi::Nanos,
     /// The update under way, or the last one.
     pub update: Option<Running>,
+    /// What an operator asked for, under way or done.
+    pub task: Option<Task>,
     /// The account that all services' accounts come out of.
     pub account: Handle,
     /// The monitor's endpoint, to lead fault ports to.

@@ -52,6 +52,14 @@ impl Manager {
                 }
                 Ok(Message::new(OK, [u64::from(self.repository.is_reading()), 0, 0, 0]))
             }
+            request::INSTALL | request::REMOVE | request::REPLACE | request::REFRESH => {
+                text().map(|text| match self.begin_task(message.label(), &text) {
+                    Ok(number) => Message::new(OK, [number, 0, 0, 0]),
+                    Err(refusal) => refused(buffer, &refusal),
+                })
+            }
+            request::TASK => self.task_info().map(|info| inline(buffer, info.as_bytes())),
+            request::TASK_LINE => self.task_line(word as usize).map(|line| inline(buffer, line.as_bytes())),
             _ => return None,
         })
     }
@@ -165,7 +173,7 @@ impl Manager {
                 ..ModuleInfo::zeroed()
             });
         }
-        let mut refused = self.repository.files().filter_map(|file| Some((file, file.refusal.as_ref()?)));
+        let mut refused = self.repository.files().filter_map(|file| Some((file, file.refusal()?)));
         let (file, refusal) = refused.nth(index - self.modules.len()).ok_or(Refusal::NotFound)?;
         let mut reason = heapless::String::<{ MAX_CHECK_BYTES + MAX_TEXT_BYTES + 2 }>::new();
         // It fits: both parts have their bounds.

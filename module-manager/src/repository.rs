@@ -4,18 +4,20 @@
 //! Nobody is waited for (but at boot, when nobody is served yet). A file's bytes lie in a region of the manager, which the storage service can
 //! write while it reads the file into it, then the verifier can read, and then nobody can change.
 
+use crate::cache::{ModuleName, discard};
 use crate::manager::{Manager, StartError, at};
-use crate::modules::{NOTE_REFUSED, Origin, load_cached, read_verdict};
+use crate::modules::{NOTE_REFUSED, read_verdict};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use hic_abi::{Error, Handle, Nanos, Rights, SELF, name_str};
+use hic_abi::{Error, FOREVER, Handle, Nanos, Rights, name_str};
 use hic_channel::{Message, WORDS};
 use hic_hicmod::verdict::{Refusal, Span};
 use hic_rt::{cap, clock, log, sys};
 use hic_store::messages::{MAX_MESSAGE_BYTES, Reply, Request};
 use hic_store::{Defaults, FileName, StoreError};
-use module_manager::journal::{CachedModule, Journal, Record, Trust};
+use module_manager::journal::{Journal, Phase, Trust};
+use module_manager::patience::{Patience, Verdict};
 
 /// The services asked.
 pub const STORAGE: &str = "storage";
@@ -24,16 +26,41 @@ pub const VERIFIER: &str = "verifier";
 /// Longest module file, bytes.
 const MAX_FILE: u32 = 32 << 20;
 /// How long the boot waits for the disk.
-const BOOT_PATIENCE: Nanos = 30_000_000_000;
+const BOOT_PATIENCE: Nanos = 60_000_000_000;
 
 /// A file of the repository.
+#[derive(Clone)]
 pub struct File {
     /// Its name.
     pub name: FileName,
     /// Its bytes.
     size: u32,
-    /// Why it cannot be used; `None` for a good module.
-    pub refusal: Option<Box<Refusal>>,
+    /// Changes when it is written anew.
+    stamp: u64,
+    /// The module in it, or why it cannot be used.
+    pub content: Result<ModuleName, Box<Refusal>>,
+}
+
+impl File {
+    /// Why it cannot be used.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.content.as_ref().err().map(|refusal| &**refusal)
+    }
+
+    fn is(&self, fetch: &Fetch) -> bool {
+        self.name == fetch.name && self.size == fetch.size && self.stamp == fetch.stamp
+    }
+}
+
+/// What a look through the repository brought.
+#[derive(Default)]
+pub struct Changes {
+    /// Files that were not there before, or not like this.
+    pub new: Vec<File>,
+    /// Files that are not there any more.
+    pub gone: Vec<File>,
+    /// Why it came to no end.
+    pub error: Option<StoreError>,
 }
 
 /// A file on its way into memory.
@@ -43,6 +70,7 @@ struct Fetch {
     count: u32,
     name: FileName,
     size: u32,
+    stamp: u64,
     region: Handle,
     address: u64,
     done: u32,
@@ -53,6 +81,8 @@ struct Fetch {
 enum Job {
     #[default]
     Idle,
+    /// The storage service looks at the disk anew.
+    Rescanning,
     Listing {
         index: u32,
     },
@@ -60,6 +90,13 @@ enum Job {
     Verifying(Fetch),
     /// The defaults are being written.
     Writing,
+}
+
+impl Job {
+    /// Whose answer it waits for.
+    fn service(&self) -> &'static str {
+        if matches!(self, Self::Verifying(_)) { VERIFIER } else { STORAGE }
+    }
 }
 
 /// The manager's view of the disk.
@@ -78,6 +115,12 @@ pub struct Repository {
     complete: bool,
     /// A scan is to follow.
     scan: bool,
+    /// The scan reads refused files again, though they look as before.
+    thorough: bool,
+    /// What the scan under way found to have changed, or the last one.
+    pub changes: Changes,
+    /// How long the question of the job may still stay open.
+    patience: Patience,
     /// The defaults are to be written.
     dirty: bool,
     /// How the last writing of the defaults ended, for whoever waits for it.
@@ -94,6 +137,12 @@ impl Repository {
     pub fn is_reading(&self) -> bool {
         let reads = matches!(self.job, Job::Reading(_) | Job::Verifying(_));
         reads || (!self.complete && !self.is_idle())
+    }
+
+    /// A file that holds this module.
+    pub fn holds(&self, name: &str, version: &str) -> bool {
+        let is_it = |(n, v): &ModuleName| *n == name && crate::modules::is_version(*v, version);
+        self.files().any(|file| file.content.as_ref().is_ok_and(is_it))
     }
 
     /// All files known.
@@ -125,24 +174,45 @@ impl Manager {
         self.repository_turn();
     }
 
+    /// The same for somebody who waits for the end of it ([`Repository::is_reading`]), with another look at what was refused.
+    pub fn refresh_repository(&mut self) {
+        (self.repository.complete, self.repository.thorough) = (false, true);
+        self.scan_repository();
+    }
+
     /// Writes the defaults to the disk; `repository.written` tells when it is done.
     pub fn write_defaults(&mut self) {
         (self.repository.dirty, self.repository.written) = (true, None);
         self.repository_turn();
     }
 
-    /// Does what can be done now: takes answers in and asks the next question.
-    pub fn repository_turn(&mut self) {
+    /// Does what can be done now: takes answers in and asks the next question. When to look again if nobody answers.
+    pub fn repository_turn(&mut self) -> Nanos {
         loop {
             let job = core::mem::take(&mut self.repository.job);
             let before = core::mem::discriminant(&job);
-            let next = self.advance(job);
+            let mut next = self.advance(job);
             let waits = core::mem::discriminant(&next) == before && !matches!(next, Job::Idle);
+            if waits {
+                match self.repository.patience.at(clock::now()) {
+                    Verdict::Wait(until) => {
+                        self.repository.job = next;
+                        return until;
+                    }
+                    Verdict::Again => {
+                        self.repository.job = next;
+                        let service = self.repository.job.service();
+                        self.start_again(service);
+                        continue;
+                    }
+                    Verdict::GiveUp => next = self.overdue(next),
+                }
+            }
             let has_more = self.repository.scan || self.repository.dirty || self.repository.rest.is_some();
             let rests = matches!(next, Job::Idle) && !has_more;
             self.repository.job = next;
-            if waits || rests {
-                return;
+            if rests {
+                return FOREVER;
             }
         }
     }
@@ -150,6 +220,10 @@ impl Manager {
     fn advance(&mut self, job: Job) -> Job {
         match job {
             Job::Idle => self.begin(),
+            Job::Rescanning => match self.storage_answer() {
+                None => Job::Rescanning,
+                Some(answer) => self.rescanned(&answer),
+            },
             Job::Listing { index } => match self.storage_answer() {
                 None => Job::Listing { index },
                 Some(answer) => self.listed(index, &answer),
@@ -172,21 +246,65 @@ impl Manager {
                         Ok(Reply::Failed(error)) => Err(error),
                         _ => Err(StoreError::Malformed),
                     };
-                    // An answer to what was replaced meanwhile says nothing.
-                    if !self.repository.dirty {
-                        self.repository.written = Some(result);
-                    }
-                    Job::Idle
+                    self.wrote(result)
                 }
             },
         }
+    }
+
+    fn wrote(&mut self, result: Result<(), StoreError>) -> Job {
+        // An answer to what was replaced meanwhile says nothing.
+        if !self.repository.dirty {
+            self.repository.written = Some(result);
+        }
+        Job::Idle
+    }
+
+    /// A service that does not answer is started again; it finds the question open.
+    fn start_again(&mut self, name: &str) {
+        let stopped = |index: &usize| self.journal.records[*index].phase == Phase::STOPPED;
+        let Some(index) = self.journal.find(name).filter(|index| !stopped(index)) else { return };
+        log!("{name} does not answer: it is started again");
+        self.restart_and_report(index);
+    }
+
+    /// Gives a job up whose question stays open, and takes the question back: it may be about memory that will go.
+    fn overdue(&mut self, job: Job) -> Job {
+        let service = job.service();
+        log!("{service} does not answer: given up");
+        self.calm(service);
+        let silent = || refused("no-answer", &format_args!("the service {service} does not answer"));
+        match job {
+            Job::Verifying(fetch) => self.give_up(fetch, silent()),
+            Job::Reading(fetch) => {
+                self.drop_fetch(&fetch, &silent());
+                self.stop_scan(StoreError::Device)
+            }
+            Job::Writing => self.wrote(Err(StoreError::Device)),
+            Job::Idle | Job::Rescanning | Job::Listing { .. } => self.stop_scan(StoreError::Device),
+        }
+    }
+
+    /// Ends a scan that cannot go on; what was known stays known.
+    fn stop_scan(&mut self, error: StoreError) -> Job {
+        let before = core::mem::take(&mut self.repository.before);
+        self.repository.files.extend(before);
+        self.repository.changes.error = Some(error);
+        self.end_scan()
+    }
+
+    fn end_scan(&mut self) -> Job {
+        (self.repository.complete, self.repository.thorough) = (true, false);
+        self.repository.rest = None;
+        Job::Idle
     }
 
     fn storage_answer(&self) -> Option<Message> {
         self.answer_of(self.journal.find(STORAGE)?)
     }
 
-    fn ask_storage(&self, request: &Request<'_>) -> bool {
+    fn ask_storage(&mut self, request: &Request<'_>) -> bool {
+        self.repository.patience = Patience::begin(clock::now());
         self.journal.find(STORAGE).is_some_and(|storage| self.ask(storage, &storage_question(request)))
     }
 
@@ -198,10 +316,40 @@ impl Manager {
             return self.list_file(index);
         }
         if core::mem::take(&mut self.repository.scan) {
-            self.repository.before = core::mem::take(&mut self.repository.files);
-            return self.list_file(0);
+            self.repository.changes = Changes::default();
+            if self.ask_storage(&Request::Rescan) {
+                return Job::Rescanning;
+            }
+            return self.stop_scan(StoreError::NoDisk);
         }
         Job::Idle
+    }
+
+    fn rescanned(&mut self, answer: &Message) -> Job {
+        match Reply::decode(answer.payload()) {
+            Ok(Reply::Scanned { count }) => {
+                self.repository.before = core::mem::take(&mut self.repository.files);
+                if count == 0 { self.finish_scan() } else { self.list_file(0) }
+            }
+            Ok(Reply::Failed(error)) => self.stop_scan(error),
+            _ => self.stop_scan(StoreError::Malformed),
+        }
+    }
+
+    /// All files were looked at: what is left of those of the last scan is gone, or was written anew.
+    fn finish_scan(&mut self) -> Job {
+        let before = core::mem::take(&mut self.repository.before);
+        for file in before {
+            if let Ok((name, version)) = &file.content
+                && !self.repository.files.iter().any(|other| other.content == file.content)
+            {
+                self.forget_module(name, *version);
+            }
+            if !self.repository.files.iter().any(|other| other.name == file.name) {
+                self.repository.changes.gone.push(file);
+            }
+        }
+        self.end_scan()
     }
 
     fn begin_writing(&mut self) -> Job {
@@ -222,26 +370,39 @@ impl Manager {
     }
 
     fn list_file(&mut self, index: u32) -> Job {
-        if self.ask_storage(&Request::List { index }) { Job::Listing { index } } else { Job::Idle }
+        if self.ask_storage(&Request::List { index }) {
+            return Job::Listing { index };
+        }
+        self.stop_scan(StoreError::NoDisk)
     }
 
     fn listed(&mut self, index: u32, answer: &Message) -> Job {
-        let Ok(Reply::File { count, name, size }) = Reply::decode(answer.payload()) else { return Job::Idle };
-        let fetch = Fetch { index, count, name, size, region: 0, address: 0, done: 0 };
-        // A good module that was read before is still here unless the places for modules are all taken.
-        let kept = self.journal.cached.iter().any(|cached| cached.region == 0);
-        let is_it = |f: &File| f.name == fetch.name && f.size == size && (kept || f.refusal.is_some());
-        let known = self.repository.before.iter().position(is_it);
+        let (count, name, size, stamp) = match Reply::decode(answer.payload()) {
+            Ok(Reply::File { count, name, size, stamp }) => (count, name, size, stamp),
+            Ok(Reply::Failed(error)) => return self.stop_scan(error),
+            _ => return self.stop_scan(StoreError::Malformed),
+        };
+        let fetch = Fetch { index, count, name, size, stamp, region: 0, address: 0, done: 0 };
+        let known = self.repository.before.iter().position(|file| file.is(&fetch));
+        let known = known.filter(|&known| self.is_settled(&self.repository.before[known]));
         if let Some(known) = known {
             let before = self.repository.before.swap_remove(known);
-            return self.next(&fetch, before.refusal);
+            return self.next(&fetch, before.content, false);
         }
         match self.make_room(fetch.clone()) {
             Ok(fetch) => {
                 self.ask_part(&fetch);
                 Job::Reading(fetch)
             }
-            Err(refusal) => self.next(&fetch, Some(refusal)),
+            Err(refusal) => self.next(&fetch, Err(refusal), true),
+        }
+    }
+
+    /// Whether a file that looks as before need not be read again.
+    fn is_settled(&self, file: &File) -> bool {
+        match &file.content {
+            Err(_) => !self.repository.thorough,
+            Ok((name, version)) => self.is_loaded(name, *version) || !self.is_wanted(name, *version),
         }
     }
 
@@ -270,7 +431,7 @@ impl Manager {
         }
     }
 
-    fn ask_part(&self, fetch: &Fetch) {
+    fn ask_part(&mut self, fetch: &Fetch) {
         self.ask_storage(&Request::Read {
             name: &fetch.name,
             offset: fetch.done,
@@ -305,6 +466,7 @@ impl Manager {
         self.show_archive(verifier)?;
         self.show(verifier, fetch.region, Rights::READ)?;
         let file = Span { address: fetch.address, length: fetch.size.into() };
+        self.repository.patience = Patience::begin(clock::now());
         self.ask(verifier, &self.verify_question(file));
         Ok(())
     }
@@ -319,96 +481,43 @@ impl Manager {
 
     fn verified(&mut self, fetch: Fetch, verdict: Result<Trust, Box<Refusal>>) -> Job {
         let kept = verdict.and_then(|trust| {
-            let hidden = self.hide(VERIFIER, fetch.region);
-            let kept = hidden.and_then(|()| self.keep(&fetch, trust));
-            kept.map_err(|error| refused("memory", &error))
+            self.hide(VERIFIER, fetch.region).map_err(|error| refused("memory", &error))?;
+            self.keep(fetch.region, fetch.address, fetch.size.into(), trust)
         });
         match kept {
-            Ok(()) => self.next(&fetch, None),
+            Ok(module) => self.next(&fetch, Ok(module), true),
             Err(refusal) => self.give_up(fetch, refusal),
         }
     }
 
-    /// Keeps a verified file in memory. One that is known already is not kept twice.
-    fn keep(&mut self, fetch: &Fetch, trust: Trust) -> Result<(), StartError> {
-        sys::region_map(SELF, fetch.region, Rights::READ).map_err(at("map a module"))?;
-        let entry = CachedModule {
-            region: fetch.region,
-            reserved: 0,
-            address: fetch.address,
-            length: fetch.size.into(),
-            trust,
-        };
-        let manifest = load_cached(&entry, Origin::Archive)?.module.manifest;
-        if self
-            .modules
-            .iter()
-            .any(|m| m.module.manifest.name == manifest.name && m.module.manifest.version == manifest.version)
-        {
-            discard(fetch.region);
-            return Ok(());
-        }
-        let place = self.cache_place().ok_or(StartError::TooMuch("modules of the repository"))?;
-        self.journal.cached[place] = entry;
-        self.modules.push(load_cached(&entry, Origin::Repository(place))?);
-        Ok(())
-    }
-
-    /// A free place among the cached modules: an empty one, or that of a module that nobody runs.
-    fn cache_place(&mut self) -> Option<usize> {
-        if let Some(place) = self.journal.cached.iter().position(|cached| cached.region == 0) {
-            return Some(place);
-        }
-        let runs = |m: &crate::modules::Loaded| {
-            let is_it = |r: &&Record| {
-                r.is_used()
-                    && name_str(&r.info.name) == m.module.manifest.name
-                    && crate::modules::is_version(m.module.manifest.version, name_str(&r.info.version))
-            };
-            self.journal.services().iter().find(is_it).is_some()
-        };
-        let idle = |m: &crate::modules::Loaded| match m.origin {
-            Origin::Repository(place) if !runs(m) && !self.is_wanted(m) => Some(place),
-            _ => None,
-        };
-        let place = self.modules.iter().find_map(idle)?;
-        self.modules.retain(|m| m.origin != Origin::Repository(place));
-        discard(core::mem::replace(&mut self.journal.cached[place].region, 0));
-        Some(place)
-    }
-
-    /// Whether a module is a default, or the one before it, or in an update.
-    fn is_wanted(&self, loaded: &crate::modules::Loaded) -> bool {
-        let manifest = &loaded.module.manifest;
-        let service = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(&manifest.name));
-        let is_default = service.is_some_and(|s| {
-            s.version == manifest.version || s.previous.is_some_and(|v| v == manifest.version)
-        });
-        let request = self.journal.update.slots.load().map(|(request, _)| request);
-        let in_update = request.is_some_and(|request| {
-            name_str(&request.service) == manifest.name
-                && [request.from, request.to]
-                    .iter()
-                    .any(|version| crate::modules::is_version(manifest.version, name_str(version)))
-        });
-        is_default || in_update
-    }
-
     fn give_up(&mut self, fetch: Fetch, refusal: Box<Refusal>) -> Job {
+        self.drop_fetch(&fetch, &refusal);
+        self.next(&fetch, Err(refusal), true)
+    }
+
+    fn drop_fetch(&mut self, fetch: &Fetch, refusal: &Refusal) {
         log!("repository: {}: {refusal}", fetch.name);
         self.note(NOTE_REFUSED, u64::from(fetch.index), format_args!("{} {}", refusal.check, fetch.name));
         let _ = (self.hide(STORAGE, fetch.region), self.hide(VERIFIER, fetch.region));
         discard(fetch.region);
-        self.next(&fetch, Some(refusal))
     }
 
-    fn next(&mut self, fetch: &Fetch, refusal: Option<Box<Refusal>>) -> Job {
-        self.repository.files.push(File { name: fetch.name.clone(), size: fetch.size, refusal });
+    /// Notes what a file holds and goes on with the next one.
+    fn next(&mut self, fetch: &Fetch, content: Result<ModuleName, Box<Refusal>>, read: bool) -> Job {
+        let Fetch { name, size, stamp, .. } = fetch.clone();
+        let file = File { name, size, stamp, content };
+        if read {
+            let known = self.repository.before.iter().position(|before| before.is(fetch));
+            let before = known.map(|known| self.repository.before.swap_remove(known));
+            // One that was only read again, since its module was not in memory any more, is no news.
+            if before.is_none_or(|before| before.content != file.content) {
+                self.repository.changes.new.push(file.clone());
+            }
+        }
+        self.repository.files.push(file);
         let following = fetch.index + 1;
         if following >= fetch.count {
-            self.repository.before.clear();
-            self.repository.complete = true;
-            return Job::Idle;
+            return self.finish_scan();
         }
         if self.repository.dirty {
             self.repository.rest = Some(following);
@@ -437,8 +546,14 @@ impl Manager {
             .get(..self.journal.defaults_length as usize)
             .filter(|kept| !kept.is_empty());
         self.repository.defaults = kept.and_then(|kept| Defaults::decode(kept).ok());
-        self.ask_storage(&Request::List { index: u32::MAX });
-        if let Some(verifier) = self.journal.find(VERIFIER) {
+        [STORAGE, VERIFIER].into_iter().for_each(|service| self.calm(service));
+    }
+
+    /// Takes the open question to a service back: it gets one that is about nothing.
+    fn calm(&mut self, service: &str) {
+        if service == STORAGE {
+            self.ask_storage(&Request::List { index: u32::MAX });
+        } else if let Some(verifier) = self.journal.find(VERIFIER) {
             self.ask(verifier, &self.verify_question(Span { address: 0, length: 0 }));
         }
     }
@@ -466,10 +581,14 @@ impl Manager {
     pub fn finish_repository(&mut self) {
         let deadline = clock::now() + BOOT_PATIENCE;
         while !self.repository.is_idle() {
-            if sys::wait(self.journal.bell, deadline).is_err() {
+            let wake = self.repository_turn().min(deadline);
+            if self.repository.is_idle() {
+                return;
+            }
+            let _ = sys::wait(self.journal.bell, wake);
+            if clock::now() >= deadline {
                 return log!("the repository does not answer");
             }
-            self.repository_turn();
         }
     }
 }
@@ -482,12 +601,6 @@ fn keep_defaults(journal: &mut Journal, record: &[u8]) {
     journal.defaults_length = record.len() as u64;
 }
 
-fn refused(check: &str, why: &dyn fmt::Display) -> Box<Refusal> {
+pub fn refused(check: &str, why: &dyn fmt::Display) -> Box<Refusal> {
     Box::new(Refusal::new(check, why))
-}
-
-/// Ends a region and gives its slot back.
-fn discard(region: Handle) {
-    let _ = sys::destroy(SELF, region);
-    cap::drop_slot(region);
 }

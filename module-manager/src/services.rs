@@ -31,6 +31,10 @@ const WARM_UP_PRIORITY: u8 = 1;
 pub enum Purpose {
     /// To be the service.
     Boot,
+    /// To be a service that was not there; it does not run yet.
+    Install,
+    /// To be the service in place of another version that ends; it does not run yet.
+    Replace,
     /// To take the service over from another instance, with what that one's service pays for.
     Update {
         /// The service's account.
@@ -52,6 +56,21 @@ impl Manager {
         let made = self.fill_record(index, module, Purpose::Update { service_account });
         made.inspect_err(|_| self.discard_instance(index))?;
         Ok(index)
+    }
+
+    /// Makes an instance of a module that [`Manager::launch_new`] starts; its record counts as unfinished until then.
+    pub fn create_stopped(&mut self, module: usize, purpose: Purpose) -> Result<usize, StartError> {
+        let index = self.journal.free_record().ok_or(StartError::TooMuch("services"))?;
+        let made = self.fill_record(index, module, purpose);
+        made.inspect_err(|_| self.discard_instance(index))?;
+        Ok(index)
+    }
+
+    /// Starts what [`Manager::create_stopped`] made.
+    pub fn launch_new(&mut self, index: usize) -> Result<(), StartError> {
+        self.launch_record(index)?;
+        self.journal.records[index].phase = Phase::LIVE;
+        Ok(())
     }
 
     /// Takes an instance apart: everything that was made for it ends, and what it was granted is free again.
@@ -87,7 +106,7 @@ impl Manager {
         self.journal.records[index] = empty_record();
         let record = &mut self.journal.records[index];
         record.info = info;
-        if let Purpose::Update { .. } = purpose {
+        if let Purpose::Update { .. } | Purpose::Replace = purpose {
             record.standing = Standing::OTHER;
         }
         record.phase = Phase::CREATING;
@@ -107,8 +126,10 @@ impl Manager {
         self.grant_hardware(index, &manifest)?;
         self.grant_channel(index, &manifest)?;
         self.watch_faults(index)?;
-        if let Purpose::Boot = purpose {
-            self.launch(index, &manifest, &image)?;
+        match purpose {
+            Purpose::Boot => self.launch(index, &manifest, &image)?,
+            Purpose::Update { .. } => {}
+            Purpose::Install | Purpose::Replace => return Ok(()),
         }
         self.journal.records[index].phase = Phase::LIVE;
         Ok(())
@@ -121,17 +142,7 @@ impl Manager {
         image: &Image<'_>,
     ) -> Result<Handle, StartError> {
         let slot = new_slot()?;
-        let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
-        let (foreign, objects) = match manifest.update {
-            Some(_) => (FOREIGN_TABLES, INSTANCE_OBJECTS),
-            None => (u64::from(manifest.account_pages), ACCOUNT_OBJECTS),
-        };
-        let frames = image.memory_pages() as u64
-            + manifest.extra_pages()
-            + foreign
-            + u64::from(manifest.cspace_slots) / 64
-            + dma
-            + SPARE_FRAMES;
+        let (frames, objects) = instance_needs(manifest, image);
         let spec = AccountSpec { frames, objects, name: name_bytes(&manifest.name) };
         sys::create_account(self.account, slot, &spec).map_err(at("account"))?;
         hold(&mut self.journal.records[index], slot)?;
@@ -149,8 +160,8 @@ impl Manager {
     ) -> Result<Handle, StartError> {
         let account = match (purpose, &manifest.update) {
             (Purpose::Update { service_account }, _) => service_account,
-            (Purpose::Boot, None) => own,
-            (Purpose::Boot, Some(_)) => {
+            (_, None) => own,
+            (_, Some(_)) => {
                 let slot = new_slot()?;
                 let frames = u64::from(manifest.account_pages);
                 let spec = AccountSpec { frames, objects: ACCOUNT_OBJECTS, name: name_bytes(&manifest.name) };
@@ -171,6 +182,8 @@ impl Manager {
     ) -> Result<Instance, StartError> {
         let (name, purpose, priority) = match purpose {
             Purpose::Boot => (name_bytes(&manifest.name), "boot", manifest.priority),
+            Purpose::Install => (name_bytes(&manifest.name), "install", manifest.priority),
+            Purpose::Replace => (name_bytes(&manifest.name), "replace", manifest.priority),
             Purpose::Update { .. } => {
                 (temporary_name(manifest), "rolling update", manifest.priority.min(WARM_UP_PRIORITY))
             }
@@ -382,6 +395,28 @@ impl Manager {
             }
         }
     }
+}
+
+/// Frames and kernel objects that an instance's own account is to hold.
+fn instance_needs(manifest: &Manifest, image: &Image<'_>) -> (u64, u64) {
+    let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
+    let (foreign, objects) = match manifest.update {
+        Some(_) => (FOREIGN_TABLES, INSTANCE_OBJECTS),
+        None => (u64::from(manifest.account_pages), ACCOUNT_OBJECTS),
+    };
+    let frames = image.memory_pages() as u64
+        + manifest.extra_pages()
+        + foreign
+        + u64::from(manifest.cspace_slots) / 64
+        + dma
+        + SPARE_FRAMES;
+    (frames, objects)
+}
+
+/// Memory that a new service may come to hold, bytes.
+pub fn service_memory(manifest: &Manifest, image: &Image<'_>) -> u64 {
+    let run_time = manifest.update.as_ref().map_or(0, |_| u64::from(manifest.account_pages));
+    (instance_needs(manifest, image).0 + run_time) * PAGE_SIZE
 }
 
 fn hold(record: &mut Record, slot: Handle) -> Result<(), StartError> {

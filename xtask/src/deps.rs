@@ -28,6 +28,7 @@ pub const TEST: &[Tool] = &[
     tool("tc", "iproute2", "makes a wire lose and reorder packets"),
     tool("ping", "iputils-ping", "a client of the guest"),
     tool("curl", "curl", "a client of the guest"),
+    tool("mcopy", "mtools", "puts a file on the disk of a guest that runs"),
 ];
 
 /// What makes an ISO image.

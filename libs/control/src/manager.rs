@@ -35,6 +35,38 @@ pub const MODULES: u32 = 12;
 /// Look through the repository again. Answers at once; word 0 = 1 while there are files that were not looked at yet.
 pub const SCAN: u32 = 13;
 
+/// Inline = name and version, divided by a space: start this module, now and at each boot. Answers at once; word 0 = the number of the task, and
+/// [`TASK`] and the log tell how it goes on. [`crate::Refusal::Refused`] as with [`UPDATE`].
+pub const INSTALL: u32 = 20;
+/// Inline = name: end this service, now and for good. Otherwise as [`INSTALL`].
+pub const REMOVE: u32 = 21;
+/// Inline = name and version, divided by a space: end this service and start this version in its place; nothing passes from one to the other.
+/// Otherwise as [`INSTALL`].
+pub const REPLACE: u32 = 22;
+/// Look through the repository again, at what was refused too, and tell what changed. Otherwise as [`INSTALL`].
+pub const REFRESH: u32 = 23;
+/// Answers a [`TaskInfo`] inline: the task under way, or the last one. [`crate::Refusal::NotFound`] if there was none.
+pub const TASK: u32 = 24;
+/// Word 0 = index; answers a line of the task's report inline. [`crate::Refusal::NotFound`] beyond the last.
+pub const TASK_LINE: u32 = 25;
+
+/// What an operator asked for that takes a while: [`INSTALL`], [`REMOVE`], [`REPLACE`], [`REFRESH`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TaskInfo {
+    /// Another one for each task, also after the module manager was started again.
+    pub number: u64,
+    /// 1 while it is under way.
+    pub running: u64,
+    /// 1 if it came to a good end.
+    pub done: u64,
+    /// What came of it; of one that failed `code: sentence`.
+    pub text: [u8; 448],
+}
+
+// SAFETY: `repr(C)`, three words and 448 bytes, no padding.
+unsafe impl Plain for TaskInfo {}
+
 /// An update, as [`UPDATE_STATUS`] answers. Times in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -229,7 +229,10 @@ impl fmt::Display for Refused {
             Self::UnknownService => f.write_str("there is no such service"),
             Self::UnknownVersion => f.write_str("there is no such version in the repository"),
             Self::SameVersion => f.write_str("this version serves already"),
-            Self::NotUpdatable => f.write_str("the service does not support a rolling update"),
+            Self::NotUpdatable => f.write_str(
+                "a manifest of the pair has no section [update], so nothing passes from one version to the other while it serves; \
+                 `update NAME VERSION restart` ends the service, with its connections and what it keeps in memory, and starts the other version",
+            ),
             Self::Pair(problem) => problem.fmt(f),
             Self::NotServing => f.write_str("the service does not run; start it first"),
             Self::Memory { free, wanted } => write!(

@@ -215,7 +215,6 @@ impl Manager {
         let Some(result) = self.repository.written else { return };
         let Some(running) = &mut self.update else { return };
         if core::mem::take(&mut running.recording) {
-            self.repository.written = None;
             let result = result.map_err(|error| {
                 log!("update: the default is not recorded: {error}");
                 Failed { code: error as u64, at: AT_RECORD }

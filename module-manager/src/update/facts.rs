@@ -21,6 +21,11 @@ impl Manager {
         let service = self.request().map(|request| (request.service, request.to));
         let refused =
             service.is_some_and(|(name, to)| self.refused_file(name_str(&name), name_str(&to)).is_some());
+        let held = service.is_some_and(|(name, to)| self.repository.holds(name_str(&name), name_str(&to)));
+        if self.new_module().is_none() && held {
+            // It had to make room for another one.
+            self.refresh_repository();
+        }
         if self.new_module().is_none() && !refused && self.repository.is_reading() {
             if let Some(running) = &mut self.update {
                 running.checking = true;
@@ -74,10 +79,10 @@ impl Manager {
     }
 
     /// Why the file of the repository that bears the name of this version is refused.
-    fn refused_file(&self, service: &str, version: &str) -> Option<&File> {
+    pub fn refused_file(&self, service: &str, version: &str) -> Option<&File> {
         let mut wanted = heapless::String::<64>::new();
         write!(wanted, "{service}-{version}.hicmod").ok()?;
-        self.repository.files().find(|file| file.refusal.is_some() && file.name == wanted)
+        self.repository.files().find(|file| file.refusal().is_some() && file.name == wanted)
     }
 
     /// The sentence for a refusal, with what the verifier said where it was the verifier.
@@ -87,7 +92,7 @@ impl Manager {
             _ => None,
         };
         // The message is cut where the answer has no more room.
-        let _ = match file.and_then(|file| Some((file, file.refusal.as_ref()?))) {
+        let _ = match file.and_then(|file| Some((file, file.refusal()?))) {
             Some((file, refusal)) => write!(out, "{}: {}: {}", refusal.check, file.name, refusal.text),
             None => write!(out, "{}: {refused}", refused.code()),
         };
@@ -105,7 +110,7 @@ impl Manager {
         self.sandbox_info(index).is_some_and(|info| info.frozen == 0 && info.threads > 0)
     }
 
-    pub(super) fn free_memory(&self) -> u64 {
+    pub fn free_memory(&self) -> u64 {
         let audit = start::find(self.page, grants::AUDIT).map(|grant| grant.slot);
         let info = audit.and_then(|audit| sys::inspect::<MemoryInfo>(audit, What::Memory, 0).ok());
         info.map_or(0, |info| info.free * PAGE_SIZE)

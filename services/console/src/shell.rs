@@ -1,13 +1,14 @@
 //! One line: understood, carried out, answered.
 
-use crate::gather::Sources;
+use crate::gather::{Seen, Sources};
 use crate::terminal::{Terminal, Woken};
+use alloc::format;
 use alloc::string::String;
-use console::command::{Command, Request, parse};
+use console::command::{Command, Request, Task, parse};
 use console::error::CommandError;
 use console::report::follow::Follow;
 use console::report::system::{Done, Help};
-use console::report::{Report, render};
+use console::report::{Report, clean, render};
 
 /// An answer in the form that was asked for, or why there is none.
 type Answer = Result<String, CommandError>;
@@ -41,6 +42,7 @@ impl Shell {
                 let follow = self.sources.rollback_followed(&service)?;
                 self.follow_update(follow, terminal)
             }
+            Command::Task(task) => self.follow_task(&task, json, terminal),
             Command::Shutdown => self.end(POWER_OFF, "power off", json, terminal),
             Command::Reboot => self.end(RESET, "reset", json, terminal),
             command => self.answer(&command, json),
@@ -77,7 +79,7 @@ impl Shell {
             Command::AuditVerify => form(sources.verify(), json),
             Command::Uptime => form(Ok(sources.uptime()), json),
             // Carried out by `run`, since they need the terminal.
-            Command::LogFollow | Command::Shutdown | Command::Reboot => Ok(String::new()),
+            Command::Task(_) | Command::LogFollow | Command::Shutdown | Command::Reboot => Ok(String::new()),
         }
     }
 
@@ -103,6 +105,25 @@ impl Shell {
             }
             if terminal.key_or_log() == Woken::Key {
                 return Ok("the update goes on; `update status` shows how far it is\n".into());
+            }
+        }
+    }
+
+    /// Begins a task, prints the lines of its report as they come (in a document they come together), and waits for its end. The module manager
+    /// logs that, so news of the log are news of the task.
+    fn follow_task(&mut self, task: &Task, json: bool, terminal: &mut Terminal) -> Answer {
+        let mut followed = self.sources.begin_task(task)?;
+        loop {
+            let Seen { lines, end } = self.sources.look_at_task(&mut followed)?;
+            for line in lines.iter().filter(|_| !json) {
+                terminal.print(&format!("{}\n", clean(line)));
+            }
+            if let Some(end) = end {
+                return form(end, json);
+            }
+            if terminal.key_or_log() == Woken::Key {
+                let message = "it goes on; `log` and `services` show what comes of it";
+                return Err(CommandError::new("not-waited-for", message));
             }
         }
     }

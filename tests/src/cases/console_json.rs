@@ -11,7 +11,7 @@ use crate::runner::TestContext;
 use crate::vm::Vm;
 
 /// The commands, as `help` must name them.
-pub(super) const NAMES: [&str; 21] = [
+pub(super) const NAMES: [&str; 23] = [
     "help",
     "status",
     "services",
@@ -23,6 +23,8 @@ pub(super) const NAMES: [&str; 21] = [
     "restart",
     "kill",
     "modules",
+    "install",
+    "remove",
     "update",
     "abort",
     "rollback",
@@ -36,7 +38,7 @@ pub(super) const NAMES: [&str; 21] = [
 ];
 
 /// Commands after which the guest goes on, in an order in which each finds what it needs.
-const GOES_ON: [&str; 16] = [
+const GOES_ON: [&str; 19] = [
     "help",
     "status",
     "services",
@@ -46,6 +48,9 @@ const GOES_ON: [&str; 16] = [
     "net",
     "memory",
     "modules",
+    "modules refresh",
+    "remove example_guestbook",
+    "install example_guestbook 1.0.0",
     "log",
     "audit",
     "audit verify",
@@ -56,7 +61,7 @@ const GOES_ON: [&str; 16] = [
 ];
 
 /// Wrong commands: the error is a document too, and names its code.
-const WRONG: [&str; 7] = [
+const WRONG: [&str; 10] = [
     "nonsense",
     "caps no-such-sandbox",
     "kill no-such-service",
@@ -64,6 +69,9 @@ const WRONG: [&str; 7] = [
     "update netstack 9.9.9",
     "abort",
     "commit",
+    "install inetd 1.0.0",
+    "install no-such-module 1.0.0",
+    "remove netstack",
 ];
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {

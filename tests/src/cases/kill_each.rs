@@ -108,7 +108,7 @@ pub(super) fn kill_one(
 }
 
 /// Whether the stack holds no connection: one that is still closing would make the baseline too high.
-fn quiet(console: &Console<'_>) -> Result<()> {
+pub(super) fn quiet(console: &Console<'_>) -> Result<()> {
     let net = console.json("net --json")?;
     ensure!(net["connections"] == 0, "{} connections are still closing", net["connections"]);
     Ok(())

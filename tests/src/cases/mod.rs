@@ -9,6 +9,7 @@ mod crash_anywhere;
 mod faulty_release;
 mod forge;
 pub mod hostile;
+mod install;
 mod iommu;
 mod kill_each;
 mod live_update;
@@ -144,6 +145,15 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(600),
         run: persistence::run,
+    },
+    SystemTest {
+        name: "install",
+        // The default without the guest book, which lies in the repository instead.
+        profile: "install",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: install::run,
     },
     SystemTest {
         name: "faulty_release",

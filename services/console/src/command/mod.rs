@@ -34,6 +34,8 @@ pub enum Command {
     Memory,
     /// `modules`
     Modules,
+    /// What the module manager does while the console waits.
+    Task(Task),
     /// `update <service> <version> [watch=SECONDS]`
     Update {
         /// Which service.
@@ -76,6 +78,32 @@ pub enum Command {
     Reboot,
 }
 
+/// A task of the module manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `modules refresh`
+    Refresh,
+    /// `install <module> <version>`
+    Install(String, String),
+    /// `remove <service>`
+    Remove(String),
+    /// `update <service> <version> restart`
+    Replace(String, String),
+}
+
+impl Task {
+    /// What it is called in a document.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh",
+            Self::Install(..) => "install",
+            Self::Remove(_) => "remove",
+            Self::Replace(..) => "update",
+        }
+    }
+}
+
 /// A line that was understood, or why not, and in which form the answer is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -109,8 +137,16 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("net", []) => Command::Net,
         ("memory", []) => Command::Memory,
         ("modules", []) => Command::Modules,
+        ("modules", ["refresh"]) => Command::Task(Task::Refresh),
+        ("install", [module, version]) => {
+            Command::Task(Task::Install(module.to_string(), version.to_string()))
+        }
+        ("remove", [service]) => Command::Task(Task::Remove(service.to_string())),
         ("update", ["status"]) => Command::UpdateStatus,
         ("update", [service, version]) => update(service, version, None),
+        ("update", [service, version, "restart"]) => {
+            Command::Task(Task::Replace(service.to_string(), version.to_string()))
+        }
         ("update", [service, version, option]) => {
             update(service, version, Some(number(name, option, "watch=", MAX_WATCH_SECONDS)?))
         }
@@ -172,8 +208,8 @@ mod tests {
     #[test]
     fn every_form_of_the_help_is_a_command() {
         for usage in USAGES {
-            let line =
-                usage.form.replace("<sandbox>", "x").replace("<service>", "x").replace("<version>", "1.3.0");
+            let line = usage.form.replace("<sandbox>", "x").replace("<service>", "x");
+            let line = line.replace("<module>", "x").replace("<version>", "1.3.0");
             let bare = line.split(" [").next().unwrap_or_default();
             good(bare);
             assert!(good(&std::format!("{bare} --json")).1);
@@ -197,7 +233,22 @@ mod tests {
         assert_eq!(code("update netstack 1.3.0 watch=31536001"), "usage");
         for wrong in ["update", "update netstack", "update netstack 1.3.0 for=3", "update a b watch=1 c"] {
             let error = parse(wrong).expect("words").command.expect_err(wrong);
-            assert!(error.message.contains("update <service> <version> [watch=SECONDS], or: update status"));
+            assert!(
+                error.message.contains("update <service> <version> [watch=SECONDS], or: update <service> ")
+            );
+            assert!(error.message.contains(" restart, or: update status"));
+        }
+    }
+
+    #[test]
+    fn tasks_name_a_module_and_its_version() {
+        let task = |task| (Command::Task(task), false);
+        assert_eq!(good("install hello 0.1.0"), task(Task::Install("hello".into(), "0.1.0".into())));
+        assert_eq!(good("remove hello"), task(Task::Remove("hello".into())));
+        assert_eq!(good("update hello 0.2.0 restart"), task(Task::Replace("hello".into(), "0.2.0".into())));
+        assert_eq!(good("modules refresh"), task(Task::Refresh));
+        for wrong in ["install", "install a", "install a b c", "remove", "remove a b", "modules again"] {
+            assert_eq!(code(wrong), "usage", "{wrong}");
         }
     }
 

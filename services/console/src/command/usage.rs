@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 /// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 21] = [
+pub const USAGES: [Usage; 25] = [
     Usage { form: "help", does: "this list" },
     Usage { form: "status", does: "the system at a glance" },
     Usage { form: "services", does: "services, their versions, states and restarts" },
@@ -25,8 +25,21 @@ pub const USAGES: [Usage; 21] = [
     Usage { form: "memory", does: "every frame, by use" },
     Usage { form: "modules", does: "modules, who signed them, and which files were refused and why" },
     Usage {
+        form: "modules refresh",
+        does: "look through the repository again; tells what is new, gone or refused",
+    },
+    Usage {
+        form: "install <module> <version>",
+        does: "start a module of the repository, now and at each boot",
+    },
+    Usage { form: "remove <service>", does: "end a service for good and take back all that it holds" },
+    Usage {
         form: "update <service> <version> [watch=SECONDS]",
         does: "replace a service by another version while it serves; the way back stays open for SECONDS",
+    },
+    Usage {
+        form: "update <service> <version> restart",
+        does: "end a service that cannot be replaced while it serves, and start this version in its place",
     },
     Usage { form: "update status", does: "the update under way, or the last one" },
     Usage { form: "abort", does: "give the update under way up, before the new version serves" },

@@ -5,6 +5,7 @@ mod log;
 mod monitor;
 mod net;
 mod services;
+mod tasks;
 mod update;
 
 use alloc::format;
@@ -14,6 +15,7 @@ use hic_abi::{Error, Handle, Nanos, Plain};
 use hic_control::{Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{StartPage, clock, start};
+pub use tasks::Seen;
 
 /// How long a service may take to answer; a restart of that service fits in.
 const PATIENCE: Nanos = 3_000_000_000;

@@ -10,6 +10,7 @@ pub mod objects;
 pub mod services;
 pub mod system;
 pub mod table;
+pub mod task;
 pub mod update;
 
 use alloc::string::String;

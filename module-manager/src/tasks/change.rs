@@ -1,0 +1,289 @@
+//! Install, remove, replace: checks before anything is made or recorded, then the step itself.
+
+use super::{Answer, Order, Stage, refused};
+use crate::manager::{Manager, StartError};
+use crate::services::{Purpose, service_memory};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use hic_abi::{Error, name_str};
+use hic_control::fault;
+use hic_hicmod::manifest::{Manifest, Name, Version};
+use hic_rt::loader::LoadError;
+use hic_rt::{log, sys};
+use hic_store::defaults::{RecordError, boot_choice};
+use hic_store::{Defaults, ServiceDefault, StoreError};
+use hic_update::check::Refused as UpdateRefused;
+use module_manager::install::{may_join, may_leave};
+use module_manager::journal::Phase;
+
+fn start_failed(error: &StartError) -> String {
+    if let StartError::Load(LoadError::Kernel { step, error: Error::NoMemory }) = error {
+        return format!("memory: there is no piece of free memory that is large enough (step: {step})");
+    }
+    let code = match error {
+        StartError::NoDevice => "no-device",
+        StartError::NoAuthority(_) => "no-authority",
+        StartError::TooMuch(_) => "no-resources",
+        _ => "cannot-start",
+    };
+    format!("{code}: {error}")
+}
+
+fn record_failed(error: RecordError) -> String {
+    format!("no-room: {error}")
+}
+
+impl Manager {
+    pub(super) fn must_be_absent(&self, name: &Name) -> Answer<()> {
+        let Some(index) = self.journal.find(name) else { return Ok(()) };
+        let version = name_str(&self.journal.records[index].info.version);
+        Err(format!(
+            "already-installed: {name} {version} is there; `update {name} VERSION` replaces it, `remove {name}` ends it"
+        ))
+    }
+
+    pub(super) fn removable(&self, name: &Name) -> Answer<usize> {
+        may_leave(&self.running(), name).map_err(|refusal| refused(&refusal))?;
+        let index = self.managed(name)?;
+        self.not_updating(name, index)?;
+        Ok(index)
+    }
+
+    pub(super) fn replaceable(&self, name: &Name, version: Version) -> Answer<usize> {
+        let index = self.managed(name)?;
+        self.not_updating(name, index)?;
+        let record = &self.journal.records[index];
+        if crate::modules::is_version(version, name_str(&record.info.version)) {
+            return Err(format!("same-version: {name} {version} is what runs"));
+        }
+        let module = self.module_of(record).map_err(|error| start_failed(&error))?;
+        let manifest = &self.modules[module].module.manifest;
+        if manifest.update.is_some() {
+            return Err(format!(
+                "has-live-update: {name} can be replaced while it serves; `update {name} {version}` does that"
+            ));
+        }
+        if !manifest.devices.is_empty() {
+            return Err(refused(&module_manager::install::Refused::HoldsDevice));
+        }
+        Ok(index)
+    }
+
+    fn not_updating(&self, name: &Name, index: usize) -> Answer<()> {
+        if self.side_of(index).is_none() {
+            return Ok(());
+        }
+        Err(format!("update-running: {name} is in an update; `commit` or `rollback {name}` ends it"))
+    }
+
+    /// The module that an operator names, or why it cannot be had.
+    fn wanted_module(&self, name: &Name, version: Version) -> Answer<usize> {
+        if let Some(module) = self.position(name, version) {
+            return Ok(module);
+        }
+        let number = format!("{version}");
+        if self.refused_file(name, &number).is_some() {
+            let mut text = String::new();
+            self.explain(&UpdateRefused::Module { code: 0 }, name, &number, &mut text);
+            return Err(text);
+        }
+        let mut text = format!("unknown-module: there is no {name} {version} in the repository");
+        let versions: Vec<_> = self.modules.iter().filter(|m| m.module.manifest.name == *name).collect();
+        for (n, loaded) in versions.iter().enumerate() {
+            let _ = write!(
+                text,
+                "{}{}",
+                if n == 0 { "; there is " } else { ", " },
+                loaded.module.manifest.version
+            );
+        }
+        if let Some(error) = self.repository.changes.error {
+            let _ = write!(text, "; the disk was not read: {error}");
+        }
+        Err(text)
+    }
+
+    /// Whether a module fits those that run but for the service `instead`.
+    fn must_fit(&self, module: usize, instead: Option<&Name>) -> Answer<()> {
+        let loaded = &self.modules[module].module;
+        let stays = |manifest: &&Manifest| instead.is_none_or(|name| manifest.name != *name);
+        let running: Vec<_> = self.running().into_iter().filter(stays).collect();
+        let wanted = service_memory(&loaded.manifest, &loaded.image);
+        may_join(&running, &loaded.manifest, self.free_memory(), wanted).map_err(|refusal| refused(&refusal))
+    }
+
+    pub(super) fn make_installed(&mut self, name: &Name, version: Version) -> Answer<()> {
+        self.must_be_absent(name)?;
+        let module = self.wanted_module(name, version)?;
+        self.must_fit(module, None)?;
+        let index = self.create_stopped(module, Purpose::Install).map_err(|error| start_failed(&error))?;
+        self.write_down(name, index, |defaults| defaults.install(name, version))
+            .inspect_err(|_| self.discard_instance(index))
+    }
+
+    pub(super) fn make_replacement(&mut self, name: &Name, version: Version) -> Answer<()> {
+        let old = self.replaceable(name, version)?;
+        let module = self.wanted_module(name, version)?;
+        self.must_fit(module, Some(name))?;
+        self.must_still_serve(name, module)?;
+        let running = name_str(&self.journal.records[old].info.version).parse::<Version>();
+        let running = running.map_err(|error| format!("malformed: {error}"))?;
+        let index = self.create_stopped(module, Purpose::Replace).map_err(|error| start_failed(&error))?;
+        let change = |defaults: &mut Defaults| {
+            defaults.set_default(name, version, running)?;
+            defaults.put_on_probation(name);
+            Ok(())
+        };
+        self.write_down(name, index, change).inspect_err(|_| self.discard_instance(index))
+    }
+
+    /// What others need of a service its next version must provide, too.
+    fn must_still_serve(&self, name: &Name, module: usize) -> Answer<()> {
+        let (running, next) = (self.running(), &self.modules[module].module.manifest);
+        let Some(now) = running.iter().find(|manifest| manifest.name == *name) else { return Ok(()) };
+        for service in now.provides.iter().filter(|service| !next.provides_service(service)) {
+            let needs_it =
+                |m: &&&Manifest| m.needs.iter().any(|need| !need.optional && need.service == *service);
+            if let Some(client) = running.iter().find(needs_it) {
+                return Err(format!(
+                    "needed: {} needs \"{service}\", which {name} {} does not provide",
+                    client.name, next.version
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn record_removal(&mut self, name: &Name) -> Answer<()> {
+        let index = self.removable(name)?;
+        let version = name_str(&self.journal.records[index].info.version).parse::<Version>();
+        let version = version.map_err(|error| format!("malformed: {error}"))?;
+        let archived = self.is_archived(name);
+        self.write_down(name, index, |defaults| defaults.remove(name, version, archived))
+    }
+
+    /// Changes the record and has it written; [`Manager::task_turn`] goes on when it is on the disk.
+    fn write_down(
+        &mut self,
+        name: &Name,
+        index: usize,
+        change: impl FnOnce(&mut Defaults) -> Result<(), RecordError>,
+    ) -> Answer<()> {
+        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
+        let before = defaults.service(name).cloned();
+        if let Err(error) = change(defaults) {
+            defaults.restore(name, before);
+            return Err(record_failed(error));
+        }
+        if let Some(task) = &mut self.task {
+            task.stage = Stage::Recording { index, before };
+        }
+        self.write_defaults();
+        Ok(())
+    }
+
+    /// The record could not be written: everything is as before.
+    pub(super) fn undo(
+        &mut self,
+        order: &Order,
+        index: usize,
+        before: Option<ServiceDefault>,
+        error: &StoreError,
+    ) -> String {
+        if let (Order::Install(name, _) | Order::Replace(name, _) | Order::Remove(name), Some(defaults)) =
+            (order, &mut self.repository.defaults)
+        {
+            defaults.restore(name, before);
+        }
+        if !matches!(order, Order::Remove(_)) {
+            self.discard_instance(index);
+        }
+        format!("{}: it could not be recorded, so nothing was changed: {error}", error.code())
+    }
+
+    pub(super) fn start_installed(&mut self, index: usize, before: Option<ServiceDefault>) -> Answer<String> {
+        let info = self.journal.records[index].info;
+        let (name, version) = (name_str(&info.name), name_str(&info.version));
+        if let Err(error) = self.launch_new(index) {
+            self.discard_instance(index);
+            if let Some(defaults) = &mut self.repository.defaults {
+                defaults.restore(name, before);
+            }
+            self.write_defaults();
+            return Err(start_failed(&error));
+        }
+        self.lead_provided(index);
+        Ok(format!("{name} {version} runs, and is started at each boot"))
+    }
+
+    /// Those who can do without a service have ports to it all the same, from when it was there before.
+    fn lead_provided(&self, index: usize) {
+        for provided in self.journal.records[index].provided() {
+            self.lead_ports(name_str(&provided.name));
+        }
+    }
+
+    pub(super) fn end_removed(&mut self, index: usize) -> Answer<String> {
+        let name = self.journal.records[index].info.name;
+        self.discard_instance(index);
+        let name = name_str(&name);
+        Ok(match self.is_archived(name) {
+            true => format!(
+                "{name} has ended, and is not started at boot; the boot archive still brings it, so `install` has it back"
+            ),
+            false => format!("{name} has ended, and is not started at boot"),
+        })
+    }
+
+    pub(super) fn start_replacement(&mut self, index: usize) -> Answer<String> {
+        let info = self.journal.records[index].info;
+        let (name, version) = (name_str(&info.name), name_str(&info.version));
+        let old = self.managed(name)?;
+        self.swap(index, old).map_err(|error| start_failed(&error))?;
+        Ok(format!(
+            "{name} {version} runs in place of the old version, which comes back if this one does not stay up"
+        ))
+    }
+
+    /// Ends the instance `old` and starts the one in record `index` in its place.
+    fn swap(&mut self, index: usize, old: usize) -> Result<(), StartError> {
+        // Its phase first: the monitor, which hears of the freeze, must not have it started again.
+        self.journal.records[old].phase = Phase::STOPPED;
+        let _ = sys::sandbox_freeze(self.journal.records[old].instance.sandbox, fault::REASON_RESTART);
+        self.set_standing(index, old);
+        self.lead_provided(index);
+        self.discard_instance(old);
+        let launched = self.launch_new(index);
+        if launched.is_err() {
+            // It exists and does not run: the monitor's question leads to the version before.
+            self.journal.records[index].phase = Phase::LIVE;
+        }
+        launched
+    }
+
+    /// After a restart of the manager: services that were to run in another version, which had not taken the place of the old one yet.
+    pub fn finish_replacements(&mut self) {
+        for index in 0..self.journal.count as usize {
+            let record = &self.journal.records[index];
+            if !record.is_default() || record.phase == Phase::KEPT || self.side_of(index).is_some() {
+                continue;
+            }
+            let (name, version) = (record.info.name, record.info.version);
+            let service = self.repository.defaults.as_ref().and_then(|d| d.service(name_str(&name)));
+            let Some(chosen) = service.map(|service| boot_choice(service).version()) else { continue };
+            let plain =
+                self.module_of(record).is_ok_and(|m| self.modules[m].module.manifest.update.is_none());
+            if !plain || crate::modules::is_version(chosen, name_str(&version)) {
+                continue;
+            }
+            let Some(module) = self.position(name_str(&name), chosen) else { continue };
+            log!("{} {chosen} takes its place, as was begun", name_str(&name));
+            let made = self.create_stopped(module, Purpose::Replace);
+            if let Err(error) = made.and_then(|new| self.swap(new, index)) {
+                log!("{}: {error}", name_str(&name));
+            }
+        }
+    }
+}
