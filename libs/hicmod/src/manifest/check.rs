@@ -90,6 +90,10 @@ impl Manifest {
                 return Err(ManifestError::DuplicateAuthority { authority });
             }
         }
+        let unasked = |authority: &&Authority| !self.has_authority(**authority);
+        if let Some(&authority) = self.optional_authority.iter().find(unasked) {
+            return Err(ManifestError::OptionalAuthority { authority });
+        }
         let over_others = [Authority::Manage, Authority::Power, Authority::Audit];
         if self.kind == Kind::Application && over_others.iter().any(|&a| self.has_authority(a)) {
             return Err(ManifestError::NotForKind {

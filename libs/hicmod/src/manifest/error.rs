@@ -27,6 +27,8 @@ pub enum ManifestError {
     DuplicateNumber { field: &'static str, value: u64 },
     /// An authority that is named twice.
     DuplicateAuthority { authority: Authority },
+    /// An optional authority that is not asked for.
+    OptionalAuthority { authority: Authority },
     /// The interrupt that cascades the second controller.
     CascadeIrq,
     /// A budget that is larger than its period, or only one of the two is zero.
@@ -81,6 +83,9 @@ impl fmt::Display for ManifestError {
             }
             Self::DuplicateAuthority { authority } => {
                 write!(f, "authority: {authority:?} is named twice; name it once")
+            }
+            Self::OptionalAuthority { authority } => {
+                write!(f, "optional_authority: {} is not in authority; name it there, too", authority.name())
             }
             Self::CascadeIrq => {
                 write!(f, "irqs: 2 is the cascade and never fires; use 0 to 15 without 2")

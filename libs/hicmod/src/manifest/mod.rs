@@ -23,6 +23,7 @@
 //! provides = ["netstack"]
 //! needs = [{ service = "eth_driver" }, { service = "log", optional = true }]
 //! authority = ["clock", "entropy"]
+//! optional_authority = ["entropy"] # without these the module starts, too
 //! restart = { always = { max = 5, window_s = 60 } }   # or "never"
 //! # For kind = "driver" only:
 //! # devices = [{ ids = ["1af4:1041"], dma_pages = 64 }]
@@ -176,6 +177,9 @@ pub struct Manifest {
     /// Versions of the Core-0 ABI on which it runs.
     #[serde(default)]
     pub abi: Span,
+    /// Authority among `authority` without which the module works, too; the rest is essential.
+    #[serde(default)]
+    pub optional_authority: List<Authority, { Authority::COUNT }>,
     /// What the build recorded.
     #[serde(default)]
     pub build: Build,
@@ -215,6 +219,7 @@ impl Manifest {
             health: None,
             epoch: 0,
             abi: Span::default(),
+            optional_authority: List::new(),
             build: Build::default(),
         }
     }
@@ -282,8 +287,34 @@ pub enum Authority {
 }
 
 impl Authority {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Clock,
+        Self::Entropy,
+        Self::Audit,
+        Self::Inspect,
+        Self::LogRead,
+        Self::Power,
+        Self::Manage,
+        Self::Channel,
+    ];
     /// Number of authorities: a manifest can name each once.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// As manifests and policies write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Entropy => "entropy",
+            Self::Audit => "audit",
+            Self::Inspect => "inspect",
+            Self::LogRead => "log-read",
+            Self::Power => "power",
+            Self::Manage => "manage",
+            Self::Channel => "channel",
+        }
+    }
 }
 
 /// What happens when a module's instance dies.

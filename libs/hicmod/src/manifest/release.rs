@@ -189,20 +189,27 @@ impl fmt::Display for PlatformError {
 
 impl core::error::Error for PlatformError {}
 
-impl Manifest {
-    /// Whether the module can run on such a system: its ABI range holds the system's, and the runtime that it links is of the
-    /// same major version and not newer.
-    pub fn check_platform(&self, platform: &Platform) -> Result<(), PlatformError> {
-        if !self.abi.contains(platform.abi) {
-            return Err(PlatformError::Abi { needed: self.abi, offered: platform.abi });
+impl Platform {
+    /// Whether a module that was made for these versions of the kernel's interface and links this runtime can run here: the range holds the
+    /// system's version, and the runtime is of the same major version and not newer.
+    pub fn check(&self, needed: Span, linked: Option<Version>) -> Result<(), PlatformError> {
+        let Self { abi, ipc_lib: offered } = *self;
+        if !needed.contains(abi) {
+            return Err(PlatformError::Abi { needed, offered: abi });
         }
-        let offered = platform.ipc_lib;
-        match self.build.ipc_lib {
+        match linked {
             Some(linked) if linked.major != offered.major || linked > offered => {
                 Err(PlatformError::IpcLib { linked, offered })
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Manifest {
+    /// Whether the module can run on such a system.
+    pub fn check_platform(&self, platform: &Platform) -> Result<(), PlatformError> {
+        platform.check(self.abi, self.build.ipc_lib)
     }
 
     /// The fields of this file.

@@ -138,6 +138,12 @@ fn hardware_claims_which_cannot_be_met_are_refused() {
 }
 
 #[test]
+fn only_what_is_asked_for_can_be_optional() {
+    let power = refusal(netstack(), |m| m.optional_authority = list([Authority::Power]));
+    assert_eq!(power, ManifestError::OptionalAuthority { authority: Authority::Power });
+}
+
+#[test]
 fn an_application_has_no_power_over_others() {
     let error = refusal(module("game", 9, &[]), |m| {
         m.kind = Kind::Application;
