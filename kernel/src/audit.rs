@@ -9,6 +9,23 @@ use hic_abi::Plain;
 use hic_abi::audit::{Event, HASHED_BYTES, Record};
 use sha2::{Digest, Sha256};
 
+/// A record as the call that causes it knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Monotonic time.
+    pub nanos: u64,
+    /// Serial number of the sandbox that caused it; 0 = the kernel.
+    pub actor: u64,
+    /// Serial number of the sandbox concerned, or 0.
+    pub subject: u64,
+    /// What happened.
+    pub event: Event,
+    /// By event.
+    pub a: u64,
+    /// By event.
+    pub b: u64,
+}
+
 /// The log.
 pub struct Audit {
     ring: &'static mut [Record],
@@ -38,11 +55,11 @@ impl Audit {
         self.next
     }
 
-    /// Appends a record; its sequence number and digest are filled in here.
-    #[inline]
-    pub fn append(&mut self, record: Record) {
-        if record.nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
-            self.window = record.nanos;
+    /// Appends a record; its sequence number is filled in here, its digest when it is drained.
+    #[inline(always)]
+    pub fn append(&mut self, entry: &Entry, text: &[u8; 32]) {
+        if entry.nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
+            self.window = entry.nanos;
             self.in_window = 0;
         }
         let room = AUDIT_RECORDS as u64 - (self.next - self.first);
@@ -53,17 +70,24 @@ impl Audit {
         }
         self.in_window += 1;
         if self.gap > 0 {
-            let gap =
-                Record { event: Event::Gap as u32, a: self.gap, nanos: record.nanos, ..Record::zeroed() };
-            self.gap = 0;
-            self.push(gap);
+            self.say_gap(entry.nanos);
         }
-        self.push(record);
+        self.push(entry, text);
     }
 
-    fn push(&mut self, mut record: Record) {
-        record.sequence = self.next;
-        self.ring[(self.next % AUDIT_RECORDS as u64) as usize] = record;
+    #[cold]
+    fn say_gap(&mut self, nanos: u64) {
+        let a = core::mem::take(&mut self.gap);
+        self.push(&Entry { nanos, actor: 0, subject: 0, event: Event::Gap, a, b: 0 }, &[0; 32]);
+    }
+
+    /// Written field by field where it stays; what is left in `digest` nobody reads.
+    #[inline(always)]
+    fn push(&mut self, entry: &Entry, text: &[u8; 32]) {
+        let record = &mut self.ring[(self.next % AUDIT_RECORDS as u64) as usize];
+        (record.sequence, record.nanos, record.actor) = (self.next, entry.nanos, entry.actor);
+        (record.subject, record.event, record.status) = (entry.subject, entry.event as u32, 0);
+        (record.a, record.b, record.text) = (entry.a, entry.b, *text);
         self.next += 1;
     }
 
@@ -91,11 +115,16 @@ mod tests {
         Audit::new(&mut Arena::new(std::vec![0u8; Audit::BYTES].leak()))
     }
 
+    /// A note at a time, of a number.
+    fn note(audit: &mut Audit, nanos: u64, a: u64) {
+        audit.append(&Entry { nanos, actor: 3, subject: 0, event: Event::Note, a, b: 0 }, &[7; 32]);
+    }
+
     #[test]
     fn each_digest_covers_the_one_before() {
         let mut audit = audit();
         for a in 0..3 {
-            audit.append(Record { a, ..Record::zeroed() });
+            note(&mut audit, 0, a);
         }
         let records: std::vec::Vec<_> = std::iter::from_fn(|| audit.drain()).collect();
         let mut digest = [0u8; 32];
@@ -113,10 +142,10 @@ mod tests {
     fn what_the_rate_cap_drops_is_counted_in_a_gap_record() {
         let mut audit = audit();
         for _ in 0..AUDIT_RECORDS + 10 {
-            audit.append(Record { nanos: 1, ..Record::zeroed() });
+            note(&mut audit, 1, 0);
         }
         while audit.drain().is_some() {}
-        audit.append(Record { nanos: 1, a: 5, ..Record::zeroed() });
+        note(&mut audit, 1, 5);
         let gap = audit.drain().expect("gap record");
         assert_eq!((gap.event, gap.a), (Event::Gap as u32, audit.dropped));
         assert_eq!(audit.drain().map(|r| r.a), Some(5));

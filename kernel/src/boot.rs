@@ -239,7 +239,7 @@ impl<M: Machine> Kernel<M> {
         let place = self.empty_slot(grants.sandbox, slot).map_err(|_| BootError::Memory)?;
         let entry = grants.page.grants.get_mut(slot as usize - 1).ok_or(BootError::Memory)?;
         *entry = Grant { name: name_bytes(name), slot, object_type: object.kind as u32, address, length };
-        self.grant(grants.sandbox, place, object, rights, None);
+        self.grant(grants.sandbox, place, object, rights);
         grants.page.grant_count += 1;
         Ok(())
     }

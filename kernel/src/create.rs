@@ -54,7 +54,7 @@ impl<M: Machine> Kernel<M> {
             ObjectType::IoPorts => (self.new_io_range(account, a as Handle, b)?, 0),
             _ => return Err(Error::InvalidArgument),
         };
-        self.grant(owner, place, ObjectRef { kind, id }, Rights::all(), None);
+        self.grant(owner, place, ObjectRef { kind, id }, Rights::all());
         let thread = self.sched.running();
         self.threads[thread].context.frame.rdi = value;
         Ok(0)
@@ -225,7 +225,7 @@ impl<M: Machine> Kernel<M> {
         let spec: ThreadSpec = self.read_user(spec)?;
         let id = self.new_thread(account, sandbox, &spec)?;
         if let Some(place) = place {
-            self.grant(owner, place, ObjectRef { kind: ObjectType::Thread, id }, Rights::all(), None);
+            self.grant(owner, place, ObjectRef { kind: ObjectType::Thread, id }, Rights::all());
         }
         Ok(0)
     }

@@ -214,7 +214,7 @@ impl<M: Machine> Kernel<M> {
         let header = self.charge_object(account)?;
         let object = self.new_irq(header, source).inspect_err(|_| self.uncharge_object(header))?;
         self.enable_msix(device);
-        self.grant(owner, place, object, Rights::all(), None);
+        self.grant(owner, place, object, Rights::all());
         Ok(0)
     }
 
@@ -262,7 +262,7 @@ impl<M: Machine> Kernel<M> {
             self.uncharge_object(header);
             Error::PoolFull
         })?;
-        self.grant(owner, place, ObjectRef { kind: ObjectType::Mmio, id }, Rights::all(), None);
+        self.grant(owner, place, ObjectRef { kind: ObjectType::Mmio, id }, Rights::all());
         Ok(0)
     }
 

@@ -5,6 +5,7 @@
 //! would. With an IOMMU a device reaches what is mapped in it and nothing else, from before the first driver runs. Without one the same
 //! calls are bookkeeping, of which one promise is left: before memory goes that a device may still know, the device leaves the bus.
 
+use crate::audit::Entry;
 use crate::caps::Cap;
 use crate::iommu::{DmaFault, Iommu, PRESENT};
 use crate::kernel::Kernel;
@@ -14,8 +15,8 @@ use crate::memory::is_memory;
 use crate::objects::{Device, ObjectRef, Space};
 use crate::paging::{DMA_TABLE, Layout, Paging};
 use core::fmt::Write;
-use hic_abi::audit::{Event, Record};
-use hic_abi::{Error, Handle, ObjectType, Plain, Rights, name_bytes};
+use hic_abi::audit::Event;
+use hic_abi::{Error, Handle, ObjectType, Rights, name_bytes};
 
 /// Faults that one interrupt reports: each takes a device off the bus, so more can only be those of functions that nobody drives.
 const FAULTS_AT_ONCE: usize = 64;
@@ -166,9 +167,9 @@ impl<M: Machine> Kernel<M> {
             self.set_master(device, false);
         }
         let verb = if read { "read" } else { "write" };
-        let (nanos, event) = (self.machine.now(), Event::DmaRefused as u32);
+        let (nanos, event) = (self.machine.now(), Event::DmaRefused);
         let a = u64::from(source) | u64::from(reason) << 16;
-        self.audit.append(Record { nanos, event, a, b: address, text: name_bytes(verb), ..Record::zeroed() });
+        self.audit.append(&Entry { nanos, actor: 0, subject: 0, event, a, b: address }, &name_bytes(verb));
         let mut line = Text::<120>::new();
         let _ =
             write!(line, "IOMMU: device {source:#06x} is off the bus: refused its {verb} at {address:#x}");

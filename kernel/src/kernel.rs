@@ -1,6 +1,6 @@
 //! The kernel's state as one value, and how capabilities lead to objects.
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Entry};
 use crate::caps::{Cap, CapTable};
 use crate::config as bound;
 use crate::frames::Frames;
@@ -12,12 +12,12 @@ use crate::objects::{
     Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, Port, RUNNABLE,
     Region, Sandbox, Thread,
 };
-use crate::pool::{Arena, Id, Pool};
+use crate::pool::{Arena, Id, NONE, Pool};
 use crate::sched::Scheduler;
 use crate::timers::Timers;
 use core::fmt::Write;
-use hic_abi::audit::{Event, Record};
-use hic_abi::{Error, Handle, ObjectType, Plain, Rights, SELF};
+use hic_abi::audit::Event;
+use hic_abi::{Error, Handle, ObjectType, Rights, SELF};
 
 /// Serial number of the first sandbox, the keeper.
 pub const FIRST_SERIAL: u64 = 1;
@@ -92,6 +92,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) counters: Counters,
     /// Sandboxes that will freeze at one of their next system calls.
     pub(crate) fuses: u32,
+    /// Capabilities on the objects that there always are.
+    pub(crate) fixed: Header,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -125,6 +127,7 @@ impl<M: Machine> Kernel<M> {
             next_serial: FIRST_SERIAL,
             counters: Counters::default(),
             fuses: 0,
+            fixed: Header { account: NONE, capabilities: 0 },
         }
     }
 
@@ -137,10 +140,16 @@ impl<M: Machine> Kernel<M> {
     /// Index of a sandbox named by a `space` argument.
     #[inline(always)]
     pub(crate) fn space(&self, handle: Handle) -> Result<u32, Error> {
+        self.space_of(self.caller(), handle)
+    }
+
+    /// [`Self::space`] for a handle of this sandbox.
+    #[inline(always)]
+    pub(crate) fn space_of(&self, caller: u32, handle: Handle) -> Result<u32, Error> {
         if handle == SELF {
-            return Ok(self.caller());
+            return Ok(caller);
         }
-        self.object(handle, ObjectType::Sandbox, Rights::MANAGE)
+        self.object_of(caller, handle, ObjectType::Sandbox, Rights::MANAGE)
     }
 
     /// Place in the slot table of a slot of a space.
@@ -229,98 +238,10 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The header of an object; fixed objects have none.
-    pub(crate) fn header_mut(&mut self, object: ObjectRef) -> Option<&mut Header> {
-        let index = object.id.index;
-        Some(match object.kind {
-            ObjectType::Account => &mut self.accounts.at_mut(index)?.header,
-            ObjectType::Sandbox => &mut self.sandboxes.at_mut(index)?.header,
-            ObjectType::Thread => &mut self.threads.at_mut(index)?.header,
-            ObjectType::Region | ObjectType::Mmio | ObjectType::Clock => {
-                &mut self.regions.at_mut(index)?.header
-            }
-            ObjectType::Endpoint => &mut self.endpoints.at_mut(index)?.header,
-            ObjectType::Port => &mut self.ports.at_mut(index)?.header,
-            ObjectType::Notification => &mut self.notifications.at_mut(index)?.header,
-            ObjectType::Irq => &mut self.irqs.at_mut(index)?.header,
-            ObjectType::IoPorts => &mut self.io_ranges.at_mut(index)?.header,
-            ObjectType::Device => &mut self.devices.at_mut(index)?.header,
-            ObjectType::Audit | ObjectType::Log | ObjectType::Entropy | ObjectType::Power => return None,
-        })
-    }
-
-    /// Fills an empty slot and counts the capability; `parent` is the slot that it derives from.
-    pub(crate) fn grant(
-        &mut self,
-        owner: u32,
-        place: u32,
-        object: ObjectRef,
-        rights: Rights,
-        parent: Option<u32>,
-    ) {
-        self.caps.fill(place, Cap { object, rights, owner }, parent);
-        if crate::memory::is_memory(object.kind) {
-            self.caps.link_peer(&mut self.regions[object.id.index].peers, place);
-        }
-        self.sandboxes[owner].filled += 1;
-        if let Some(header) = self.header_mut(object) {
-            header.capabilities += 1;
-        }
-        if object.kind == ObjectType::Port && rights.contains(Rights::SEND) {
-            self.ports[object.id.index].senders += 1;
-        }
-    }
-
-    /// Empties a slot; the object dies with its last capability, but for a thread, which lives as long as its sandbox wants it.
-    pub(crate) fn discard(&mut self, place: u32) {
-        if self.caps.get(place).is_some_and(|cap| crate::memory::is_memory(cap.object.kind)) {
-            self.unlink_peer(place);
-        }
-        let Some(cap) = self.caps.empty(place) else { return };
-        self.sandboxes[cap.owner].filled -= 1;
-        if !self.is_live(cap.object) {
-            return;
-        }
-        if cap.object.kind == ObjectType::Port && cap.rights.contains(Rights::SEND) {
-            self.drop_sender(cap.object.id.index);
-        }
-        if crate::memory::is_mappable(cap.object.kind) {
-            self.unmap_lost(cap.owner, cap.object);
-        }
-        let left = self.header_mut(cap.object).map(|header| {
-            header.capabilities -= 1;
-            header.capabilities
-        });
-        if left == Some(0) && cap.object.kind != ObjectType::Thread {
-            self.destroy(cap.object);
-        }
-    }
-
-    /// The last capability with SEND is gone: whoever watches the port hears of it (ledger: no-senders).
-    fn drop_sender(&mut self, port: u32) {
-        let port = &mut self.ports[port];
-        port.senders -= 1;
-        if port.senders == 0
-            && let Some((watcher, bits)) = port.watch
-        {
-            self.signal_id(watcher, bits);
-        }
-    }
-
     /// Appends an audit record caused by the current sandbox.
     pub(crate) fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: [u8; 32]) {
         let actor = self.sched.current().map_or(0, |t| self.sandboxes[self.threads[t].sandbox].serial);
-        let nanos = self.machine.now();
-        self.audit.append(Record {
-            nanos,
-            actor,
-            subject,
-            event: event as u32,
-            a,
-            b,
-            text,
-            ..Record::zeroed()
-        });
+        self.audit.append(&Entry { nanos: self.machine.now(), actor, subject, event, a, b }, &text);
     }
 
     /// A line for the log, with the time and the name of who says it.

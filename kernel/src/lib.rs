@@ -11,6 +11,7 @@
 //!   arch (binary): entry ─▶ Kernel::syscall / interrupt / timer / exception
 //!                              ├─▶ call and answer, when nothing else is due  [fastpath]
 //!                              │ decode, look up capabilities                 [syscall], [caps]
+//!                              ├─▶ capabilities: copy, move, delete, revoke   [grants]
 //!                              ├─▶ messages: ports, endpoints, notifications  [ipc], [notify]
 //!                              ├─▶ switch transactions                        [switch]
 //!                              ├─▶ memory: accounts, regions, mappings        [memory], [paging], [frames]
@@ -39,6 +40,7 @@ pub mod device;
 pub mod dma;
 pub mod fastpath;
 pub mod frames;
+pub mod grants;
 pub mod inspect;
 pub mod iommu;
 pub mod ipc;

@@ -58,12 +58,12 @@ impl<M: Machine> Kernel<M> {
         let sandbox = self.caller();
         let whole = self.user_range(sandbox, address, count * size_of::<Entry>() as u64, false).ok();
         for index in 0..count as usize {
-            let checked = self
-                .copy_entry(address, whole, index, &mut entry)
-                .and_then(|()| self.check_entry(&entry, &steps[..index]));
+            let checked =
+                self.copy_entry(address, whole, index, &mut entry).and_then(|()| self.check_entry(&entry));
             match checked {
                 Ok(step) => steps[index] = step,
                 Err(error) => {
+                    self.take_back(&steps[..index]);
                     let thread = self.sched.running();
                     self.threads[thread].context.frame.rdi = index as u64;
                     return Err(error);
@@ -73,6 +73,16 @@ impl<M: Machine> Kernel<M> {
         self.commit(&steps[..count as usize]);
         self.record(Event::Transaction, 0, count, 0, [0; 32]);
         Ok(0)
+    }
+
+    /// Takes back what the entries of a refused transaction had reserved.
+    fn take_back(&mut self, steps: &[Step]) {
+        for step in steps {
+            if let Step::Move { from, to, .. } = *step {
+                self.caps.release(from);
+                self.caps.release(to);
+            }
+        }
     }
 
     fn copy_entry(
@@ -91,10 +101,10 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn check_entry(&mut self, entry: &Entry, before: &[Step]) -> Result<Step, Error> {
+    fn check_entry(&mut self, entry: &Entry) -> Result<Step, Error> {
         let [a, b, c, d] = entry.args;
         match EntryKind::from_number(entry.kind).ok_or(Error::InvalidArgument)? {
-            EntryKind::MoveCapability => self.check_move([a, b, c, d].map(|x| x as Handle), before),
+            EntryKind::MoveCapability => self.check_move([a, b, c, d].map(|x| x as Handle)),
             EntryKind::SwitchPort => Ok(Step::Switch {
                 port: self.object_of(
                     self.space(a as Handle)?,
@@ -118,16 +128,17 @@ impl<M: Machine> Kernel<M> {
 
     /// A capability move inside a transaction: the target must be empty now and not yet promised, the source not yet given away, and no
     /// later entry may rely on a handle that this one moves ([`Error::WrongState`]).
-    fn check_move(&mut self, args: [Handle; 4], before: &[Step]) -> Result<Step, Error> {
+    fn check_move(&mut self, args: [Handle; 4]) -> Result<Step, Error> {
         let [from_space, from_slot, to_space, to_slot] = args;
         let source = self.space(from_space)?;
         let owner = self.space(to_space)?;
-        self.cap(source, from_slot)?;
-        let from = self.slot(source, from_slot)?;
+        let (from, _) = self.filled_slot(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;
-        let clash =
-            before.iter().any(|s| matches!(s, Step::Move { from: f, to: t, .. } if *f == from || *t == to));
-        if clash {
+        if !self.caps.promise(from) {
+            return Err(Error::WrongState);
+        }
+        if !self.caps.promise(to) {
+            self.caps.release(from);
             return Err(Error::WrongState);
         }
         Ok(Step::Move { from, to, owner })
@@ -150,31 +161,5 @@ impl<M: Machine> Kernel<M> {
                 _ => {}
             }
         }
-    }
-
-    /// Moves a capability to an empty place; a mapping stays behind only where a capability does.
-    pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
-        let Some(cap) = self.caps.get(from).copied() else { return };
-        let memory = crate::memory::is_memory(cap.object.kind);
-        if memory {
-            self.unlink_peer(from);
-        }
-        self.caps.relocate(from, to, owner);
-        if memory && let Some(region) = self.regions.get_mut(cap.object.id) {
-            self.caps.link_peer(&mut region.peers, to);
-        }
-        if cap.owner != owner {
-            self.sandboxes[cap.owner].filled -= 1;
-            self.sandboxes[owner].filled += 1;
-            if self.is_live(cap.object) {
-                self.unmap_lost(cap.owner, cap.object);
-            }
-        }
-    }
-
-    /// Copies a capability to an empty place, with no more rights than it has.
-    pub(crate) fn copy_cap(&mut self, from: u32, to: u32, owner: u32, rights: Rights) {
-        let Some(cap) = self.caps.get(from).copied() else { return };
-        self.grant(owner, to, cap.object, cap.rights & rights, Some(from));
     }
 }

@@ -1,6 +1,5 @@
 //! System calls: from registers to operations and back. Arguments are looked at here and in the operation named, nowhere else.
 
-use crate::caps::Revoke;
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
 use crate::memory::is_memory;
@@ -15,8 +14,6 @@ use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
 const MAX_ENTROPY: usize = 256;
 /// Log text in one call, at most.
 const MAX_LOG_READ: usize = 1024;
-/// Steps of a revocation in one entry into the kernel; then the call starts again.
-const REVOKE_STEPS: u32 = 64;
 /// Length of the `syscall` instruction (Intel SDM vol. 2B).
 const SYSCALL_BYTES: u64 = 2;
 /// Audit records in one drain, at most: each costs a hash.
@@ -148,66 +145,10 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    fn answer_two(&mut self, first: u64, second: u64) -> Result<u64, Error> {
+    pub(crate) fn answer_two(&mut self, first: u64, second: u64) -> Result<u64, Error> {
         let thread = self.sched.running();
         self.threads[thread].context.frame.rsi = second;
         self.answer(first)
-    }
-
-    fn sys_cap_copy(&mut self, args: [u64; 5]) -> Result<u64, Error> {
-        let [to_space, to_slot, from_space, from_slot, rights] = args;
-        let (owner, source) = (self.space(to_space as Handle)?, self.space(from_space as Handle)?);
-        let (from, cap) = self.filled_slot(source, from_slot as Handle)?;
-        if !cap.rights.contains(Rights::COPY) {
-            return Err(Error::MissingRights);
-        }
-        let to = self.empty_slot(owner, to_slot as Handle)?;
-        self.copy_cap(from, to, owner, Rights::from_bits_truncate(rights as u32));
-        Ok(0)
-    }
-
-    fn sys_cap_move(
-        &mut self,
-        to_space: Handle,
-        to_slot: Handle,
-        from_space: Handle,
-        from_slot: Handle,
-    ) -> Result<u64, Error> {
-        let (owner, source) = (self.space(to_space)?, self.space(from_space)?);
-        let (from, _) = self.filled_slot(source, from_slot)?;
-        let to = self.empty_slot(owner, to_slot)?;
-        self.relocate_cap(from, to, owner);
-        Ok(0)
-    }
-
-    fn sys_cap_delete(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
-        let place = self.slot(sandbox, slot)?;
-        if self.caps.get(place).is_none() {
-            return Err(Error::InvalidHandle);
-        }
-        self.discard(place);
-        Ok(0)
-    }
-
-    fn sys_cap_revoke(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
-        let (place, cap) = self.filled_slot(sandbox, slot)?;
-        let kind = cap.object.kind;
-        let mut deleted = 0;
-        for _ in 0..REVOKE_STEPS {
-            match self.caps.next_to_revoke(place) {
-                Some(Revoke::Delete(descendant)) => {
-                    self.discard(descendant);
-                    deleted += 1;
-                }
-                Some(Revoke::Lifted) => {}
-                None => break,
-            }
-        }
-        self.record(Event::Revoked, 0, kind as u64, deleted, [0; 32]);
-        let done = self.caps.child(place).is_none();
-        Ok(if done { 0 } else { self.again(Syscall::CapRevoke) })
     }
 
     /// Ends a bounded part of a long call: the thread makes the same call again as soon as it goes on, so interrupts, deadlines and more
@@ -220,12 +161,6 @@ impl<M: Machine> Kernel<M> {
             fuse.0 += u64::from(fuse.0 != 0);
         }
         call as u64
-    }
-
-    fn sys_cap_info(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
-        let sandbox = self.space(space)?;
-        let cap = self.cap(sandbox, slot)?;
-        self.answer_two(cap.object.kind as u64, u64::from(cap.rights.bits()))
     }
 
     fn sys_port_watch(&mut self, port: Handle, notification: Handle, bits: u64) -> Result<u64, Error> {

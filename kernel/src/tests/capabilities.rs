@@ -148,6 +148,36 @@ fn revoking_a_long_chain_costs_the_same_for_each_link() {
     check(&w.k);
 }
 
+/// Looks at slots and objects while one capability is deleted, or moved, from which this many others derive.
+fn cost_with_children(children: Handle, call: Syscall) -> u64 {
+    let mut w = World::new();
+    let a = w.child_with(ACCOUNT, &sandbox_spec("many", 16, 4096));
+    let n = w.notification();
+    w.give(n, a, 1, Rights::all());
+    copy(&mut w, a, 2, 1, Rights::all()).expect("copied");
+    for slot in 3..3 + children {
+        copy(&mut w, a, slot, 2, Rights::all()).expect("copied");
+    }
+    let args = match call {
+        Syscall::CapDelete => [0, 2, 0, 0, 0],
+        _ => [0, 4000, 0, 2, 0],
+    };
+    let cost = crate::pool::accesses::during(|| {
+        w.ok(a, call, args);
+    });
+    w.ok(a, Syscall::CapRevoke, [0, 1, 0, 0, 0]);
+    assert!(w.rights(a, 3).is_err() && w.rights(a, 2 + children).is_err(), "all are still reached");
+    check(&w.k);
+    cost
+}
+
+#[test]
+fn deleting_or_moving_a_capability_costs_the_same_however_many_derive_from_it() {
+    for call in [Syscall::CapDelete, Syscall::CapMove] {
+        assert_eq!(cost_with_children(2, call), cost_with_children(3000, call), "{call:?}");
+    }
+}
+
 #[test]
 fn a_stale_handle_never_reaches_a_new_object() {
     let mut w = World::new();

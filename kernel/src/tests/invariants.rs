@@ -78,6 +78,11 @@ fn filled(k: &K) -> Vec<(u32, ObjectRef, Rights)> {
     for (index, sandbox) in live(&k.sandboxes) {
         let caps = (sandbox.space..sandbox.space + sandbox.slots).filter_map(|place| k.caps.get(place));
         let before = all.len();
+        let promised = |place: u32| k.caps.is_promised(place);
+        assert!(
+            !(sandbox.space..sandbox.space + sandbox.slots).any(promised),
+            "a slot of sandbox {index} is promised"
+        );
         for cap in caps {
             assert_eq!(cap.owner, index, "a capability knows in whose space it lies");
             all.push((index, cap.object, cap.rights));

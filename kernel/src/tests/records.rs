@@ -7,7 +7,7 @@ use crate::machine::PowerAction;
 use hic_abi::audit::{Event, HASHED_BYTES, Record};
 use hic_abi::inspect::{CapInfo, MemoryInfo, SandboxInfo, SystemInfo, What};
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, Plain, Rights};
+use hic_abi::{Error, ObjectType, Plain, Rights};
 use sha2::{Digest, Sha256};
 use std::vec::Vec;
 
@@ -49,6 +49,38 @@ fn what_decides_over_others_is_recorded_with_actor_and_subject() {
     assert_eq!(&of(Event::Purpose)[0].text[..4], b"test");
     assert_eq!((of(Event::SandboxFrozen)[0].subject, of(Event::SandboxFrozen)[0].b), (subject, 9));
     chain(&records, [0; 32]);
+}
+
+#[test]
+fn what_changes_another_sandboxs_space_is_recorded_and_ones_own_is_not() {
+    let mut w = World::new();
+    let (child, n) = (w.child(), w.notification());
+    drain(&mut w);
+    let (own, free) = (w.slot(), w.slot());
+    let (space, n) = (u64::from(child.cap), u64::from(n));
+    w.ok(w.manager, Syscall::CapCopy, [0, own.into(), 0, n, Rights::SEND.bits().into()]);
+    w.ok(w.manager, Syscall::CapMove, [0, free.into(), 0, own.into(), 0]);
+    w.ok(w.manager, Syscall::CapDelete, [0, free.into(), 0, 0, 0]);
+    assert!(drain(&mut w).is_empty(), "its own space is its own affair");
+    w.ok(w.manager, Syscall::CapCopy, [space, 20, 0, n, Rights::SEND.bits().into()]);
+    w.ok(w.manager, Syscall::CapMove, [space, 21, space, 20, 0]);
+    w.ok(w.manager, Syscall::CapMove, [0, own.into(), space, 21, 0]);
+    w.ok(w.manager, Syscall::CapMove, [space, 22, 0, own.into(), 0]);
+    assert_eq!(w.refused(w.manager, Syscall::CapDelete, [space, 23, 0, 0, 0]), Error::InvalidHandle);
+    w.ok(w.manager, Syscall::CapDelete, [space, 22, 0, 0, 0]);
+    let (actor, other) = (w.k.sandboxes[w.manager.sandbox].serial, w.k.sandboxes[child.sandbox].serial);
+    let index = u64::from(w.k.cap(w.manager.sandbox, n as u32).expect("kept").object.id.index);
+    let a = ObjectType::Notification as u64 | index << 32;
+    let due = [
+        (Event::CapabilityCopied, other),
+        (Event::CapabilityMoved, other),
+        (Event::CapabilityMoved, actor),
+        (Event::CapabilityMoved, other),
+        (Event::CapabilityDeleted, other),
+    ];
+    let due = due.map(|(event, subject)| (event as u32, actor, subject, a, Rights::SEND.bits().into()));
+    let got: Vec<_> = drain(&mut w).iter().map(|r| (r.event, r.actor, r.subject, r.a, r.b)).collect();
+    assert_eq!(got, due);
 }
 
 #[test]

@@ -151,6 +151,24 @@ fn two_hundred_and_fifty_six_ports_switch_with_their_callers() {
 }
 
 #[test]
+fn each_move_of_a_transaction_costs_the_same_however_many_there_are() {
+    let cost = |moves: Handle| {
+        let mut w = World::new();
+        let a = w.child_with(super::world::ACCOUNT, &super::world::sandbox_spec("from", 16, 1024));
+        let n = w.notification();
+        (1..=moves).for_each(|slot| w.give(n, a, slot, Rights::all()));
+        let entries: Vec<Entry> =
+            (1..=moves).map(|slot| move_entry((a.cap, slot), (a.cap, 512 + slot))).collect();
+        let manager = w.manager;
+        let cost = crate::pool::accesses::during(|| assert_eq!(transact(&mut w, manager, &entries), Ok(())));
+        check(&w.k);
+        cost
+    };
+    let (few, many) = (cost(16), cost(256));
+    assert!(many < few * 16, "16 moves: {few}, 256 moves: {many}");
+}
+
+#[test]
 fn a_transaction_needs_authority_over_all_that_it_touches() {
     let mut w = World::new();
     let p = pair(&mut w);

@@ -176,7 +176,7 @@ impl World {
             let sandbox = self.manager.sandbox;
             let rights = if slot == CLOCK { Rights::READ | Rights::COPY } else { Rights::all() };
             let place = self.k.empty_slot(sandbox, slot).expect("empty");
-            self.k.grant(sandbox, place, object, rights, None);
+            self.k.grant(sandbox, place, object, rights);
         }
     }
 

@@ -41,6 +41,14 @@ pub enum Event {
     /// The IOMMU refused an access of a device, which is off the bus now; a = PCI function | reason << 16, b = address of the page, text =
     /// `read` or `write`.
     DmaRefused = 15,
+    /// A capability was copied into or out of another sandbox's space; subject = the sandbox that has it now, a = object type | object index
+    /// << 32, b = its rights. Copies within one's own space change nobody's authority and leave no record.
+    CapabilityCopied = 16,
+    /// A capability was moved into or out of another sandbox's space, outside of a transaction; the rest as for
+    /// [`Event::CapabilityCopied`].
+    CapabilityMoved = 17,
+    /// A capability in another sandbox's space was deleted; the rest as for [`Event::CapabilityCopied`], the subject being who had it.
+    CapabilityDeleted = 18,
 }
 
 impl Event {
@@ -63,6 +71,9 @@ impl Event {
             13 => "purpose",
             14 => "note",
             15 => "dma-refused",
+            16 => "capability-copied",
+            17 => "capability-moved",
+            18 => "capability-deleted",
             _ => "unknown",
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::plain;
 
-/// What a capability can name.
+/// What a capability can name. As wide as the other fields of a capability, so that those are copied without seams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u32)]
 pub enum ObjectType {
     /// Pays for memory and kernel objects.
     Account = 1,

@@ -28,7 +28,7 @@ use crate::image::Builder;
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What every report holds. No name is ever renamed, since reports of different years are compared.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 33] = [
     "null_syscall",
     "ipc_call_reply_0w",
     "ipc_call_reply_4w",
@@ -37,6 +37,9 @@ const NAMES: [&str; 30] = [
     "cap_copy",
     "cap_move",
     "cap_delete",
+    "cap_copy_recorded",
+    "cap_move_recorded",
+    "cap_delete_recorded",
     "revoke_per_child",
     "port_switch_1",
     "port_switch_10000",
