@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use hic_tests::qemu::{Board, DEFAULT_MEMORY, Proto};
 
 /// Builds, runs, tests and measures HIC.
@@ -142,6 +142,30 @@ pub struct BenchOptions {
     /// Leave out the comparison with a Linux guest, whose parts are fetched from Debian.
     #[arg(long)]
     pub no_linux: bool,
+    /// Measure this part alone; repeatable. The report then has no other figures.
+    #[arg(long = "only", value_name = "PART")]
+    pub only: Vec<BenchPart>,
+}
+
+impl BenchOptions {
+    /// Whether a part is asked for.
+    pub fn wants(&self, part: BenchPart) -> bool {
+        let left_out = part == BenchPart::Linux && self.no_linux;
+        !left_out && (self.only.is_empty() || self.only.contains(&part))
+    }
+}
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchPart {
+    /// The kernel's operations.
+    Kernel,
+    /// What an update costs.
+    Update,
+    /// What clients notice of it.
+    Clients,
+    /// Bulk TCP echo beside a Linux guest.
+    Linux,
 }
 
 /// Options of `image`.

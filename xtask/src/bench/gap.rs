@@ -16,10 +16,10 @@ use hic_tests::vm::{Console, Vm, VmOptions};
 use super::Figure;
 use super::update::{LIMIT, PORT, ask, lines, step, wait};
 
-/// Longer than a move takes, so that the console is asked about it once.
-const LOOK: Duration = Duration::from_secs(4);
-/// As long again without an update, before each move.
-const QUIET: Duration = Duration::from_secs(5);
+/// About as long as a move takes: the console's answers take processor time, so it is seldom asked.
+const LOOK: Duration = Duration::from_secs(30);
+/// Without an update, before each move.
+const QUIET: Duration = Duration::from_secs(15);
 /// A thousand requests a second, one each millisecond.
 const PLAN: OpenLoopPlan = OpenLoopPlan {
     clients: 200,
@@ -35,8 +35,13 @@ const THERE: [&str; 7] = ["check", "create", "warm up", "migrate", "switch", "mo
 const BACK: [&str; 5] = ["turn back", "migrate back", "switch back", "move the rest back", "undo"];
 
 /// Names of the figures.
-pub const NAMES: [&str; 4] =
-    ["client_p99_quiet", "client_p99_update", "client_longest_quiet", "client_longest_update"];
+pub const NAMES: [&str; 5] = [
+    "client_p99_quiet",
+    "client_p99_update",
+    "client_longest_quiet",
+    "client_longest_update",
+    "client_p99_ratio",
+];
 
 /// Boots over a tap, or over user networking where there is none, and moves the clients' connections.
 pub fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
@@ -47,20 +52,21 @@ pub fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
     vm.wait_for("hic> ", LIMIT)?;
     let console = vm.console()?;
     wait(&console, "modules", LOOK, |modules| modules["reading"] == false)?;
-    let load = load::open_loop_clients(&network, vm.endpoint(Proto::Tcp, PORT)?, PLAN)?;
-    load.wait_for_connections(PLAN.clients.into(), LIMIT)?;
     let mut moves = Vec::new();
     for _ in 0..ROUNDS {
-        moves.extend(there_and_back(&console, &load)?);
+        // New ones each time: after five minutes they would count as persistent, and move one by one.
+        let load = load::open_loop_clients(&network, vm.endpoint(Proto::Tcp, PORT)?, PLAN)?;
+        load.wait_for_connections(PLAN.clients.into(), LIMIT)?;
+        for (quiet, moved) in there_and_back(&console, &load)? {
+            println!("bench move {} of {} clients: {}", moves.len(), PLAN.clients, moved.beside(&quiet));
+            moves.push((quiet, moved));
+        }
+        load.finish()?.ensure_no_failure("clients")?;
     }
-    for (number, (quiet, moved)) in moves.iter().enumerate() {
-        println!("bench move {number} of {} clients: {}", PLAN.clients, moved.beside(quiet));
-    }
-    load.finish()?.ensure_no_failure("clients")?;
     figures(&moves, network.describe())
 }
 
-/// What clients saw in as long a time before each of two moves, and in it. The report of both is whole when the second one is over.
+/// What clients saw before each of two moves, and in it. The report of both is whole when the second one is over.
 fn there_and_back(console: &Console<'_>, load: &Load) -> Result<[(Latencies, Latencies); 2]> {
     std::thread::sleep(QUIET);
     let there = Instant::now();
@@ -75,31 +81,40 @@ fn there_and_back(console: &Console<'_>, load: &Load) -> Result<[(Latencies, Lat
     let seen = |began: Instant, steps: &[&str]| {
         let took = steps.iter().map(|name| step(&report, name)).sum::<Result<u64>>()?;
         let took = Duration::from_nanos(took);
-        let before = began.checked_sub(took).context("the clock began a moment ago")?;
+        let before = began.checked_sub(took.min(QUIET)).context("the clock began a moment ago")?;
         anyhow::Ok((load.tally().latencies(before, began), load.tally().latencies(began, began + took)))
     };
     Ok([seen(there, &THERE)?, seen(back, &BACK)?])
 }
 
-/// Medians over the moves.
+/// Medians over the moves. The ratio is that of each move to the time just before it, since the host is not the same all the time.
 fn figures(moves: &[(Latencies, Latencies)], network: &str) -> Result<Vec<Figure>> {
-    let median = |value: &dyn Fn(&(Latencies, Latencies)) -> Duration| {
-        let mut values: Vec<Duration> = moves.iter().map(value).collect();
-        values.sort_unstable();
-        values.get(values.len() / 2).copied().context("nothing was moved")
-    };
-    let times = [
-        median(&|(quiet, _)| quiet.percentile(99))?,
-        median(&|(_, moved)| moved.percentile(99))?,
-        median(&|(quiet, _)| quiet.longest())?,
-        median(&|(_, moved)| moved.longest())?,
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let p99 = |seen: &Latencies| millis(seen.percentile(99));
+    let longest = |seen: &Latencies| millis(seen.longest());
+    let values = [
+        median(moves, |(quiet, _)| p99(quiet))?,
+        median(moves, |(_, moved)| p99(moved))?,
+        median(moves, |(quiet, _)| longest(quiet))?,
+        median(moves, |(_, moved)| longest(moved))?,
+        median(moves, |(quiet, moved)| 100.0 * p99(moved) / p99(quiet))?,
     ];
-    let unit = format!("ms, median of {} moves over {network}, this host, this run", moves.len());
+    let count = moves.len();
+    let time = format!("ms, median of {count} moves over {network}, this host, this run");
+    let ratio = format!("% of the quiet p99 before the same move, median of {count} moves");
+    let units = [&time, &time, &time, &time, &ratio];
     NAMES
         .iter()
-        .zip(times)
-        .map(|(name, time)| Figure::rounded(name, &unit, time.as_secs_f64() * 1000.0))
+        .zip(units)
+        .zip(values)
+        .map(|((name, unit), value)| Figure::rounded(name, unit, value))
         .collect()
+}
+
+fn median(moves: &[(Latencies, Latencies)], value: impl Fn(&(Latencies, Latencies)) -> f64) -> Result<f64> {
+    let mut values: Vec<f64> = moves.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().context("nothing was moved")
 }
 
 #[cfg(test)]
@@ -112,7 +127,7 @@ mod tests {
         let moves = [10, 30, 20].map(|ms| (seen(&[1, 2]), seen(&[1, ms])));
         let figures = figures(&moves, "a wire").expect("figures");
         let values: Vec<f64> = figures.iter().filter_map(|figure| figure.value.as_f64()).collect();
-        assert_eq!(values, [2.0, 20.0, 2.0, 20.0]);
+        assert_eq!(values, [2.0, 20.0, 2.0, 20.0, 1000.0]);
         assert!(super::figures(&[], "a wire").is_err());
     }
 }

@@ -20,7 +20,7 @@ use hic_tests::vm::{Vm, VmOptions};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::cli::BenchOptions;
+use crate::cli::{BenchOptions, BenchPart};
 use crate::deps;
 use crate::image::Builder;
 
@@ -93,12 +93,20 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     deps::ensure(deps::RUN)?;
     let mut builder = Builder::new()?;
     let kernel = builder.kernel()?;
-    let mut machine = builder.boot_files(&options.profile)?.machine();
-    machine.icount = true;
     let folder = builder.workspace.target_directory.join("bench");
-    let mut figures = measure(machine, &folder)?;
-    figures.extend(cost_of_an_update(&mut builder, &folder)?);
-    if !options.no_linux {
+    let mut figures = Vec::new();
+    if options.wants(BenchPart::Kernel) {
+        let mut machine = builder.boot_files(&options.profile)?.machine();
+        machine.icount = true;
+        figures.extend(measure(machine, &folder)?);
+    }
+    if options.wants(BenchPart::Update) {
+        figures.extend(update::measure(machine_with_repository(&mut builder, &folder)?, &folder)?);
+    }
+    if options.wants(BenchPart::Clients) {
+        figures.extend(gap::measure(machine_with_repository(&mut builder, &folder)?, &folder)?);
+    }
+    if options.wants(BenchPart::Linux) {
         figures.extend(compare(&mut builder, &folder)?);
     }
     let report = Report { kernel_sha256: sha256(&kernel)?, figures };
@@ -107,7 +115,7 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))?;
     print!("{}", table(&report));
     println!("report {}", file.display());
-    let missing = missing(&report.figures);
+    let missing = missing(options, &report.figures);
     ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
     Ok(())
 }
@@ -123,20 +131,16 @@ fn compare(builder: &mut Builder, folder: &Path) -> Result<Vec<Figure>> {
     ])
 }
 
-/// What an update takes, and what its clients notice: from the machine that `run` boots, with the repository that has the new version.
-fn cost_of_an_update(builder: &mut Builder, folder: &Path) -> Result<Vec<Figure>> {
+/// The machine that `run` boots, with the repository that has the new version.
+fn machine_with_repository(builder: &mut Builder, folder: &Path) -> Result<Machine> {
     let repository = crate::disk::of_profile(builder, crate::profiles::DEFAULT)?;
     let repository = repository.context("the profile has no repository")?;
-    let mut machine = || {
-        let mut machine = default_machine(builder)?;
-        let disk = folder.join(hic_tests::disk::IMAGE);
-        hic_tests::disk::copy(&repository, &disk)?;
-        machine.disks.push(disk);
-        anyhow::Ok(machine)
-    };
-    let mut figures = update::measure(machine()?, folder)?;
-    figures.extend(gap::measure(machine()?, folder)?);
-    Ok(figures)
+    let mut machine = default_machine(builder)?;
+    let disk = folder.join(hic_tests::disk::IMAGE);
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    hic_tests::disk::copy(&repository, &disk)?;
+    machine.disks.push(disk);
+    Ok(machine)
 }
 
 /// The default profile, without a disk.
@@ -184,9 +188,13 @@ fn parse(lines: &[&str]) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn missing(figures: &[Figure]) -> Vec<&'static str> {
+/// Names that a run with these options must have, and has not.
+fn missing(options: &BenchOptions, figures: &[Figure]) -> Vec<&'static str> {
     let there = |name: &&str| figures.iter().any(|figure| figure.name == *name);
-    NAMES.iter().chain(&update::NAMES).chain(&gap::NAMES).copied().filter(|name| !there(name)).collect()
+    let parts: [(BenchPart, &[&str]); 3] =
+        [(BenchPart::Kernel, &NAMES), (BenchPart::Update, &update::NAMES), (BenchPart::Clients, &gap::NAMES)];
+    let due = parts.into_iter().filter(|(part, _)| options.wants(*part)).flat_map(|(_, names)| names);
+    due.copied().filter(|name| !there(name)).collect()
 }
 
 fn table(report: &Report) -> String {
@@ -220,7 +228,14 @@ mod tests {
         assert_eq!(figures[0].unit, "guest instructions");
         assert_eq!(figures[0].value.as_u64(), Some(87));
         assert_eq!(figures[1].value.as_f64(), Some(0.5));
-        assert!(missing(&figures).contains(&"page_map") && !missing(&figures).contains(&"null_syscall"));
+        let options = |only: &[BenchPart]| BenchOptions {
+            profile: "bench".to_owned(),
+            no_linux: false,
+            only: only.to_vec(),
+        };
+        let all = missing(&options(&[]), &figures);
+        assert!(all.contains(&"page_map") && !all.contains(&"null_syscall"));
+        assert_eq!(missing(&options(&[BenchPart::Clients]), &figures), gap::NAMES);
     }
 
     #[test]
