@@ -44,6 +44,8 @@ pub struct Moves {
     last: Option<(u64, Migrated)>,
     /// When the driver is to forget a peer.
     forget_at: Nanos,
+    /// The place with which the next health check begins.
+    next_look: usize,
 }
 
 impl Moves {

@@ -3,6 +3,7 @@
 use super::import::role_flow;
 use crate::fault;
 use crate::service::Netstack;
+use core::ops::Range;
 use hic_abi::Nanos;
 use hic_migrate::{Health, PROTOCOLS, Prepare, Ready, Refusal, Side};
 use hic_net::record::{InterfaceRecord, Role};
@@ -14,6 +15,8 @@ use netstack::records::{Phase, Places, View};
 
 /// How long after its end a peer that was replaced is certainly gone: it has nothing more to do then, and nobody tells us.
 const PEER_ENDS: Nanos = 500_000_000;
+/// Places that one health check looks at. All of them at once is a walk over the whole state region, and clients notice it.
+const LOOK: usize = PLACES / 8;
 /// A timer that is later than this by so much means that the engine does not get its time.
 const LATE: u64 = 2_000_000;
 
@@ -138,15 +141,19 @@ impl Netstack {
     }
 
     /// See `Migration::check`. The tests by number: 1 the driver answers, 2 timers run, 3 every record is one that a successor can read, 4
-    /// sockets and records are the same in number, 5 whoever answers for the interface has an address or asks for one.
+    /// sockets and records are the same, 5 whoever answers for the interface has an address or asks for one. Tests 3 and 4 look at [`LOOK`]
+    /// places each time, in turn.
     pub(super) fn health(&mut self) -> Health {
+        let first = self.moves.next_look;
+        let look = first..first + LOOK;
+        self.moves.next_look = look.end % PLACES;
         let tests = [
             self.shell.wire.ring().is_ok(),
             self.stack.deadline().is_none_or(|at| at.0 == 0 || clock::now_micros() < at.0 + LATE),
-            (0..PLACES).all(|place| {
+            look.clone().all(|place| {
                 self.shell.records.get(place).is_none_or(|found| crate::shell::decode(&found).is_ok())
             }),
-            self.records_match(),
+            self.records_match(look),
             self.stack.role() == Role::Guest
                 || InterfaceRecord::decode(&self.shell.records.interface()).is_ok(),
         ];
@@ -157,21 +164,20 @@ impl Netstack {
         Health { failed, items: self.items() as u64, events: counters.frames_in, errors: dropped }
     }
 
-    /// A batch that is expected, or was frozen by a start before this one, has records and no sockets.
-    fn records_match(&self) -> bool {
+    /// Each socket at these places has its record, and each record its socket, except in a batch that is expected, or was frozen by a start
+    /// before this one: that has records and no sockets.
+    fn records_match(&self, places: Range<usize>) -> bool {
         let batch = self.moves.journal.batch.places;
         let sockets = self.stack.connections().map(Socket::Connection);
         let sockets = sockets.chain(self.stack.listeners().map(|(id, _)| Socket::Listener(id)));
-        let mut sockets = sockets.chain(self.stack.udp_sockets().map(|(id, _)| Socket::Udp(id)));
-        let recorded = (0..PLACES).filter(|place| self.shell.records.socket(*place).is_some());
-        sockets.all(|socket| place::of(socket).and_then(|at| self.shell.records.socket(at)) == Some(socket))
-            && recorded.filter(|place| !batch.contains(*place)).count()
-                == self.items() - self.stack_has(batch)
-    }
-
-    fn stack_has(&self, places: Places) -> usize {
-        let known = |socket: Socket| self.stack.commands(socket).is_some();
-        places.iter().filter_map(|place| self.shell.records.socket(place)).filter(|s| known(*s)).count()
+        let sockets = sockets.chain(self.stack.udp_sockets().map(|(id, _)| Socket::Udp(id)));
+        let placed = sockets.map(|socket| (place::of(socket), socket));
+        let mut here = placed.filter(|(at, _)| at.is_none_or(|at| places.contains(&at)));
+        here.all(|(at, socket)| at.and_then(|at| self.shell.records.socket(at)) == Some(socket))
+            && places.clone().filter(|place| !batch.contains(*place)).all(|place| {
+                let recorded = self.shell.records.socket(place);
+                recorded.is_none_or(|socket| self.stack.commands(socket).is_some())
+            })
     }
 }
 
