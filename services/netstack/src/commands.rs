@@ -3,7 +3,6 @@
 //! Order within a command: effect, record (with the answer), answer. An answer that its caller does not take gives the
 //! capabilities in it back, and with them the socket.
 
-use crate::orphans::Orphans;
 use crate::shell::Shell;
 use hic_abi::{Handle, MessageInfo, Plain, Rights};
 use hic_net::record::{ListenerRecord, Origin};
@@ -13,6 +12,7 @@ use hic_netapi::message::sequence::Verdict;
 use hic_netapi::message::{CAP_PORT, CAP_REGION, Message, NetError, tcp, udp};
 use hic_netapi::{Layout, RegionKind};
 use hic_rt::{cap, clock, ipc, log};
+use netstack::orphans::Orphans;
 use netstack::{place, view};
 
 /// Labels of admin requests have this above the operation.
@@ -253,13 +253,20 @@ impl Context<'_> {
         Ok(Answer { message: opened.encode(), grants: Some(socket) })
     }
 
+    /// What a command on a socket is answered with that the engine does not have. Its port may be here before it is: in a batch, between the
+    /// transaction and its service; or in a start after the one that froze it. Then its caller asks again. Who heard that his listener
+    /// is closed would let it go, and everybody who waits on it would be reset.
+    fn absent(&self, socket: Socket) -> NetError {
+        if self.shell.records.names(socket) { NetError::NotReady } else { NetError::Closed }
+    }
+
     /// Judges a numbered command on a socket's port: `Ok(None)` if it is new, else its answer.
     fn judge(&self, socket: Socket, seq: u64) -> Result<Option<Message>, NetError> {
         if self.stack.is_frozen(socket) {
             // It is about to move: whoever has it then is asked the same.
             return Err(NetError::NotReady);
         }
-        match self.stack.commands(socket).ok_or(NetError::Closed)?.judge(seq) {
+        match self.stack.commands(socket).ok_or_else(|| self.absent(socket))?.judge(seq) {
             Verdict::Execute => Ok(None),
             Verdict::Repeat(message) => Ok(Some(message)),
             Verdict::Refuse { expected } => Ok(Some(Message::error(NetError::BadSequence, expected))),
@@ -283,7 +290,8 @@ impl Context<'_> {
 
     fn accept(&mut self, id: Id, seq: u64, signal: u64) -> Outcome {
         let listener = Socket::Listener(id);
-        let (_, record) = self.stack.listeners().find(|(other, _)| *other == id).ok_or(NetError::Closed)?;
+        let found = self.stack.listeners().find(|(other, _)| *other == id);
+        let (_, record) = found.ok_or_else(|| self.absent(listener))?;
         let origin = origin_of_accept(&record, id, seq);
         if let Some(kept) = self.judge(listener, seq)? {
             // The same connection again, with new capabilities, if the first answer did not arrive and it still exists.
@@ -326,7 +334,7 @@ impl Context<'_> {
         let message = Message { label: call.message.label(), words: call.message.words };
         let command = tcp::ConnectionCommand::decode(&message)?;
         let Some(seq) = command.seq() else {
-            let info = self.stack.connection(id).ok_or(NetError::Closed)?;
+            let info = self.stack.connection(id).ok_or_else(|| self.absent(socket))?;
             let state = view::state_code(info.state);
             let info = tcp::Info { local: info.local, remote: info.remote, state, error: info.error };
             return Ok(Answer::plain(info.encode()));

@@ -10,6 +10,7 @@
 //! | [`records`] | the state region: double-buffered records that survive this instance |
 //! | [`crumb`] | which frame killed the start before |
 //! | [`choose`] | which sockets move to another instance in one batch |
+//! | [`orphans`] | sockets that nobody holds at the moment, and for how long they are spared |
 //! | [`view`] | the stack as the console sees it |
 #![no_std]
 #![cfg_attr(
@@ -24,6 +25,7 @@ extern crate alloc;
 
 pub mod choose;
 pub mod crumb;
+pub mod orphans;
 pub mod place;
 pub mod records;
 pub mod view;

@@ -13,11 +13,11 @@
 
 extern crate alloc;
 
+mod adopt;
 mod commands;
 mod fault;
 mod link;
 mod migration;
-mod orphans;
 mod recover;
 mod service;
 mod setup;

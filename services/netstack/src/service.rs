@@ -1,9 +1,9 @@
 //! The loop: batches of frames, rings and timers, one signal to the driver for each, calls in between.
 
+use crate::adopt::adopt;
 use crate::commands::{Arrived, Call, Context};
 use crate::link::Wire;
 use crate::migration::{Moves, role_flow};
-use crate::orphans::Orphans;
 use crate::shell::{Grants, Recorded, Shell};
 use alloc::vec::Vec;
 use hic_abi::{Error, FOREVER, Handle, Nanos};
@@ -15,6 +15,7 @@ use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{cap, clock, log};
 use hic_tcp::Format;
 use netstack::crumb::{Flow, Sentence};
+use netstack::orphans::Orphans;
 use netstack::place::{BUCKETS, PLACES};
 
 /// Frames taken in before calls and timers have their turn.
@@ -83,7 +84,7 @@ impl Netstack {
         if interface.is_none() && self.claim_role() {
             self.stack.start(now, &mut self.shell);
         }
-        self.orphans.adopt(&self.stack, &mut self.shell, clock::now());
+        adopt(&mut self.orphans, &self.stack, &mut self.shell, clock::now());
         self.judge_crumb();
         self.settle_last(&batch);
         if restarts > 0 {

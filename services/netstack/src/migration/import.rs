@@ -3,6 +3,7 @@
 //! Everything is checked before anything is written. The journal comes first: from then on a start knows that what lies at these places is
 //! only expected.
 
+use crate::adopt::adopt;
 use crate::fault;
 use crate::service::Netstack;
 use crate::shell::{Placed, Recorded, decode, port_flow};
@@ -257,7 +258,7 @@ impl Netstack {
             // Frames that the dead one had not looked at come to us.
             let _ = self.shell.wire.forget(from);
         }
-        self.orphans.adopt(&self.stack, &mut self.shell, clock::now());
+        adopt(&mut self.orphans, &self.stack, &mut self.shell, clock::now());
         Ok(answer)
     }
 }

@@ -217,6 +217,12 @@ impl View {
         (place::of(socket) == Some(place)).then_some(socket)
     }
 
+    /// Whether this socket is on record. One that is, and that the engine does not have, is in a batch: whose it is, is not settled yet.
+    #[must_use]
+    pub fn names(&self, socket: Socket) -> bool {
+        place::of(socket).is_some_and(|place| self.socket(place) == Some(socket))
+    }
+
     /// The capabilities of the socket at a place.
     #[must_use]
     pub fn handles(&self, place: usize) -> Handles {

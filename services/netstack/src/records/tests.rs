@@ -39,6 +39,20 @@ fn the_manifest_gives_enough_pages_and_not_many_more() {
 }
 
 #[test]
+fn a_socket_is_on_record_until_it_is_closed_and_none_that_had_its_place_before() {
+    let mut memory = Region::new(0);
+    let mut records = memory.attach();
+    let (before, socket) = (Socket::Listener(Id(1 << 20 | 3)), Socket::Listener(Id(2 << 20 | 3)));
+    let place = place::of(socket).unwrap();
+    assert!(!records.names(socket));
+    records.open(place, socket);
+    assert!(records.names(socket) && !records.names(before));
+    records.close(place);
+    assert!(!records.names(socket));
+    assert!(!records.names(Socket::Listener(Id(u32::MAX))), "beyond all places");
+}
+
+#[test]
 fn a_successor_finds_what_was_published_last() {
     let mut memory = Region::new(0);
     let mut records = memory.attach();
