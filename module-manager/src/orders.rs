@@ -30,12 +30,12 @@ fn refused(buffer: &mut Buffer, text: &str) -> Message {
 impl Manager {
     /// Answers a request about modules or updates; `None` if it is about something else.
     pub fn order(&mut self, message: Message, buffer: &mut Buffer) -> Option<Result<Message, Refusal>> {
-        let [word, ..] = message.words;
+        let [word, share, ..] = message.words;
         let text = core::str::from_utf8(buffer.data(message.info.inline_len()))
             .map(heapless::String::<96>::try_from);
         let text = move || text.ok().and_then(Result::ok).ok_or(Refusal::Malformed);
         Some(match message.label() {
-            request::UPDATE => text().map(|text| self.order_update(&text, word, buffer)),
+            request::UPDATE => text().map(|text| self.order_update(&text, [word, share], buffer)),
             request::ROLLBACK if self.is_updating() => Ok(self.order_event(Event::RollbackRequested, buffer)),
             request::ROLLBACK => text().map(|service| {
                 let result = self.roll_back(&service);
@@ -64,13 +64,16 @@ impl Manager {
         })
     }
 
-    fn order_update(&mut self, text: &str, watch: u64, buffer: &mut Buffer) -> Message {
+    fn order_update(&mut self, text: &str, [watch, share]: [u64; 2], buffer: &mut Buffer) -> Message {
         let Some((service, version)) = text.split_once(' ') else {
             return Message::new(Refusal::Malformed as u32, [0; 4]);
         };
         let mut policy = Policy::default();
         if let Some(seconds) = watch.checked_sub(1) {
             policy.watch = seconds.saturating_mul(SECOND);
+        }
+        if share != 0 {
+            policy.share = share;
         }
         let result = self.begin_update(service, version, policy);
         if let Err(error) = &result {
@@ -135,6 +138,8 @@ impl Manager {
             longest_freeze: report.longest_freeze,
             mean_freeze: report.mean_freeze,
             downtime: report.downtime,
+            share: report.request.policy.share,
+            moving: report.moving,
             began: report.started,
             ended: report.ended.unwrap_or(0),
         })

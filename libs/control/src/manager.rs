@@ -17,8 +17,8 @@ pub const REVIVE: u32 = 4;
 /// Word 0 = index; answers a port to the service's first endpoint as capability 0. For the monitor's liveness question.
 pub const HEALTH_PORT: u32 = 5;
 
-/// Inline = service and version, divided by a space; word 0 = seconds of the rollback window + 1 (0 = as the policy has it): replace the service by that
-/// version. Answers at once; [`UPDATE_STATUS`] and the log tell how it goes on. [`crate::Refusal::Refused`] with the reason inline: `code: sentence`.
+/// Inline = service and version, divided by a space; word 0 = seconds of the rollback window + 1, word 1 = thousandths of the time that moving may
+/// take, at most [`WHOLE_SHARE`] (each 0 = as the policy has it): replace the service by that version. Answers at once; [`UPDATE_STATUS`] and the log tell how it goes on. [`crate::Refusal::Refused`] with the reason inline: `code: sentence`.
 pub const UPDATE: u32 = 6;
 /// Answers an [`UpdateInfo`] inline: the update under way, or the last one. [`crate::Refusal::NotFound`] if there was none.
 pub const UPDATE_STATUS: u32 = 7;
@@ -103,11 +103,18 @@ pub struct UpdateInfo {
     pub mean_freeze: u64,
     /// Time during which new callers were not served.
     pub downtime: u64,
+    /// Thousandths of the time that moving may take.
+    pub share: u64,
+    /// Time that moving took so far.
+    pub moving: u64,
     /// When it began, monotonic.
     pub began: u64,
     /// When it ended, monotonic; 0 while it runs.
     pub ended: u64,
 }
+
+/// The share of moving that is all of the time: its unit is the thousandth.
+pub const WHOLE_SHARE: u64 = 1000;
 
 /// One module, as [`MODULES`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +167,7 @@ impl ModuleState {
     }
 }
 
-// SAFETY: `repr(C)`, 240 bytes of integers, no padding.
+// SAFETY: `repr(C)`, 272 bytes of integers, no padding: 160 bytes of names, fourteen words.
 unsafe impl Plain for UpdateInfo {}
 // SAFETY: `repr(C)`, 360 bytes of integers, no padding: 80 bytes of names, five words, 240 bytes of names.
 unsafe impl Plain for ModuleInfo {}

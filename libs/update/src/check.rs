@@ -1,6 +1,7 @@
 //! Whether an update may begin at all. A pure function of facts that the manager has collected; what is refused here touched nothing.
 
 use crate::Phase;
+use crate::request::PolicyFigure;
 use core::fmt;
 
 /// Why two versions cannot replace each other while they run (the manifests' side of P1.3 and P2.7).
@@ -122,6 +123,13 @@ pub enum Refused {
         /// The number.
         code: u64,
     },
+    /// A figure of the policy is out of its range (P1.2).
+    Policy {
+        /// Which.
+        figure: PolicyFigure,
+        /// What it was to be.
+        value: u64,
+    },
 }
 
 /// The first reason not to begin; `None`: begin.
@@ -162,6 +170,7 @@ impl Refused {
             Self::NoStorage => "no-storage",
             Self::TooManyInstances { .. } => "too-many-instances",
             Self::Module { .. } => "module",
+            Self::Policy { .. } => "policy",
         }
     }
 
@@ -180,6 +189,7 @@ impl Refused {
             Self::NoStorage => with(10, 0, 0),
             Self::TooManyInstances { max } => with(11, max, 0),
             Self::Module { code } => with(12, code, 0),
+            Self::Policy { figure, value } => with(13, figure as u64, value),
         }
     }
 
@@ -198,6 +208,10 @@ impl Refused {
             10 => Self::NoStorage,
             11 => Self::TooManyInstances { max: a },
             12 => Self::Module { code: a },
+            13 => Self::Policy {
+                figure: PolicyFigure::ALL.into_iter().find(|figure| *figure as u64 == a)?,
+                value: b,
+            },
             _ => return None,
         })
     }
@@ -248,6 +262,10 @@ impl fmt::Display for Refused {
             Self::NoStorage => f.write_str("the storage that records the default does not answer"),
             Self::TooManyInstances { max } => write!(f, "there is no room beside {max} instances"),
             Self::Module { code } => write!(f, "the module was not accepted (check {code})"),
+            Self::Policy { figure, value } => {
+                let (least, most) = figure.range();
+                write!(f, "`{}={value}`: a number from {least} to {most} is wanted", figure.name())
+            }
         }
     }
 }

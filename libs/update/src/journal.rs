@@ -3,7 +3,7 @@
 //! A [`Journal`] is what the engine knows between two calls, and nothing that the world can tell it again: no lists of capabilities, no deadlines.
 //! It is stored before the actions of a call are carried out, so it is never behind the world by more than one repeatable step.
 
-use crate::pace::Window;
+use crate::pace::{Window, Work};
 use crate::reason::CODE;
 use crate::report::{STAGES, Times};
 use crate::state::Position;
@@ -11,7 +11,7 @@ use crate::{Nanos, Request};
 use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Marks a journal of this layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"HICupd01");
+const MAGIC: u64 = u64::from_le_bytes(*b"HICupd02");
 
 /// The durable position of an update. Only integers; all zero is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -74,6 +74,10 @@ pub(crate) struct Counts {
     pub outcome_code: [u64; CODE],
     /// The moves of the last second.
     pub window: Window,
+    /// The time that moving took.
+    pub work: Work,
+    /// When the new version was last found well while it takes items.
+    pub checked_at: Nanos,
     /// When each stage began and ended.
     pub times: [Times; STAGES],
 }

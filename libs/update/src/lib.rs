@@ -19,7 +19,7 @@
 //! ```
 //! A batch, in the phases Migrate, Switch, Rest and (without the exporter's part) Salvage:
 //! ```text
-//!  Pace ▶ Place ▶ Export ▶ Import ▶ Transact ▶ Migrate ▶ Complete ▶ next
+//!  Pace ▶ Place ▶ Export ▶ Import ▶ Transact ▶ Migrate ▶ Complete ▶ Probe ▶ next      (Probe: in the waves there, as often as the policy says)
 //!                   └────────┴──┬──────┘ refused, or not wanted any more
 //!                               ▼
 //!                  AbortImporter ▶ AbortExporter ▶ Pace, or Turn
@@ -29,6 +29,8 @@
 //!   tells whether it was done. So a death of the manager ([`Engine::resume`]) and a death of an instance are answered in the same way:
 //!   start what is dead again over its state, tell it its side, enter the step again (before the transaction: from the export on).
 //! - *Before the transaction a batch is aborted, after it the batch is completed*, even when the update goes back.
+//! - *Moving takes its share of the time and no more*: a batch, with the health check behind it, is followed by a pause that is many times as long
+//!   ([`Policy::share`]), except where clients suffer more from waiting: in Salvage, and on the way back from a version that fails.
 //! - *The new one's death, hang or bad health before the commit means back.* The old one's means a restart in place, too many of them mean back.
 //! - *Who does not come up* ([`Policy::restarts`]), *or refuses what it must do, is given up*: frozen, never started again, its state taken
 //!   by the other one ([`hic_migrate::Share::Everything`]). The last one is not given up before it failed [`LAST_RESTARTS`] times; then the
@@ -46,7 +48,7 @@
 //! | `event` | events and actions |
 //! | `state` | phases, steps, and their numbers |
 //! | `journal` | the durable position, and the memory for it |
-//! | `pace` | how many items may move now |
+//! | `pace` | when the next batch may move, and how many items |
 //! | `engine` | the machine |
 //! | `reason`, `status`, `report` | what is told about it |
 #![no_std]
@@ -78,7 +80,7 @@ pub use event::{Action, Event, Failed, Observed, TokenAt};
 pub use journal::{Journal, Slots};
 pub use reason::{Outcome, Reason};
 pub use report::{Report, StepReport};
-pub use request::{ANY_DOWNTIME, Policy, Request, Source, Who};
+pub use request::{ANY_DOWNTIME, Policy, PolicyFigure, Request, Source, Who};
 pub use state::Phase;
 pub use status::{Note, Remedy, STEPS, Status};
 

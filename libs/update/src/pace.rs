@@ -1,6 +1,8 @@
-//! How many items may move now, so that no second ever sees more than the policy allows (P1.2, P3.5).
+//! When the next batch may move, and how many items (P1.2, P3.5): no second ever sees more than the policy's rate, and moving takes no larger part
+//! of the time than the policy's share.
 
 use crate::Nanos;
+use hic_control::manager::WHOLE_SHARE;
 
 const SECOND: Nanos = 1_000_000_000;
 /// Batches of one second that are remembered. At the default rate and batch size twenty are enough; when there are more, the next one waits.
@@ -75,9 +77,55 @@ impl Window {
     }
 }
 
+/// The time that moving took, and how long it rests for that. What clients notice of a batch is that it had the processor; so a batch is
+/// followed by as long a pause as keeps batches within their share of the time, however long they took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub(crate) struct Work {
+    /// Since when a batch is under way; 0 = none is.
+    since: Nanos,
+    /// Until when moving rests.
+    until: Nanos,
+    /// Time of all batches.
+    total: Nanos,
+}
+
+impl Work {
+    /// A batch begins.
+    pub fn begin(&mut self, now: Nanos) {
+        self.since = now;
+    }
+
+    /// No batch is under way any more, so moving rests: it may take `share` thousandths of the time, but no pause is longer than `longest`.
+    pub fn end(&mut self, now: Nanos, share: u64, longest: Nanos) {
+        if self.since != 0 {
+            let took = now.saturating_sub(core::mem::take(&mut self.since));
+            self.total = self.total.saturating_add(took);
+            self.until = now.saturating_add(pause(took, share).min(longest));
+        }
+    }
+
+    /// Until when moving rests.
+    pub fn rests_until(&self) -> Nanos {
+        self.until
+    }
+
+    /// Time of all batches that have ended.
+    pub fn total(&self) -> Nanos {
+        self.total
+    }
+}
+
+/// The pause after `took` that makes it `share` thousandths of both.
+fn pause(took: Nanos, share: u64) -> Nanos {
+    let share = share.clamp(1, WHOLE_SHARE);
+    took.saturating_mul(WHOLE_SHARE - share) / share
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_full_second_makes_the_next_batch_wait_until_the_first_one_is_over() {
@@ -116,6 +164,43 @@ mod tests {
         assert_eq!(window.room(50, 100), 0);
         assert_eq!(window.when(50, 100, 1), SECOND + 1);
         assert!(!window.enter(50, 1));
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_work_before_it_asks_for() {
+        let mut work = Work::default();
+        work.begin(100);
+        work.end(104, 8, SECOND);
+        assert_eq!((work.rests_until(), work.total()), (104 + 496, 4), "4 of 500 are 8 of 1000");
+        work.begin(1000);
+        work.end(1010, WHOLE_SHARE, SECOND);
+        assert_eq!((work.rests_until(), work.total()), (1010, 14), "all of the time");
+        work.end(2000, 1, SECOND);
+        assert_eq!((work.rests_until(), work.total()), (1010, 14), "nothing was under way");
+    }
+
+    #[test]
+    fn one_long_stall_does_not_stop_moving_for_long() {
+        let mut work = Work::default();
+        work.begin(1);
+        work.end(1 + SECOND, 8, 2 * SECOND);
+        assert_eq!(work.rests_until(), 1 + 3 * SECOND);
+    }
+
+    proptest! {
+        #[test]
+        fn work_never_takes_more_than_its_share(took in 0..SECOND, share in 1..=WHOLE_SHARE) {
+            let whole = u128::from(took) + u128::from(pause(took, share)) + 1;
+            prop_assert!(u128::from(took) * 1000 <= whole * u128::from(share));
+        }
+
+        #[test]
+        fn no_figure_is_too_strange(took: u64, share: u64, longest: u64) {
+            let mut work = Work::default();
+            work.begin(1);
+            work.end(took, share, longest);
+            prop_assert!(work.rests_until() >= took);
+        }
     }
 
     #[test]

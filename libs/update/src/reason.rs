@@ -231,6 +231,11 @@ fn decode_refusal(label: u64, detail: u64) -> Refusal {
 }
 
 impl Reason {
+    /// Somebody wants it so, and nothing is wrong with either version.
+    pub(crate) const fn is_a_wish(&self) -> bool {
+        matches!(self, Self::Requested | Self::Aborted)
+    }
+
     /// As words; the first is not 0.
     pub(crate) fn encode(&self) -> Code {
         let with = |kind, a, b, c, d| [kind, a, b, c, d, 0, 0, 0];

@@ -67,6 +67,8 @@ pub struct Report {
     pub mean_freeze: Nanos,
     /// Time in which nobody served the service's own ports.
     pub downtime: Nanos,
+    /// Time that batches took, either way, with the health checks between them.
+    pub moving: Nanos,
     /// Deaths, hangs and failed restarts of the old instance and of the new one.
     pub faults: [u64; 2],
     /// Why it went back, or had to be completed.
@@ -101,6 +103,7 @@ impl Report {
             longest_freeze: counts.longest_freeze,
             mean_freeze: counts.total_freeze.checked_div(moved).unwrap_or(0),
             downtime: counts.downtime,
+            moving: counts.work.total(),
             faults: counts.faults,
             reason: Reason::decode(&counts.reason),
             steps: steps(counts),
@@ -162,6 +165,8 @@ impl fmt::Display for Report {
         )?;
         let (longest, mean) = (Millis(self.longest_freeze), Millis(self.mean_freeze));
         writeln!(f, "frozen: longest {longest}, mean {mean}; downtime {}", Millis(self.downtime))?;
+        let share = self.request.policy.share;
+        writeln!(f, "moving: {} in all, at most {share} of 1000 of the time", Millis(self.moving))?;
         let [old, new] = self.faults;
         if old + new > 0 {
             writeln!(f, "faults: old {old}, new {new}")?;

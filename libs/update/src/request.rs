@@ -1,7 +1,9 @@
 //! What is asked for, and by which rules it is done (P1.2). Plain memory, because the module manager keeps it beside the journal.
 
-use crate::Nanos;
+use crate::{Nanos, Refused};
 use hic_abi::name_bytes;
+use hic_control::manager::WHOLE_SHARE;
+use hic_migrate::Wave;
 
 /// One of the two instances of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +81,11 @@ impl Request {
     }
 }
 
+const SECOND: Nanos = 1_000_000_000;
+
+/// Longest rollback window: a year. What is meant to be longer ends by hand.
+const MAX_WATCH: Nanos = 365 * 24 * 3600 * SECOND;
+
 /// No limit on the downtime.
 pub const ANY_DOWNTIME: Nanos = Nanos::MAX;
 
@@ -91,6 +98,14 @@ pub struct Policy {
     pub moves_per_second: u64,
     /// Items in a batch, at most; 0 is taken as 1. A small batch freezes its items for a short time.
     pub batch_items: u64,
+    /// Thousandths of the time that batches may take, 1 to 1000: a batch is followed by a pause that is as long as the batch was and this share
+    /// ask for. Below 10, so that more than 99 of 100 requests meet no batch. Not for what is taken from a dead instance, which nobody serves
+    /// meanwhile, nor for the way back from a version that fails.
+    pub share: u64,
+    /// Longest such pause: one stall of the machine during a batch must not stop the update for minutes.
+    pub longest_pause: Nanos,
+    /// For each of the four waves, time between two health checks of the new version while it takes items (P3.5); 0 = one after each batch.
+    pub wave_checks: [Nanos; 4],
     /// Batches of one update, at most: an exporter that never comes to an end is faulty.
     pub max_batches: u64,
     /// Time for a question, a restart, or a record, before the step has failed.
@@ -117,10 +132,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        const SECOND: Nanos = 1_000_000_000;
         Self {
             moves_per_second: 100,
-            batch_items: 5,
+            batch_items: 10,
+            share: 4,
+            longest_pause: 2 * SECOND,
+            wave_checks: [0, 5 * SECOND, 2 * SECOND, 0],
             max_batches: 1_000_000,
             step_deadline: 2 * SECOND,
             create_deadline: 10 * SECOND,
@@ -137,6 +154,24 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether each figure that an operator may set is in its range.
+    ///
+    /// # Errors
+    /// [`Refused::Policy`] for the first one that is not.
+    pub fn check(&self) -> Result<(), Refused> {
+        for figure in PolicyFigure::ALL {
+            let (value, (least, most)) = (figure.of(self), figure.range());
+            if !(least..=most).contains(&value) {
+                return Err(Refused::Policy { figure, value });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wave_check(&self, wave: Wave) -> Nanos {
+        self.wave_checks.get(wave as usize).copied().unwrap_or(0)
+    }
+
     pub(crate) fn rate(&self) -> u64 {
         self.moves_per_second.max(1)
     }
@@ -144,5 +179,44 @@ impl Policy {
     /// Items to ask for in one batch.
     pub(crate) fn batch(&self) -> u64 {
         self.batch_items.clamp(1, self.rate()).min(u16::MAX.into())
+    }
+}
+
+/// A figure of the policy that an operator may set, in the unit in which it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum PolicyFigure {
+    /// [`Policy::share`], thousandths.
+    Share = 1,
+    /// [`Policy::watch`], seconds.
+    Watch,
+}
+
+impl PolicyFigure {
+    pub(crate) const ALL: [Self; 2] = [Self::Share, Self::Watch];
+
+    /// As it is typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Watch => "watch",
+        }
+    }
+
+    /// The least and the largest that it may be.
+    #[must_use]
+    pub const fn range(self) -> (u64, u64) {
+        match self {
+            Self::Share => (1, WHOLE_SHARE),
+            Self::Watch => (0, MAX_WATCH / SECOND),
+        }
+    }
+
+    const fn of(self, policy: &Policy) -> u64 {
+        match self {
+            Self::Share => policy.share,
+            Self::Watch => policy.watch.div_ceil(SECOND),
+        }
     }
 }

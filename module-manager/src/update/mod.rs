@@ -105,6 +105,7 @@ impl Manager {
         if !serving {
             return Err(Refused::NotServing);
         }
+        policy.check()?;
         let request = Request { policy, ..Request::new(service, name_str(&from), version) };
         let engine = Engine::new(request, clock::now());
         self.journal.update.parties = [old as u64 + 1, 0];

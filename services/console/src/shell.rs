@@ -34,8 +34,8 @@ impl Shell {
         let Some(Request { json, command }) = parse(line) else { return };
         let answer = command.and_then(|command| match command {
             Command::LogFollow => self.follow_log(terminal),
-            Command::Update { service, version, watch } if !json => {
-                self.sources.update(&service, &version, watch)?;
+            Command::Update { service, version, policy } if !json => {
+                self.sources.update(&service, &version, policy)?;
                 self.follow_update(Follow::default(), terminal)
             }
             Command::Rollback(service) if !json => {
@@ -65,8 +65,8 @@ impl Shell {
             Command::Net => form(sources.net(), json),
             Command::Memory => form(sources.memory(), json),
             Command::Modules => form(sources.modules(), json),
-            Command::Update { service, version, watch } => {
-                form(sources.update(service, version, *watch), json)
+            Command::Update { service, version, policy } => {
+                form(sources.update(service, version, *policy), json)
             }
             Command::UpdateStatus => form(sources.update_status(), json),
             Command::Abort => form(sources.abort(), json),

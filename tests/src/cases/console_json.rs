@@ -61,12 +61,14 @@ const GOES_ON: [&str; 19] = [
 ];
 
 /// Wrong commands: the error is a document too, and names its code.
-const WRONG: [&str; 10] = [
+const WRONG: [&str; 12] = [
     "nonsense",
     "caps no-such-sandbox",
     "kill no-such-service",
     "update status",
     "update netstack 9.9.9",
+    "update netstack 1.3.0 share=0",
+    "update netstack 1.3.0 share=1001",
     "abort",
     "commit",
     "install inetd 1.0.0",

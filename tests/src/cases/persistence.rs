@@ -9,7 +9,7 @@ use hic_store::{Defaults, Presence, ServiceDefault};
 
 use super::PORTS;
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, SERVICE, only, update_to, wait_for_module};
+use super::updating::{NEW, OLD, SERVICE, gently_to, only, wait_for_module};
 use crate::disk;
 use crate::net::Network;
 use crate::process::Outcome;
@@ -45,7 +45,7 @@ fn survives_a_reboot(
     wait_until_served(&vm, network, SERVED)?;
     only(&console, OLD)?;
     wait_for_module(&console, NEW)?;
-    let status = update_to(&console, NEW)?;
+    let status = gently_to(&console, NEW)?;
     context.note(status.summary());
     power_off(&vm)?;
     let found = read_default(disk)?.context("no default was recorded")?;

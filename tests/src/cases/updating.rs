@@ -27,6 +27,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The repository must have been looked through within this time after boot.
 pub(super) const SCANNED: Duration = Duration::from_secs(60);
 
+/// Thousandths of the time that moving may take in tests of what an update survives: all of it, so that hundreds of updates take minutes, and a
+/// death falls into a batch rather than between two. What an operator gets who asks for nothing is [`gently_to`]'s.
+const SHARE: u64 = 1000;
+
 /// A refusal: the code and the sentence that the console prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
@@ -79,14 +83,14 @@ impl Update {
     /// Starts `update netstack VERSION` with a rollback window of `watch` seconds.
     pub(super) fn start(console: &Console<'_>, version: &str, watch: u32) -> Result<Self> {
         let update = Self::next(console);
-        ask(console, &format!("update {SERVICE} {version} watch={watch}"))?;
+        ask(console, &format!("update {SERVICE} {version} watch={watch} share={SHARE}"))?;
         Ok(update)
     }
 
     /// As [`Self::start`] where whoever takes the order may die over it: asks again until the order was taken.
     pub(super) fn insist(console: &Console<'_>, version: &str, watch: u32) -> Result<Self> {
         let update = Self::next(console);
-        let command = format!("update {SERVICE} {version} watch={watch} --json");
+        let command = format!("update {SERVICE} {version} watch={watch} share={SHARE} --json");
         until(PATIENCE, || {
             let document = console.json(&command)?;
             match Refused::of(&document) {
@@ -143,6 +147,22 @@ impl Update {
 pub(super) fn update_to(console: &Console<'_>, version: &str) -> Result<Status> {
     let status = Update::start(console, version, 0)?.ended(console)?;
     ensure!(status.outcome == "completed", "{}", status.summary());
+    Ok(status)
+}
+
+/// As [`update_to`] at the pace of the policy; an error unless moving kept to its share of the time.
+pub(super) fn gently_to(console: &Console<'_>, version: &str) -> Result<Status> {
+    /// The policy's longest pause: after a batch that took long, moving rests no longer than this.
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let update = Update::next(console);
+    ask(console, &format!("update {SERVICE} {version} watch=0"))?;
+    let status = update.ended(console)?;
+    ensure!(status.outcome == "completed", "{}", status.summary());
+    let (moving, took) = (status.moving, Duration::from_nanos(status.ended - status.began));
+    ensure!((1..10).contains(&status.share), "moving takes {} thousandths of the time", status.share);
+    let whole = moving.as_secs_f64() * 1000.0 / f64::from(u32::try_from(status.share)?);
+    let least = Duration::from_secs_f64(whole).min(LONGEST_PAUSE);
+    ensure!(!moving.is_zero() && took >= least, "{moving:.2?} of moving in {took:.2?}: {}", status.summary());
     Ok(status)
 }
 

@@ -48,6 +48,7 @@ impl Engine {
             (_, Step::Start) => self.order(Action::StartInstance, policy.start_deadline),
             (_, Step::PrepareExporter) => self.prepare(self.at.exporter, Side::Exporter),
             (_, Step::PrepareImporter) => self.prepare(self.at.importer(), Side::Importer),
+            (phase, Step::Probe) if phase.is_batches() && self.unwanted() => self.settled(false),
             (_, Step::Probe) => self.ask(Who::New, Question::Check),
             (_, Step::Pause) => self.pause(),
             (phase, _) if phase.is_batches() => self.enter_batch(),

@@ -96,6 +96,10 @@ impl Engine {
         if measured > policy.max_downtime && self.at.phase != Phase::WarmUp {
             return self.turn(Reason::Downtime { measured, allowed: policy.max_downtime });
         }
+        if self.at.phase == Phase::Migrate {
+            self.counts.checked_at = self.now;
+            return self.go_on(true);
+        }
         self.counts.checks += 1;
         match self.at.phase {
             Phase::WarmUp => {

@@ -22,7 +22,7 @@ pub(super) enum Plan {
 
 impl Engine {
     /// The batch under way must not take place: the update goes the other way, or one side is dead for good.
-    fn unwanted(&self) -> bool {
+    pub(super) fn unwanted(&self) -> bool {
         let turning = self.at.back && self.at.exporter == Who::Old;
         self.at.phase != Phase::Salvage && (turning || self.gone().is_some())
     }
@@ -58,8 +58,19 @@ impl Engine {
         match self.at.phase {
             Phase::Switch => Share::Role,
             Phase::Salvage => Share::Everything { max: limit(policy.batch_items.max(1)) },
+            _ if self.goes_one_by_one() => Share::Items { wave: self.at.wave, max: 1 },
             _ => Share::Items { wave: self.at.wave, max: limit(policy.batch().min(room).min(self.proven())) },
         }
+    }
+
+    /// What must not notice moves one by one, and the new version is looked at after each (P3.5).
+    fn goes_one_by_one(&self) -> bool {
+        self.takes_items() && self.at.wave == Wave::Persistent
+    }
+
+    /// The new version takes items, wave by wave.
+    fn takes_items(&self) -> bool {
+        self.at.phase == Phase::Migrate && self.at.exporter == Who::Old
     }
 
     /// The first batch is a single item and no later one is larger than what has moved well before it on this way, plus one: what goes wrong,
@@ -68,22 +79,44 @@ impl Engine {
         self.counts.way_moved.saturating_add(1)
     }
 
-    /// Waits until the second has room for a batch, then numbers it.
+    /// Waits until the second has room for a batch and moving has rested, then numbers it.
     fn pace(&mut self) {
-        let policy = self.request.policy;
-        if self.paced() {
-            let items = policy.batch().max(self.counts.want);
-            let time = self.counts.window.when(self.now, policy.rate(), items);
-            if time > self.now {
-                return self.wait_until(time);
-            }
+        self.rest();
+        let time = self.turn_of_next();
+        if time > self.now {
+            return self.wait_until(time);
         }
-        if self.counts.way >= policy.max_batches {
+        if self.counts.way >= self.request.policy.max_batches {
             return self.too_many();
+        }
+        if self.at.phase != Phase::Salvage {
+            self.counts.work.begin(self.now);
         }
         self.counts.batch += 1;
         self.counts.way += 1;
         self.at.step = Step::Place;
+    }
+
+    fn turn_of_next(&self) -> Nanos {
+        let policy = &self.request.policy;
+        let rested = if self.in_haste() { 0 } else { self.counts.work.rests_until() };
+        if !self.paced() {
+            return rested;
+        }
+        let items = policy.batch().max(self.counts.want);
+        rested.max(self.counts.window.when(self.now, policy.rate(), items))
+    }
+
+    /// Nobody serves a dead one's items meanwhile, and from a version that fails clients suffer more than from batches without a pause.
+    fn in_haste(&self) -> bool {
+        let fails = self.at.back && !self.reason().is_some_and(|reason| reason.is_a_wish());
+        self.at.phase == Phase::Salvage || fails
+    }
+
+    /// What was under way is over, and moving rests for it.
+    pub(super) fn rest(&mut self) {
+        let policy = &self.request.policy;
+        self.counts.work.end(self.now, policy.share, policy.longest_pause);
     }
 
     fn paced(&self) -> bool {
@@ -281,7 +314,22 @@ impl Engine {
         if self.at.back && self.at.exporter == Who::Old {
             return self.unwind();
         }
-        self.at.step = Step::Pace;
+        if moved && self.check_is_due() {
+            self.at.step = Step::Probe;
+        } else {
+            self.go_on(moved);
+        }
+    }
+
+    /// The new version is looked at after a batch, as often as the policy says for this wave (P3.5).
+    fn check_is_due(&self) -> bool {
+        let period = self.request.policy.wave_check(self.at.wave);
+        self.takes_items() && self.now.saturating_sub(self.counts.checked_at) >= period
+    }
+
+    /// The next batch, or what comes after the last one.
+    pub(super) fn go_on(&mut self, moved: bool) {
+        self.next(Step::Pace);
         if moved && self.at.phase == Phase::Switch {
             self.go(Phase::Rest, Step::Pace);
         } else if moved

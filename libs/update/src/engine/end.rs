@@ -8,6 +8,7 @@ use crate::{Action, Note, Outcome, Phase, Reason};
 impl Engine {
     /// Goes to a step of another phase.
     pub(super) fn go(&mut self, phase: Phase, step: Step) {
+        self.rest();
         self.stamp(|times, now| times.ended = now);
         (self.at.phase, self.at.step) = (phase, step);
         self.stamp(|times, now| {

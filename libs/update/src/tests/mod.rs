@@ -3,8 +3,10 @@
 mod back;
 mod crashes;
 mod faulty;
+mod gentle;
 mod model;
 mod refusals;
+mod rests;
 mod script;
 mod straight;
 mod words;

@@ -1,7 +1,7 @@
 //! What keeps an update from its beginning.
 
 use crate::check::refusal;
-use crate::{Facts, PairProblem, Phase, Refused};
+use crate::{Facts, PairProblem, Phase, Policy, PolicyFigure, Refused};
 use std::string::ToString;
 
 const GOOD: Facts = Facts {
@@ -59,4 +59,22 @@ fn short_memory_is_named_with_what_is_missing() {
 fn of_many_reasons_the_one_that_matters_most_is_told() {
     let all = Facts { running: Some(Phase::Check), service_known: false, storage: false, ..GOOD };
     assert_eq!(refusal(&all), Some(Refused::Busy { phase: Phase::Check }));
+}
+
+#[test]
+fn a_policy_out_of_its_range_is_refused_with_the_range() {
+    assert_eq!(Policy::default().check(), Ok(()));
+    for share in [1, 1000] {
+        assert_eq!(Policy { share, ..Policy::default() }.check(), Ok(()));
+    }
+    for share in [0, 1001, u64::MAX] {
+        let refused = Policy { share, ..Policy::default() }.check().unwrap_err();
+        assert_eq!(refused, Refused::Policy { figure: PolicyFigure::Share, value: share });
+        assert_eq!(refused.to_string(), std::format!("`share={share}`: a number from 1 to 1000 is wanted"));
+    }
+    let year = 365 * 24 * 3600 * 1_000_000_000;
+    assert_eq!(Policy { watch: year, ..Policy::default() }.check(), Ok(()));
+    let refused = Policy { watch: year + 1, ..Policy::default() }.check().unwrap_err();
+    assert_eq!(refused.to_string(), "`watch=31536001`: a number from 0 to 31536000 is wanted");
+    assert_eq!(refused.code(), "policy");
 }

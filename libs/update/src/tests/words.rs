@@ -2,8 +2,8 @@
 
 use crate::state::Position;
 use crate::{
-    Engine, Failed, Journal, Observed, Outcome, PairProblem, Phase, Reason, Refused, Report, Request, Slots,
-    TokenAt, Who,
+    Engine, Failed, Journal, Observed, Outcome, PairProblem, Phase, PolicyFigure, Reason, Refused, Report,
+    Request, Slots, TokenAt, Who,
 };
 use hic_migrate::Refusal;
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ fn reasons() -> Vec<Reason> {
     all
 }
 
-fn refusals() -> [Refused; 12] {
+fn refusals() -> [Refused; 14] {
     [
         Refused::Busy { phase: Phase::Watch },
         Refused::UnknownService,
@@ -57,6 +57,8 @@ fn refusals() -> [Refused; 12] {
         Refused::NoStorage,
         Refused::TooManyInstances { max: 3 },
         Refused::Module { code: 9 },
+        Refused::Policy { figure: PolicyFigure::Share, value: 1001 },
+        Refused::Policy { figure: PolicyFigure::Watch, value: u64::MAX },
     ]
 }
 

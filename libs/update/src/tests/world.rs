@@ -2,10 +2,10 @@
 //! stands still unless somebody waits. Every doing is one micro-step; a run is decided by what is injected before which of them.
 
 use super::model::{Instance, ROLE, Region};
+use super::rests::Rests;
 use super::script::{Blow, Bug, prepare, show};
 use crate::{
-    Action, Engine, Event, Failed, Nanos, Note, Observed, Outcome, Policy, Refused, Request, Slots, TokenAt,
-    Who,
+    Action, Engine, Event, Failed, Nanos, Observed, Outcome, Policy, Refused, Request, Slots, TokenAt, Who,
 };
 use hic_channel::Message;
 use hic_migrate::{Question, Side, serve};
@@ -60,13 +60,15 @@ pub struct World {
     pub fail_transactions: core::ops::Range<u64>,
     transactions: u64,
     pub sick: bool,
+    /// The new one is not well once so many transactions have taken place.
+    pub sick_from: u64,
     pub born_every: usize,
     /// Instances act before the manager does.
     pub eager: bool,
     changed: bool,
     trace: Vec<Action>,
     pub notes: Vec<String>,
-    moves: Vec<(Nanos, u64)>,
+    rests: Rests,
     pub end: Option<Outcome>,
 }
 
@@ -129,12 +131,13 @@ impl World {
             fail_transactions: 0..0,
             transactions: 0,
             sick: false,
+            sick_from: u64::MAX,
             born_every: 0,
             eager: false,
             changed: true,
             trace: Vec::new(),
             notes: Vec::new(),
-            moves: Vec::new(),
+            rests: Rests::default(),
             end: None,
         }
     }
@@ -319,6 +322,7 @@ impl World {
             Action::Prepare { who, side } => return self.put_question(who, &prepare(who, side)),
             Action::Ask { to, question } => return self.put_question(to, &question),
             Action::PlaceToken { at } => {
+                self.rests.begins(self.now, self.engine.as_ref());
                 self.token = Some(at);
                 Done::Placed
             }
@@ -340,14 +344,10 @@ impl World {
                 return;
             }
             Action::DropToken => return self.token = None,
-            Action::Log(note) => return self.note(&note),
+            Action::Log(note) => return self.notes.push(format!("{note}")),
             Action::Finish(outcome) => return self.end = Some(outcome),
         };
         self.events.push_back(done);
-    }
-
-    fn note(&mut self, note: &Note) {
-        self.notes.push(format!("{note}"));
     }
 
     fn put_question(&mut self, who: Who, question: &Question) {
@@ -395,16 +395,15 @@ impl World {
             self.ports = *to;
         }
         let items = caps.iter().filter(|cap| cap.slot != ROLE).count() as u64;
-        if self.boxes[*from as usize].alive || !self.boxes[*from as usize].given_up {
-            self.moves.push((self.now, items));
-        }
+        let dead = self.boxes[*from as usize].given_up;
+        self.rests.moved(self.now, if dead { 0 } else { items }, &self.request.policy);
         Ok(())
     }
 
     /// One half of a question: it is done, or its answer is sent.
     fn instance_acts(&mut self, who: Who) -> bool {
         let has_token = self.token == Some(who);
-        let sick = self.sick && self.ports == Who::New;
+        let sick = self.sick && self.ports == Who::New || self.transactions >= self.sick_from;
         let [old, new] = &mut self.boxes;
         let (it, peer) = if who == Who::Old { (old, new) } else { (new, old) };
         let Some(asked) = it.question.filter(|_| it.alive) else { return false };
@@ -472,7 +471,7 @@ impl World {
         let report = self.engine().report();
         assert_eq!(report.outcome, Some(outcome));
         assert!(self.engine().is_over() && self.engine().deadline().is_none());
-        self.check_pace();
+        self.rests.check_rate(&self.request.policy);
         let Some(winner) = outcome.serving() else { return };
         let (it, loser) = (&self.boxes[winner as usize], &self.boxes[winner.other() as usize]);
         assert!(it.exists && !it.given_up && !loser.exists, "{outcome}: {:#?}", self.trace());
@@ -483,15 +482,6 @@ impl World {
         assert!(self.unrecorded || self.default == winner, "{outcome}");
         assert_eq!(report.lost, 0);
         assert!(self.token.is_none());
-    }
-
-    fn check_pace(&self) {
-        let rate = self.request.policy.moves_per_second;
-        for (at, _) in &self.moves {
-            let second = self.moves.iter().filter(|(time, _)| (*at..*at + SECOND).contains(time));
-            let items: u64 = second.map(|(_, items)| items).sum();
-            assert!(items <= rate, "{items} in the second from {at}");
-        }
     }
 
     pub fn is_alive(&self, who: Who) -> bool {

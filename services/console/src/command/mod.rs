@@ -6,12 +6,26 @@ use crate::error::CommandError;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use hic_control::manager::WHOLE_SHARE;
 
 use usage::wrong;
 pub use usage::{USAGES, Usage};
 
 /// Longest rollback window that can be asked for: a year. What is meant to be longer has no end, and that is the policy's to say.
 const MAX_WATCH_SECONDS: u64 = 365 * 24 * 3600;
+
+/// Which part of the time moving may take, thousandths.
+const SHARE: RangeInclusive<u64> = 1..=WHOLE_SHARE;
+
+/// The rules of an update that its operator sets; what is `None` is as the policy has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PolicyOptions {
+    /// Seconds of the rollback window.
+    pub watch: Option<u64>,
+    /// Thousandths of the time that moving may take.
+    pub share: Option<u64>,
+}
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +50,14 @@ pub enum Command {
     Modules,
     /// What the module manager does while the console waits.
     Task(Task),
-    /// `update <service> <version> [watch=SECONDS]`
+    /// `update <service> <version> [watch=SECONDS] [share=THOUSANDTHS]`
     Update {
         /// Which service.
         service: String,
         /// The version that is to serve.
         version: String,
-        /// Seconds of the rollback window; `None`: as the policy has it.
-        watch: Option<u64>,
+        /// By which rules.
+        policy: PolicyOptions,
     },
     /// `update status`
     UpdateStatus,
@@ -143,20 +157,17 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         }
         ("remove", [service]) => Command::Task(Task::Remove(service.to_string())),
         ("update", ["status"]) => Command::UpdateStatus,
-        ("update", [service, version]) => update(service, version, None),
         ("update", [service, version, "restart"]) => {
             Command::Task(Task::Replace(service.to_string(), version.to_string()))
         }
-        ("update", [service, version, option]) => {
-            update(service, version, Some(number(name, option, "watch=", MAX_WATCH_SECONDS)?))
-        }
+        ("update", [service, version, options @ ..]) => update(service, version, policy(name, options)?),
         ("abort", []) => Command::Abort,
         ("rollback", [service]) => Command::Rollback(service.to_string()),
         ("commit", []) => Command::Commit,
         ("restart", [service]) => Command::Restart(service.to_string()),
         ("kill", [service]) => Command::Kill { service: service.to_string(), after: 0 },
         ("kill", [service, option]) => {
-            let after = number(name, option, "after=", u64::MAX)?;
+            let after = number(name, option, "after=", 0..=u64::MAX)?;
             Command::Kill { service: service.to_string(), after }
         }
         ("log", []) => Command::Log,
@@ -173,17 +184,33 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
     })
 }
 
-fn update(service: &str, version: &str, watch: Option<u64>) -> Command {
-    Command::Update { service: service.to_string(), version: version.to_string(), watch }
+fn update(service: &str, version: &str, policy: PolicyOptions) -> Command {
+    Command::Update { service: service.to_string(), version: version.to_string(), policy }
 }
 
-/// The number of an option `key=NUMBER`, at most `max`.
-fn number(command: &str, option: &str, key: &str, max: u64) -> Result<u64, CommandError> {
+/// The options of an update, each at most once.
+fn policy(command: &str, options: &[&str]) -> Result<PolicyOptions, CommandError> {
+    let mut policy = PolicyOptions::default();
+    for option in options {
+        let (place, key, range) = match option.split_once('=') {
+            Some(("watch", _)) => (&mut policy.watch, "watch=", 0..=MAX_WATCH_SECONDS),
+            Some(("share", _)) => (&mut policy.share, "share=", SHARE),
+            _ => return Err(wrong(command)),
+        };
+        if place.replace(number(command, option, key, range)?).is_some() {
+            return Err(CommandError::new("usage", format!("`{key}` is there twice")));
+        }
+    }
+    Ok(policy)
+}
+
+/// The number of an option `key=NUMBER`.
+fn number(command: &str, option: &str, key: &str, range: RangeInclusive<u64>) -> Result<u64, CommandError> {
     let value = option.strip_prefix(key).ok_or_else(|| wrong(command))?;
-    let parsed = value.parse().ok().filter(|number| *number <= max);
+    let parsed = value.parse().ok().filter(|number| range.contains(number));
     parsed.ok_or_else(|| {
-        let value = crate::report::clean(value);
-        CommandError::new("usage", format!("`{key}{value}`: a number from 0 to {max} is wanted"))
+        let (value, (least, most)) = (crate::report::clean(value), (range.start(), range.end()));
+        CommandError::new("usage", format!("`{key}{value}`: a number from {least} to {most} is wanted"))
     })
 }
 
@@ -224,20 +251,27 @@ mod tests {
     }
 
     #[test]
-    fn an_update_names_service_version_and_maybe_its_window() {
-        let update = |watch| super::update("netstack", "1.3.0", watch);
-        assert_eq!(good("update netstack 1.3.0"), (update(None), false));
-        assert_eq!(good("update netstack 1.3.0 watch=0 --json"), (update(Some(0)), true));
+    fn an_update_names_service_version_and_maybe_its_rules() {
+        let update = |watch, share| super::update("netstack", "1.3.0", PolicyOptions { watch, share });
+        assert_eq!(good("update netstack 1.3.0"), (update(None, None), false));
+        assert_eq!(good("update netstack 1.3.0 watch=0 --json"), (update(Some(0), None), true));
+        assert_eq!(good("update netstack 1.3.0 share=1000"), (update(None, Some(1000)), false));
+        assert_eq!(good("update netstack 1.3.0 share=1 watch=9"), (update(Some(9), Some(1)), false));
         assert_eq!(good("update status"), (Command::UpdateStatus, false));
         assert_eq!(good("rollback netstack"), (Command::Rollback("netstack".into()), false));
         assert_eq!(code("update netstack 1.3.0 watch=31536001"), "usage");
         for wrong in ["update", "update netstack", "update netstack 1.3.0 for=3", "update a b watch=1 c"] {
             let error = parse(wrong).expect("words").command.expect_err(wrong);
-            assert!(
-                error.message.contains("update <service> <version> [watch=SECONDS], or: update <service> ")
-            );
+            let right =
+                "update <service> <version> [watch=SECONDS] [share=THOUSANDTHS], or: update <service> ";
+            assert!(error.message.contains(right));
             assert!(error.message.contains(" restart, or: update status"));
         }
+        for wrong in ["share=0", "share=1001", "share=-1", "share=", "share=8 share=8", "watch=1 watch=2"] {
+            assert_eq!(code(&std::format!("update netstack 1.3.0 {wrong}")), "usage", "{wrong}");
+        }
+        let error = parse("update netstack 1.3.0 share=1001").expect("words").command.expect_err("too much");
+        assert_eq!(error.message, "`share=1001`: a number from 1 to 1000 is wanted");
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub const USAGES: [Usage; 25] = [
     },
     Usage { form: "remove <service>", does: "end a service for good and take back all that it holds" },
     Usage {
-        form: "update <service> <version> [watch=SECONDS]",
-        does: "replace a service by another version while it serves; the way back stays open for SECONDS",
+        form: "update <service> <version> [watch=SECONDS] [share=THOUSANDTHS]",
+        does: "replace a service by another version while it serves; the way back stays open for SECONDS; moving takes no more than THOUSANDTHS of the time",
     },
     Usage {
         form: "update <service> <version> restart",

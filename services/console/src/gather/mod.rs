@@ -76,11 +76,11 @@ impl Sources {
     fn request(
         &mut self,
         whom: &str,
-        (label, word): (u32, u64),
+        (label, [first, second]): (u32, [u64; 2]),
         name: &str,
         what: &str,
     ) -> Result<(), CommandError> {
-        let mut message = Message::new(label, [word, 0, 0, 0]);
+        let mut message = Message::new(label, [first, second, 0, 0]);
         message.info = message.info.with_inline(self.buffer.put(name.as_bytes()));
         let answer = self.ask(whom, message, Repeat::Never)?;
         self.check(whom, what, &answer)

@@ -66,9 +66,14 @@ impl Sources {
         Ok(Done { after: Some(after).filter(|calls| *calls > 0), ..done })
     }
 
-    fn act(&mut self, request: (u32, u64), done: &'static str, service: &str) -> Result<Done, CommandError> {
+    fn act(
+        &mut self,
+        (label, word): (u32, u64),
+        done: &'static str,
+        service: &str,
+    ) -> Result<Done, CommandError> {
         let finished = Done { done, service: Some(String::from(service)), after: None };
-        match self.request(MANAGER, request, service, done) {
+        match self.request(MANAGER, (label, [word, 0]), service, done) {
             // It was asked to stop itself, and did before it could answer.
             Err(error) if service != MANAGER || error.code != Error::ServerDied.name() => Err(error),
             _ => Ok(finished),

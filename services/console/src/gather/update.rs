@@ -5,6 +5,7 @@ use super::{Repeat, Sources};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use console::command::PolicyOptions;
 use console::error::CommandError;
 use console::report::follow::Follow;
 use console::report::modules::Modules;
@@ -46,15 +47,16 @@ impl Sources {
         &mut self,
         service: &str,
         version: &str,
-        watch: Option<u64>,
+        policy: PolicyOptions,
     ) -> Result<Started, CommandError> {
-        let window = watch.map_or(0, |seconds| seconds.saturating_add(1));
-        self.order((UPDATE, window), &format!("{service} {version}"), "update")
+        let window = policy.watch.map_or(0, |seconds| seconds.saturating_add(1));
+        let words = [window, policy.share.unwrap_or(0)];
+        self.order((UPDATE, words), &format!("{service} {version}"), "update")
     }
 
     /// `rollback <service>`
     pub fn rollback(&mut self, service: &str) -> Result<Started, CommandError> {
-        self.order((ROLLBACK, 0), service, "rollback")
+        self.order((ROLLBACK, [0; 2]), service, "rollback")
     }
 
     /// `rollback <service>`, to be followed.
@@ -67,12 +69,12 @@ impl Sources {
 
     /// `abort`
     pub fn abort(&mut self) -> Result<Started, CommandError> {
-        self.order((ABORT, 0), "", "abort")
+        self.order((ABORT, [0; 2]), "", "abort")
     }
 
     /// `commit`
     pub fn commit(&mut self) -> Result<Started, CommandError> {
-        self.order((COMMIT, 0), "", "commit")
+        self.order((COMMIT, [0; 2]), "", "commit")
     }
 
     /// `update status`
@@ -94,7 +96,7 @@ impl Sources {
 
     fn order(
         &mut self,
-        request: (u32, u64),
+        request: (u32, [u64; 2]),
         name: &str,
         what: &'static str,
     ) -> Result<Started, CommandError> {

@@ -44,6 +44,10 @@ pub struct Update {
     pub mean_freeze_nanoseconds: u64,
     /// Time during which new callers were not served.
     pub downtime_nanoseconds: u64,
+    /// Thousandths of the time that moving may take.
+    pub share_thousandths: u64,
+    /// Time that moving took so far.
+    pub moving_nanoseconds: u64,
     /// When it began, since boot.
     pub began_nanoseconds: u64,
     /// When it ended, since boot.
@@ -74,6 +78,8 @@ impl From<&UpdateInfo> for Update {
             longest_freeze_nanoseconds: info.longest_freeze,
             mean_freeze_nanoseconds: info.mean_freeze,
             downtime_nanoseconds: info.downtime,
+            share_thousandths: info.share,
+            moving_nanoseconds: info.moving,
             began_nanoseconds: info.began,
             ended_nanoseconds: Some(info.ended).filter(|ended| *ended != 0),
             lines: Vec::new(),
@@ -118,6 +124,8 @@ impl Report for Update {
         let mean = milliseconds(self.mean_freeze_nanoseconds);
         let _ = writeln!(out, "frozen    longest {longest}, mean {mean}");
         let _ = writeln!(out, "downtime  {} for new callers", milliseconds(self.downtime_nanoseconds));
+        let moving = milliseconds(self.moving_nanoseconds);
+        let _ = writeln!(out, "moving    {moving}, at most {} of 1000 of the time", self.share_thousandths);
         let _ = writeln!(out, "outcome   {}", self.state());
         for line in &self.lines {
             let _ = writeln!(out, "  {}", clean(line));
@@ -173,6 +181,8 @@ mod tests {
             batches: 12,
             longest_freeze: 2_134_567,
             mean_freeze: 1_020_000,
+            share: 8,
+            moving: 48_500_000,
             began: 5_000_000_000,
             ..UpdateInfo::zeroed()
         }
@@ -190,10 +200,15 @@ mod tests {
              items     120 of 200 moved in 12 batches, 0 lost\n\
              frozen    longest 2.134 ms, mean 1.020 ms\n\
              downtime  0.000 ms for new callers\n\
+             moving    48.500 ms, at most 8 of 1000 of the time\n\
              outcome   under way\n  step 1/9 check\n  step 2/9\u{fffd}[2J\n"
         );
         assert_eq!((&json["running"], &json["moved"]), (&true.into(), &120.into()));
         assert_eq!(json["longest_freeze_nanoseconds"], 2_134_567);
+        assert_eq!(
+            (&json["share_thousandths"], &json["moving_nanoseconds"]),
+            (&8.into(), &48_500_000.into())
+        );
         assert!(json["outcome"].is_null() && json["reason"].is_null() && json["ended_nanoseconds"].is_null());
         assert_eq!(json["lines"].as_array().map(Vec::len), Some(2));
     }

@@ -21,6 +21,8 @@ pub struct Status {
     pub longest_freeze: Duration,
     pub mean_freeze: Duration,
     pub downtime: Duration,
+    pub share: u64,
+    pub moving: Duration,
     pub began: u64,
     pub ended: u64,
 }
@@ -47,6 +49,8 @@ impl Status {
             longest_freeze: time("longest_freeze_nanoseconds")?,
             mean_freeze: time("mean_freeze_nanoseconds")?,
             downtime: time("downtime_nanoseconds")?,
+            share: number("share_thousandths")?,
+            moving: time("moving_nanoseconds")?,
             began: number("began_nanoseconds")?,
             ended: at["ended_nanoseconds"].as_u64().unwrap_or(0),
         })
@@ -60,7 +64,7 @@ impl Status {
             (outcome, reason) => format!("{outcome} ({reason})"),
         };
         format!(
-            "{} -> {} {how}: {} of {} moved in {} batches, {} lost, longest freeze {:.2?}, mean {:.2?}, downtime {:.2?}",
+            "{} -> {} {how}: {} of {} moved in {} batches, {} lost, longest freeze {:.2?}, mean {:.2?}, downtime {:.2?}, moving {:.2?}, at most {} of 1000 of the time",
             self.from,
             self.to,
             self.moved,
@@ -69,7 +73,9 @@ impl Status {
             self.lost,
             self.longest_freeze,
             self.mean_freeze,
-            self.downtime
+            self.downtime,
+            self.moving,
+            self.share
         )
     }
 }
@@ -93,7 +99,8 @@ mod tests {
     fn a_status_is_read_at_any_depth_and_running_may_be_a_number() {
         let info = json!({"service": "netstack", "from": "1.2.0", "to": "1.3.0", "step": "migrate", "outcome": "",
             "reason": "", "running": 1, "total": 9, "moved": 4, "lost": 0, "batches": 1, "longest_freeze_nanoseconds": 2_000_000,
-            "mean_freeze_nanoseconds": 1_000_000, "downtime_nanoseconds": 0, "began_nanoseconds": 5,
+            "mean_freeze_nanoseconds": 1_000_000, "downtime_nanoseconds": 0, "share_thousandths": 4,
+            "moving_nanoseconds": 3_000_000, "began_nanoseconds": 5,
             "ended_nanoseconds": null});
         let status = Status::parse(&json!({ "update": info })).expect("a status");
         assert!(status.running && status.longest_freeze == Duration::from_millis(2));
