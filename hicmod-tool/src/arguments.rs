@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{archive, bind, chain, inspect, pack, repo, revoke, sign, verify};
+use crate::command::{archive, bind, ca, inspect, key, pack, repo, sign, verify};
 use crate::failure::Failure;
 
 /// Makes, signs, checks and shows HIC modules.
@@ -16,11 +16,12 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
+    Key(key::Arguments),
+    #[command(subcommand)]
+    Ca(ca::Command),
     Pack(pack::Arguments),
-    Chain(chain::Arguments),
     Sign(sign::Arguments),
     Verify(verify::Arguments),
-    Revoke(revoke::Arguments),
     Inspect(inspect::Arguments),
     Archive(archive::Arguments),
     Bind(bind::Arguments),
@@ -32,10 +33,10 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::Pack(arguments) => pack::run(arguments),
-            Self::Chain(arguments) => chain::run(arguments),
+            Self::Key(arguments) => key::run(arguments),
+            Self::Ca(command) => ca::run(command),
             Self::Sign(arguments) => sign::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
-            Self::Revoke(arguments) => revoke::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Archive(arguments) => archive::run(arguments),
             Self::Bind(arguments) => bind::run(arguments),

@@ -36,6 +36,11 @@ impl Failure {
         Self { kind: Kind::Refused, message: format!("{}: {message}", path.display()) }
     }
 
+    /// The same, with the file that it is about.
+    pub fn about(self, path: &Path) -> Self {
+        Self { kind: self.kind, message: format!("{}: {self}", path.display()) }
+    }
+
     /// What the process ends with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind as u8)

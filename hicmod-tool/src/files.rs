@@ -16,6 +16,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))
 }
 
+/// Replaces the file `path` as a whole: whoever reads it finds the old bytes or the new ones.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let fresh = path.with_file_name(name);
+    let replaced = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
+    replaced.map_err(|error| {
+        // What is left of the attempt is of no use.
+        let _ = std::fs::remove_file(&fresh);
+        Failure::new(format_args!("cannot write {}: {error}", path.display()))
+    })
+}
+
 /// Seconds since 1970, UTC.
 pub fn now() -> Result<u64, Failure> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -30,9 +30,22 @@ pub use keys::{ChainOptions, KeyError, SigningSet, make_chain};
 pub use pack::{PackError, pack, pack_built, parse_manifest};
 pub use signature::{CertificateReport, SignatureReport, date, hex, is_signed_form_of, parse_date};
 
-pub use hic_hicmod::archive::{REVOKED, TRUST_ROOT};
+pub use hic_hicmod::archive::{BUILT, REVOKED, TRUST_ROOT};
 
+use hic_hicmod::Container;
 use hic_hicmod::archive::{ArchiveError, encode};
+use hic_hicmod::signature::SignatureBlock;
+
+/// When the newest of the modules in `files` was signed, as the file `built` of a boot archive says it; `None` if none is signed. So the
+/// same modules make the same archive, and a system that starts it believes no clock that is earlier.
+#[must_use]
+pub fn built(files: &[(&str, &[u8])]) -> Option<[u8; 8]> {
+    let signed_at = |bytes: &[u8]| {
+        let container = Container::parse(bytes).ok()?;
+        SignatureBlock::find(&container).ok().map(|block| block.signed_at)
+    };
+    files.iter().filter_map(|(_, bytes)| signed_at(bytes)).max().map(u64::to_le_bytes)
+}
 
 /// The boot archive that holds `files` (name, content) in the given order.
 pub fn archive(files: &[(&str, &[u8])]) -> Result<Vec<u8>, ArchiveError> {

@@ -5,12 +5,16 @@
 //! - `command`: one file for each family, with its arguments.
 //! - `failure`: what went wrong, and the exit code that says so to scripts.
 //! - `files`: reading, writing and the clock, with errors that name the file.
+//! - `passphrase`: where passphrases come from.
+//! - `progress`: says on a terminal that something takes its time.
 //! - `show`: reports as text for people.
 
 mod arguments;
 mod command;
 mod failure;
 mod files;
+mod passphrase;
+mod progress;
 mod show;
 
 use std::process::ExitCode;

@@ -48,12 +48,19 @@ fn module(report: &ModuleReport) -> String {
 /// What the signature says; whether that is true is for `verify` to find out.
 fn signature(text: &mut String, report: &SignatureReport) {
     row(text, "signed", format_args!("{} (stated; `hicmod-tool verify` checks it)", report.signed_at));
-    for (title, certificate) in [("signer", &report.signer), ("issuer", &report.intermediate)] {
+    let certificates = [
+        ("signer", Some(&report.signer)),
+        ("issuer", Some(&report.intermediate)),
+        ("new root", report.cross.as_ref()),
+    ];
+    for (title, certificate) in
+        certificates.into_iter().filter_map(|(title, certificate)| Some((title, certificate?)))
+    {
         let (subject, serial) = (&certificate.subject, &certificate.serial);
         row(text, title, format_args!("{subject}, serial {serial}"));
         row(text, "  valid", format_args!("{} to {}", certificate.valid_from, certificate.valid_until));
     }
-    row(text, "root", &report.intermediate.issuer);
+    row(text, "root", report.cross.as_ref().map_or(&report.intermediate.issuer, |cross| &cross.issuer));
     let fits = if report.digest_fits { "" } else { " (DOES NOT FIT THE CONTENT)" };
     row(text, "SHA-384", format_args!("{}{fits}", report.digest));
 }

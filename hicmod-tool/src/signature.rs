@@ -19,6 +19,8 @@ pub struct SignatureReport {
     pub signer: CertificateReport,
     /// The certificate of its issuer.
     pub intermediate: CertificateReport,
+    /// The certificate of a new root by the old one, if there is one.
+    pub cross: Option<CertificateReport>,
 }
 
 /// What a certificate says.
@@ -45,6 +47,7 @@ pub(crate) fn report(container: &Container<'_>) -> Option<SignatureReport> {
         digest_fits: content_digest(container).is_ok_and(|digest| digest == block.digest),
         signer: certificate(block.signer)?,
         intermediate: certificate(block.intermediate)?,
+        cross: block.cross.and_then(certificate),
     })
 }
 

@@ -1,42 +1,29 @@
-//! Keys, certificates and signatures, by the command; certificates are also shown to another implementation where it is
-//! installed.
+//! Keys, certificates and signatures, by the command.
 
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use common::tool::{bad, good, refused};
 use common::{Elf, MANIFEST};
 
-fn tool(arguments: &str, folder: &Path) -> Output {
-    let words = arguments.split_whitespace();
-    Command::new(env!("CARGO_BIN_EXE_hicmod-tool")).args(words).current_dir(folder).output().unwrap()
-}
-
-fn good(arguments: &str, folder: &Path) -> String {
-    let output = tool(arguments, folder);
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(arguments: &str, folder: &Path) -> String {
-    let output = tool(arguments, folder);
-    assert!(!output.status.success(), "{arguments} was accepted");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-/// A folder with two chains, `dev` and `other`, and a module signed with the first; made once, since keys take time.
+/// A folder with the authorities `dev` (development) and `other`, whose signers have the key of their folder and `chain.pem`, and the module
+/// `plain.hicmod`, signed by the first as `echo.hicmod`. Made once, since keys take their time.
 fn made() -> &'static Path {
-    static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = FOLDER.get_or_init(|| {
+    static MADE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().to_owned();
         std::fs::write(at.join("echo.elf"), Elf::good().bytes()).unwrap();
         std::fs::write(at.join("hicmod.toml"), MANIFEST).unwrap();
-        good("chain --out dev --development --days 30", &at);
-        good("chain --out other", &at);
+        good("ca init --out dev --development --no-passphrase", &at);
+        good("ca init --out other --no-passphrase", &at);
+        for ca in ["dev", "other"] {
+            good(&format!("key --out {ca}/signer.key.pem --public {ca}/signer.pub.pem --no-passphrase"), &at);
+            good(&format!("ca issue --ca {ca} --for {ca}/signer.pub.pem --out {ca}/chain.pem"), &at);
+        }
         good("pack --elf echo.elf --manifest hicmod.toml --out plain.hicmod", &at);
         good(
             "sign --module plain.hicmod --key dev/signer.key.pem --chain dev/chain.pem --out echo.hicmod",
@@ -54,10 +41,12 @@ fn a_signed_module_is_verified_with_its_root_and_with_no_other() {
         let text = good(&format!("verify --module echo.hicmod --root {root}"), at);
         assert!(text.contains("good: echo 0.1.0") && text.contains("a development root"), "{text}");
     }
-    let text = refused("verify --module echo.hicmod --root other/root.pem", at);
+    let (code, text) = bad("verify --module echo.hicmod --root other/root.pem", at);
     assert!(text.starts_with("error: echo.hicmod: refused by the check root: "), "{text}");
+    assert_eq!(code, 3, "a module that is not good");
     assert!(refused("verify --module plain.hicmod --root dev/root.pem", at).contains("check unsigned"));
-    assert!(refused("verify --module echo.hicmod --root dev/signer.pem", at).contains("not issue"));
+    let (code, text) = bad("verify --module echo.hicmod --root dev/intermediate.pem", at);
+    assert!(text.contains("allows no such chain") && code == 1, "{code} {text}");
 }
 
 #[test]
@@ -67,38 +56,133 @@ fn time_decides() {
     assert!(late.contains("check validity") && late.contains("expired"), "{late}");
     let early = refused("verify --module echo.hicmod --root dev/root.pem --at 2001-01-01T00:00:00Z", at);
     assert!(early.contains("check validity"), "{early}");
-    assert!(
-        refused("verify --module echo.hicmod --root dev/root.pem --at tomorrow", at).contains("2027-01-15")
-    );
+    let (code, text) = bad("verify --module echo.hicmod --root dev/root.pem --at tomorrow", at);
+    assert!(text.contains("2027-01-15") && code == 2, "{code} {text}");
 }
 
 #[test]
-fn a_revoked_signer_is_refused() {
+fn a_revoked_signer_is_refused_and_an_overdue_list_is_said() {
     let at = made();
+    good("ca init --out mine --no-passphrase", at);
+    good("key --out mine/a.key.pem --no-passphrase", at);
+    for signer in ["a", "b"] {
+        good(&format!("ca issue --ca mine --for mine/a.key.pem --out mine/{signer}.pem"), at);
+        let sign = format!("sign --module plain.hicmod --key mine/a.key.pem --chain mine/{signer}.pem");
+        good(&format!("{sign} --out {signer}.hicmod"), at);
+    }
+    good("ca revoke --ca mine --certificate mine/a.pem --days 10", at);
+    let verify =
+        |module: &str| format!("verify --module {module} --root mine/root.pem --revoked mine/revoked.crl");
+    assert!(refused(&verify("a.hicmod"), at).contains("check revoked"));
+    let text = good(&verify("b.hicmod"), at);
+    assert!(!text.contains("overdue"), "{text}");
+    let later = (std::time::SystemTime::now() + std::time::Duration::from_secs(20 * 86_400))
+        .duration_since(std::time::UNIX_EPOCH);
+    let later = hicmod_tool::date(later.unwrap().as_secs());
+    let text = good(&format!("{} --at {later}", verify("b.hicmod")), at);
+    assert!(text.contains("overdue"), "{text}");
+    good("ca refresh --ca mine --days 40", at);
+    assert!(!good(&format!("{} --at {later}", verify("b.hicmod")), at).contains("overdue"));
+    assert!(refused(&verify("a.hicmod"), at).contains("check revoked"), "still named");
+    good("ca revoke --ca mine --certificate mine/intermediate.pem", at);
+    assert!(refused(&verify("b.hicmod"), at).contains("certificate of the intermediate was revoked"));
+    let text = refused("ca revoke --ca mine --certificate dev/chain.pem", at);
+    assert!(text.contains("was not issued by"), "{text}");
+}
+
+#[test]
+fn a_new_root_is_accepted_by_the_old_one() {
+    let at = made();
+    good("ca rotate-root --ca other --out next --no-passphrase", at);
+    good("ca issue --ca next --for other/signer.pub.pem --out next/chain.pem", at);
     good(
-        "revoke --certificate dev/signer.pem --issuer dev/intermediate.pem --key dev/intermediate.key.pem --list l.crl",
+        "sign --module plain.hicmod --key other/signer.key.pem --chain next/chain.pem --out next.hicmod",
         at,
     );
-    let text = refused("verify --module echo.hicmod --root dev/root.pem --revoked l.crl", at);
-    assert!(text.contains("check revoked"), "{text}");
-    let text = refused(
-        "revoke --certificate dev/signer.pem --issuer dev/root.pem --key dev/root.key.pem --list m.crl",
+    for root in ["other/root.pem", "next/root.pem"] {
+        good(&format!("verify --module next.hicmod --root {root}"), at);
+    }
+    assert!(refused("verify --module next.hicmod --root dev/root.pem", at).contains("check root"));
+    let text = good("inspect next.hicmod", at);
+    assert!(text.contains("new root"), "{text}");
+    // What the old root signed is not the new one's: it is signed again.
+    good(
+        "sign --module plain.hicmod --key other/signer.key.pem --chain other/chain.pem --out before.hicmod",
         at,
     );
-    assert!(text.contains("does not belong"), "{text}");
+    assert!(refused("verify --module before.hicmod --root next/root.pem", at).contains("check root"));
 }
 
 #[test]
 fn keys_are_private_and_are_never_overwritten() {
     let at = made();
+    let mode = |file: &str| std::fs::metadata(at.join(file)).unwrap().permissions().mode() & 0o777;
     for name in ["root", "intermediate", "signer"] {
-        let mode = |file: String| std::fs::metadata(at.join(file)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(format!("dev/{name}.key.pem")), 0o600);
-        assert_eq!(mode(format!("dev/{name}.pem")) & 0o400, 0o400);
+        assert_eq!(mode(&format!("dev/{name}.key.pem")), 0o600);
+    }
+    for name in ["root.pem", "root.der", "intermediate.pem", "chain.pem", "signer.pub.pem"] {
+        assert_eq!(mode(&format!("dev/{name}")) & 0o444, 0o444 & mode(&format!("dev/{name}")), "{name}");
+        assert_eq!(mode(&format!("dev/{name}")) & 0o400, 0o400);
     }
     let before = std::fs::read(at.join("dev/root.key.pem")).unwrap();
-    assert!(refused("chain --out dev", at).contains("never overwritten"));
+    for again in [
+        "ca init --out dev --no-passphrase",
+        "key --out dev/root.key.pem --no-passphrase",
+        "ca rotate-root --ca other --out dev --no-passphrase",
+        "ca issue --ca dev --for dev/signer.pub.pem --out dev/root.key.pem",
+    ] {
+        assert!(refused(again, at).contains("never overwritten"), "{again}");
+    }
     assert_eq!(std::fs::read(at.join("dev/root.key.pem")).unwrap(), before);
+}
+
+#[test]
+fn an_encrypted_key_opens_with_its_passphrase_alone() {
+    let at = made();
+    std::fs::write(at.join("pass"), "correct horse\n").unwrap();
+    std::fs::write(at.join("wrong"), "battery staple\n").unwrap();
+    good("key --out locked.key.pem --passphrase-file pass", at);
+    let text = std::fs::read_to_string(at.join("locked.key.pem")).unwrap();
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
+    good("ca issue --ca dev --for locked.key.pem --passphrase-env SECRET --out locked.pem", at);
+    let sign = "sign --module plain.hicmod --key locked.key.pem --chain locked.pem --out locked.hicmod";
+    good(&format!("{sign} --passphrase-file pass"), at);
+    good("verify --module locked.hicmod --root dev/root.pem", at);
+    assert!(
+        refused(&format!("{sign} --passphrase-file wrong"), at).contains("does not open: a wrong passphrase")
+    );
+    assert!(refused(sign, at).contains("--passphrase-file"), "nobody to ask");
+    assert!(refused(&format!("{sign} --passphrase-env NOWHERE"), at).contains("NOWHERE"));
+    assert!(refused("key --out x.key.pem", at).contains("--no-passphrase"), "no terminal");
+    std::fs::write(at.join("short"), "pass\n").unwrap();
+    assert!(refused("key --out x.key.pem --passphrase-file short", at).contains("at least 8"));
+    assert!(!at.join("x.key.pem").exists());
+}
+
+#[test]
+fn a_command_that_has_the_key_signs() {
+    let at = made();
+    let sign = |command: &str, chain: &str| {
+        format!("sign --module plain.hicmod --signer '{command}' --chain {chain} --out far.hicmod")
+    };
+    let openssl = "openssl dgst -sha384 -sign dev/signer.key.pem";
+    good(&sign(openssl, "dev/chain.pem"), at);
+    good("verify --module far.hicmod --root dev/root.pem", at);
+    good(&sign(&format!("{openssl} | openssl base64"), "dev/chain.pem"), at);
+    good("verify --module far.hicmod --root dev/root.pem", at);
+    // A service that is sent no more than the digest.
+    let by_digest = "openssl pkeyutl -sign -inkey dev/signer.key.pem -pkeyopt digest:sha384 -in digest.bin";
+    let by_digest = format!(
+        "printf %s $HICMOD_SHA384 | sed s/../\\\\\\\\x\\&/g | xargs -0 printf %b > digest.bin; {by_digest}"
+    );
+    good(&sign(&by_digest, "dev/chain.pem"), at);
+    good("verify --module far.hicmod --root dev/root.pem", at);
+    std::fs::remove_file(at.join("far.hicmod")).unwrap();
+    let foreign = refused(&sign("openssl dgst -sha384 -sign other/signer.key.pem", "dev/chain.pem"), at);
+    assert!(foreign.contains("by the key of the signer's certificate"), "{foreign}");
+    assert!(refused(&sign("exit 7", "dev/chain.pem"), at).contains("did not sign"));
+    assert!(refused(&sign("echo hello", "dev/chain.pem"), at).contains("6 bytes that are no signature"));
+    assert!(!at.join("far.hicmod").exists(), "nothing was written");
 }
 
 #[test]
@@ -106,17 +190,26 @@ fn wrong_files_are_named() {
     let at = made();
     let sign =
         |key, chain| refused(&format!("sign --module plain.hicmod --key {key} --chain {chain} --out x"), at);
-    assert!(sign("dev/signer.pem", "dev/chain.pem").contains("dev/signer.pem: no private key"));
-    assert!(sign("dev/signer.key.pem", "dev/signer.pem").contains("expected 2 X.509"));
+    assert!(sign("dev/root.pem", "dev/chain.pem").contains("dev/root.pem: no private key"));
+    assert!(sign("dev/signer.key.pem", "dev/root.pem").contains("signer and intermediate"));
+    assert!(sign("other/signer.key.pem", "dev/chain.pem").contains("not the key of the first certificate"));
     assert!(sign("nowhere", "dev/chain.pem").contains("nowhere"));
-    assert!(refused("pack --elf echo.elf --manifest hicmod.toml --out x --key k", at).contains("--chain"));
+    assert!(refused("ca issue --ca dev --for echo.elf --out x", at).contains("neither a public key"));
+    assert!(
+        refused("ca issue --ca nowhere --for dev/signer.pub.pem --out x", at).contains("nowhere/root.der")
+    );
+    let (code, text) = bad("sign --module plain.hicmod --chain dev/chain.pem", at);
+    assert!(text.contains("--key") && code == 2, "{code} {text}");
+    assert!(!at.join("x").exists());
 }
 
 #[test]
-fn a_module_can_be_packed_and_signed_in_one_step_and_is_shown_with_its_signer() {
+fn a_signed_module_is_shown_with_its_signer() {
     let at = made();
-    let keys = "--key other/signer.key.pem --chain other/chain.pem";
-    good(&format!("pack --elf echo.elf --manifest hicmod.toml --out both.hicmod {keys}"), at);
+    good(
+        "sign --module plain.hicmod --key other/signer.key.pem --chain other/chain.pem --out both.hicmod",
+        at,
+    );
     good("verify --module both.hicmod --root other/root.pem", at);
     let text = good("inspect both.hicmod", at);
     for part in ["uuid", "CN=HIC signer", "HIC root", "SHA-384", "valid", "section    signature (optional)"] {
@@ -128,28 +221,4 @@ fn a_module_can_be_packed_and_signed_in_one_step_and_is_shown_with_its_signer() 
     assert_eq!(json["uuid"].as_str().unwrap().len(), 36);
     let plain: serde_json::Value = serde_json::from_str(&good("inspect --json plain.hicmod", at)).unwrap();
     assert!(plain["signature"].is_null());
-}
-
-#[test]
-fn openssl_agrees_with_the_chain_and_the_list() {
-    let at = made();
-    let openssl = |words: &str| {
-        Command::new("openssl").args(words.split_whitespace()).current_dir(at).output().ok().map(|output| {
-            assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        })
-    };
-    let Some(_) = openssl("version") else { return };
-    let chain = "verify -x509_strict -CAfile dev/root.pem -untrusted dev/intermediate.pem -purpose any dev/signer.pem";
-    assert!(openssl(chain).unwrap().contains("dev/signer.pem: OK"));
-    let text = openssl("x509 -in dev/signer.pem -noout -text").unwrap();
-    for part in ["sha384WithRSAEncryption", "3072 bit", "Digital Signature", "Code Signing", "CA:FALSE"] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    good(
-        "revoke --certificate dev/intermediate.pem --issuer dev/root.pem --key dev/root.key.pem --list r.crl",
-        at,
-    );
-    let list = openssl("crl -inform DER -in r.crl -CAfile dev/root.pem -noout -text").unwrap();
-    assert!(list.contains("Revoked Certificates") && list.contains("Serial Number"), "{list}");
 }

@@ -60,6 +60,8 @@ pub struct TrustRoot {
     pub root: Span,
     /// Revoked certificates; may be empty.
     pub revoked: Span,
+    /// When the archive was made, seconds since 1970, UTC; 0 if it does not say. The clock is never believed to be earlier.
+    pub built: u64,
 }
 
 fn span(bytes: &[u8]) -> Span {
@@ -82,7 +84,13 @@ pub fn open_archive(page: &'static hic_rt::StartPage) -> Result<Archive<'static>
 pub fn trust_root(files: &Archive<'static>) -> TrustRoot {
     let none = Span { address: 0, length: 0 };
     let entry = |name| files.find(name).and_then(|entry| entry.bytes().ok()).map_or(none, span);
-    TrustRoot { root: entry(archive::TRUST_ROOT), revoked: entry(archive::REVOKED) }
+    let built = files.built().unwrap_or(0);
+    if let Some(behind) = built.checked_sub(clock::wall_seconds().unwrap_or(0)).filter(|behind| *behind > 0) {
+        log!(
+            "the machine's clock is {behind} s behind the time at which this system was made; that time counts, set the clock"
+        );
+    }
+    TrustRoot { root: entry(archive::TRUST_ROOT), revoked: entry(archive::REVOKED), built }
 }
 
 /// The modules of the archive, in its order, not verified yet. One that does not parse is left out.
@@ -115,10 +123,22 @@ impl Manager {
         self.module(name_str(&record.info.name), name_str(&record.info.version)).ok_or(StartError::NoModule)
     }
 
-    /// The question about one file.
+    /// The question about one file of the repository.
     pub fn verify_question(&self, module: Span) -> Message {
-        let TrustRoot { root, revoked } = self.trust_root;
-        let now = clock::wall_seconds().unwrap_or(0);
+        self.question_at(module, clock::wall_seconds().unwrap_or(0).max(self.trust_root.built))
+    }
+
+    /// The question about one file of the archive. The kernel is bound to the archive, so what counts is when it was made: a system that was
+    /// made well starts whatever its clock says, and when its signers have expired (docs/adr/0028).
+    fn archive_question(&self, module: Span) -> Message {
+        match self.trust_root.built {
+            0 => self.verify_question(module),
+            built => self.question_at(module, built),
+        }
+    }
+
+    fn question_at(&self, module: Span, now: u64) -> Message {
+        let TrustRoot { root, revoked, .. } = self.trust_root;
         Message::new(VERIFY, Question { module, root, revoked, now }.to_words())
     }
 
@@ -127,7 +147,7 @@ impl Manager {
         self.show_archive(verifier)?;
         let began = clock::now();
         for number in 0..self.modules.len() {
-            let question = self.verify_question(self.modules[number].file);
+            let question = self.archive_question(self.modules[number].file);
             let answer = self.ask_and_wait(verifier, &question, PATIENCE);
             let trust = match read_verdict(answer.as_ref()) {
                 Ok(trust) => trust,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_tests::runner::{BootFiles, Images, Needs, SystemTest};
-use hicmod_tool::{REVOKED, TRUST_ROOT};
+use hicmod_tool::{BUILT, REVOKED, TRUST_ROOT};
 
 use crate::cargo::{self, FREESTANDING, Package, Workspace};
 use crate::cli::ImageOptions;
@@ -118,8 +118,10 @@ impl Builder {
             contents.push((TRUST_ROOT.to_owned(), signing.root()?));
             contents.extend(signing.revoked()?.map(|lists| (REVOKED.to_owned(), lists)));
         }
-        let files: Vec<(&str, &[u8])> =
+        let mut files: Vec<(&str, &[u8])> =
             contents.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        let built = hicmod_tool::built(&files);
+        files.extend(built.as_ref().map(|time| (BUILT, &time[..])));
         let archive =
             hicmod_tool::archive(&files).map_err(|error| anyhow!("boot archive of {profile}: {error}"))?;
         let path = self.folder().join(format!("boot-{profile}.archive"));

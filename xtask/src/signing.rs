@@ -1,7 +1,7 @@
 //! The development chain: made on first use under `target/hic/keys/`, never committed, and made again when it expires.
 //!
 //! Every module that is built here is signed with it, and a system that trusts it says that its root is one for
-//! development. What it must never do: sign a release. Whoever ships modules makes a chain with `hicmod-tool chain`.
+//! development. What it must never do: sign a release. Whoever ships modules makes an authority with `hicmod-tool ca init`.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,10 +4,10 @@
 
 pub mod archive;
 pub mod bind;
-pub mod chain;
+pub mod ca;
 pub mod inspect;
+pub mod key;
 pub mod pack;
 pub mod repo;
-pub mod revoke;
 pub mod sign;
 pub mod verify;

@@ -4,38 +4,28 @@ use std::path::PathBuf;
 
 use hicmod_tool::pack_built;
 
-use super::sign::sign;
 use crate::failure::Failure;
-use crate::files::{built, read, write};
+use crate::files::{built, read, replace};
 
-/// Make a module of a static-pie ELF file and its manifest; with --key and --chain, sign it too.
+/// Make a module of a static-pie ELF file and its manifest. It is not signed: `sign` does that.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The linked binary.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     elf: PathBuf,
     /// The manifest, usually hicmod.toml beside the module's Cargo.toml.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
     /// Where to write the module.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The signer's private key, as for `sign`.
-    #[arg(long, requires = "chain")]
-    key: Option<PathBuf>,
-    /// The certificates, as for `sign`.
-    #[arg(long, requires = "key")]
-    chain: Option<PathBuf>,
 }
 
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { elf, manifest, out, key, chain } = arguments;
+    let Arguments { elf, manifest, out } = arguments;
     let text = String::from_utf8(read(&manifest)?).map_err(|error| Failure::at(&manifest, error))?;
-    let mut module = pack_built(&read(&elf)?, &text, built()?).map_err(|error| {
+    let module = pack_built(&read(&elf)?, &text, built()?).map_err(|error| {
         Failure::new(format_args!("{} with {}: {error}", elf.display(), manifest.display()))
     })?;
-    if let (Some(key), Some(chain)) = (key, chain) {
-        module = sign(&module, &key, &chain)?;
-    }
-    write(&out, &module)
+    replace(&out, &module)
 }

@@ -34,10 +34,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let lists = revoked.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
     let lists = RevocationList::parse(&lists).map_err(Failure::new)?;
     let file = read(&module)?;
-    let verified = verify(&file, &trusted, at.map_or_else(now, Ok)?, &lists).map_err(|error| {
+    let now = at.map_or_else(now, Ok)?;
+    let verified = verify(&file, &trusted, now, &lists).map_err(|error| {
         Failure::refused(&module, format_args!("refused by the check {}: {error}", error.check_name()))
     })?;
     print_good(&verified, &trusted);
+    if let Some(since) = lists.overdue_since(now) {
+        println!("warning: a revocation list is overdue since {}; get a newer one", date(since));
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
-//! ELF files made by hand, so that each test can break exactly one thing.
+//! ELF files made by hand, so that each test can break exactly one thing; `tool` runs the command.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod tool;
 
 pub const R: u32 = 4;
 pub const RX: u32 = 5;

@@ -35,6 +35,11 @@ pub fn judge<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>)
     }
 }
 
+/// Since when a revocation list is overdue, if one is and it can be read.
+pub fn overdue<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Option<u64> {
+    RevocationList::parse(memory(question.revoked)?).ok()?.overdue_since(question.now)
+}
+
 fn check<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Result<Facts, Problem> {
     let bytes = |span, what| memory(span).ok_or(Problem::Outside(what));
     let module = bytes(question.module, "module")?;
@@ -68,7 +73,8 @@ mod tests {
     use hic_hicmod::image::{ImageParts, PAGE_SIZE};
     use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest};
     use hic_hicmod::sign::{
-        CertificateSpec, IssuerKey, SignerKey, Validity, generate_key, issue, sign_module,
+        CertificateSpec, Certificates, IssuerKey, ListDates, SignerKey, Validity, generate_key, issue,
+        refresh, sign_module,
     };
     use hic_hicmod::verdict::MAX_VERDICT_BYTES;
     use rsa::rand_core::OsRng;
@@ -94,8 +100,8 @@ mod tests {
         let public = signer.to_public_key();
         let spec = CertificateSpec::signer(&public, true, valid, vec![3]).unwrap();
         let signer_der = issue(&spec, &public, by_middle, &mut OsRng).unwrap();
-        let key = SignerKey { key: &signer, certificate: &signer_der, intermediate: &middle_der };
-        (sign_module(&module(), key, NOW, &mut OsRng).unwrap(), root_der)
+        let chain = Certificates { signer: &signer_der, intermediate: &middle_der, cross: None };
+        (sign_module(&module(), SignerKey { key: &signer, chain }, NOW, &mut OsRng).unwrap(), root_der)
     }
 
     fn module() -> Vec<u8> {
@@ -147,6 +153,22 @@ mod tests {
         assert_eq!(check_of(&ask(&[], &root, NOW)), "truncated");
         assert_eq!(check_of(&ask(&file, &[], NOW)), "root");
         assert_eq!(check_of(&ask(&file, b"no certificate", NOW)), "certificate");
+    }
+
+    #[test]
+    fn an_overdue_list_is_told() {
+        let key = generate_key(&mut OsRng).unwrap();
+        let public = key.to_public_key();
+        let spec = CertificateSpec::root(&public, true, Validity { from: 0, until: NOW }, vec![1]).unwrap();
+        let root = issue(&spec, &public, IssuerKey { certificate: None, key: &key }, &mut OsRng).unwrap();
+        let issuer = IssuerKey { certificate: Some(&root), key: &key };
+        let list = refresh(&[], issuer, ListDates { now: NOW - 9, next: NOW }, &mut OsRng).unwrap();
+        let told = |now| {
+            let (module, root) = (Span { address: 0, length: 0 }, Span { address: 0, length: 0 });
+            let revoked = Span { address: 3, length: list.len() as u64 };
+            overdue(&Question { module, root, revoked, now }, |_| Some(&list))
+        };
+        assert_eq!((told(NOW), told(NOW + 1)), (None, Some(NOW)));
     }
 
     #[test]

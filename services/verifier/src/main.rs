@@ -15,7 +15,7 @@
 
 extern crate alloc;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hic_channel::{Answerer, Message, PAYLOAD};
 use hic_control::{OK, PING, Refusal as Label, grants};
@@ -145,10 +145,28 @@ impl Channel {
 
 fn answer(message: &Message) -> Verdict {
     match Question::from_words(message.words).filter(|_| message.label == VERIFY) {
-        Some(question) => judge(&question, asker_memory),
+        Some(question) => {
+            tell_overdue(&question);
+            judge(&question, asker_memory)
+        }
         None => {
             Verdict::Refused(Refusal::new("question", &"the question is not one that the verifier knows"))
         }
+    }
+}
+
+/// Tells an operator once in a life of this program that a newer revocation list is due.
+fn tell_overdue(question: &Question) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if TOLD.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Some(since) = judge::overdue(question, asker_memory) {
+        TOLD.store(true, Ordering::Relaxed);
+        let days = question.now.saturating_sub(since) / 86_400;
+        log!(
+            "a revocation list is overdue by {days} days; what it names stays revoked, put a newer one into the boot archive"
+        );
     }
 }
 

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow};
 use hic_hicmod::container::{Container, NewSection, SectionKind, encode};
 use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, Version};
 use hic_hicmod::sign::{
-    CertificateSpec, IssuerKey, RsaPrivateKey, SignerKey, Validity, issue, random_serial, revoke, sign_module,
+    CertificateSpec, Certificates, IssuerKey, ListDates, RsaPrivateKey, SignerKey, Validity, issue,
+    random_serial, revoke, sign_module,
 };
 use hicmod_tool::keys;
 use rsa::rand_core::OsRng;
@@ -40,7 +41,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Reads the chain in a folder that `hicmod-tool chain` made.
+    /// Reads the chain in a folder that `make_chain` made.
     pub fn load(folder: &Path) -> Result<Self> {
         let key = |name: &str| keys::read_key(&folder.join(name)).map_err(|error| anyhow!("{error}"));
         let certificate = |name: &str| {
@@ -60,8 +61,9 @@ impl Chain {
 
     /// Signs with another certificate of the same key.
     fn sign_as(&self, module: &[u8], certificate: &[u8], at: u64) -> Result<Vec<u8>> {
-        let signer = SignerKey { key: &self.signer_key, certificate, intermediate: &self.intermediate };
-        sign_module(module, signer, at, &mut OsRng).map_err(|error| anyhow!("{error}"))
+        let chain = Certificates { signer: certificate, intermediate: &self.intermediate, cross: None };
+        sign_module(module, SignerKey { key: &self.signer_key, chain }, at, &mut OsRng)
+            .map_err(|error| anyhow!("{error}"))
     }
 
     /// One more certificate for the signer's key, issued by the intermediate.
@@ -83,7 +85,8 @@ pub(super) fn all(good: &[u8], own: &Chain, other: &Chain, now: u64) -> Result<(
     bad.extend(signed_and_wrong(good, own, now)?);
     let certificate = own.certificate(Validity { from: now - DAY_S, until: now + DAY_S })?;
     let issuer = IssuerKey { certificate: Some(&own.intermediate), key: &own.intermediate_key };
-    let lists = revoke(&[], &certificate, issuer, now, &mut OsRng).map_err(|error| anyhow!("{error}"))?;
+    let dates = ListDates { now, next: now + DAY_S };
+    let lists = revoke(&[], &certificate, issuer, dates, &mut OsRng).map_err(|error| anyhow!("{error}"))?;
     let bytes = own.sign_as(good, &certificate, now)?;
     bad.push(BadModule { what: "signed with a revoked certificate", checks: &["revoked"], bytes });
     Ok((bad, lists))
@@ -141,9 +144,9 @@ fn damaged(good: &[u8]) -> Result<Vec<BadModule>> {
 fn signed_wrongly(good: &[u8], own: &Chain, other: &Chain, now: u64) -> Result<Vec<BadModule>> {
     let expired = own.certificate(Validity { from: now - 20 * DAY_S, until: now - 10 * DAY_S })?;
     // The signer of one chain under the intermediate of the other.
-    let mixed =
-        SignerKey { key: &other.signer_key, certificate: &other.signer, intermediate: &own.intermediate };
-    let mixed = sign_module(good, mixed, now, &mut OsRng).map_err(|error| anyhow!("{error}"))?;
+    let chain = Certificates { signer: &other.signer, intermediate: &own.intermediate, cross: None };
+    let mixed = sign_module(good, SignerKey { key: &other.signer_key, chain }, now, &mut OsRng)
+        .map_err(|error| anyhow!("{error}"))?;
     Ok(vec![
         BadModule { what: "signed under another root", checks: &["root"], bytes: other.sign(good, now)? },
         BadModule { what: "signed with a broken chain", checks: &["chain"], bytes: mixed },

@@ -37,6 +37,8 @@ pub const MAX_ENTRIES: u32 = 64;
 pub const TRUST_ROOT: &str = "trust-root";
 /// Name of the file that holds the revocation lists, DER; it may be absent.
 pub const REVOKED: &str = "revoked";
+/// Name of the file that says when the archive was made: eight bytes, little-endian, seconds since 1970, UTC; it may be absent.
+pub const BUILT: &str = "built";
 /// Files start at multiples of this many bytes.
 pub const FILE_ALIGN: usize = 4096;
 
@@ -88,6 +90,15 @@ impl<'a> Entry<'a> {
     /// Whether the file has no bytes.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty()
+    }
+}
+
+impl Archive<'_> {
+    /// When the archive was made, seconds since 1970, UTC, if its file [`BUILT`] says so.
+    #[must_use]
+    pub fn built(&self) -> Option<u64> {
+        let bytes = self.find(BUILT)?.bytes().ok()?;
+        bytes.try_into().ok().map(u64::from_le_bytes)
     }
 }
 

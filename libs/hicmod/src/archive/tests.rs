@@ -170,3 +170,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_time_of_making_is_eight_bytes_or_unknown() {
+    let built = |bytes: &[u8]| Archive::parse(&encode(&[(BUILT, bytes)]).unwrap()).unwrap().built();
+    assert_eq!(built(&1_800_000_000u64.to_le_bytes()), Some(1_800_000_000));
+    assert_eq!((built(&[0; 7]), built(&[0; 9]), built(&[])), (None, None, None));
+    assert_eq!(Archive::parse(&encode(&[]).unwrap()).unwrap().built(), None);
+    let mut damaged = encode(&[(BUILT, &[1; 8])]).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(Archive::parse(&damaged).unwrap().built(), None);
+}

@@ -33,6 +33,8 @@ use crate::verify::{CODE_SIGNING, DEVELOPMENT_ORGANISATION, SHA384_WITH_RSA};
 pub const SUBJECT_KEY_BYTES: usize = 20;
 /// From this second on, times are written with four digits of the year (RFC 5280, 4.1.2.5): 2050-01-01.
 const GENERALIZED_FROM: u64 = 2_524_608_000;
+/// Authorities below a root: its successor by a cross-certificate, and the successor's intermediate.
+const ROOT_PATH: u8 = 2;
 /// Organisation in the subject of a certificate that is not for development.
 const ORGANISATION: &str = "HIC";
 
@@ -75,15 +77,32 @@ pub struct CertificateSpec {
 }
 
 impl CertificateSpec {
-    /// A root: issues intermediates and revokes them.
+    /// A root: issues intermediates and revokes them. Its path has room for a successor, which it may accept by a cross-certificate.
     pub fn root(
         key: &RsaPublicKey,
         development: bool,
         validity: Validity,
         serial: Vec<u8>,
     ) -> Result<Self, SignError> {
-        let constraints = Constraints::Authority { path: 1 };
+        let constraints = Constraints::Authority { path: ROOT_PATH };
         Self::authority("root", key, development, validity, serial, constraints)
+    }
+
+    /// The root `certificate` (DER, self-signed) as its predecessor accepts it: name and use of the new root, vouched for by the old one.
+    ///
+    /// # Errors
+    /// [`SignError::Der`] if it is no certificate.
+    pub fn cross(certificate: &[u8], validity: Validity, serial: Vec<u8>) -> Result<Self, SignError> {
+        let what = "the new root's certificate";
+        let root = CertificateInner::<Rfc5280>::from_der(certificate).map_err(|_| SignError::Der { what })?;
+        Ok(Self {
+            subject: alloc::string::ToString::to_string(&root.tbs_certificate.subject),
+            serial,
+            validity,
+            constraints: Constraints::Authority { path: ROOT_PATH - 1 },
+            usage: KeyUsages::KeyCertSign | KeyUsages::CRLSign,
+            code_signing: false,
+        })
     }
 
     /// An intermediate: issues signers and revokes them.
@@ -244,17 +263,11 @@ fn extensions(
         Constraints::Authority { path } => BasicConstraints { ca: true, path_len_constraint: Some(path) },
         Constraints::None => BasicConstraints { ca: false, path_len_constraint: None },
     };
-    let identifier =
-        |key: &RsaPublicKey| OctetString::new(key_identifier(&public_key_info(key)?)).map_err(unwritable);
-    let authority = AuthorityKeyIdentifier {
-        key_identifier: Some(identifier(&issuer.to_public_key())?),
-        ..AuthorityKeyIdentifier::default()
-    };
     let mut extensions = vec![
         extension(&constraints, true)?,
         extension(&KeyUsage(spec.usage), true)?,
         extension(&SubjectKeyIdentifier(identifier(key)?), false)?,
-        extension(&authority, false)?,
+        extension(&authority_key(issuer)?, false)?,
     ];
     if spec.code_signing {
         extensions.push(extension(&ExtendedKeyUsage(vec![CODE_SIGNING]), true)?);
@@ -262,7 +275,20 @@ fn extensions(
     Ok(extensions)
 }
 
-fn extension<T: AssociatedOid + Encode>(value: &T, critical: bool) -> Result<Extension, SignError> {
+fn identifier(key: &RsaPublicKey) -> Result<OctetString, SignError> {
+    OctetString::new(key_identifier(&public_key_info(key)?)).map_err(unwritable)
+}
+
+/// Which key issued something (RFC 5280, 4.2.1.1 and 5.2.1).
+pub(super) fn authority_key(issuer: &RsaPrivateKey) -> Result<AuthorityKeyIdentifier, SignError> {
+    let key_identifier = Some(identifier(&issuer.to_public_key())?);
+    Ok(AuthorityKeyIdentifier { key_identifier, ..AuthorityKeyIdentifier::default() })
+}
+
+pub(super) fn extension<T: AssociatedOid + Encode>(
+    value: &T,
+    critical: bool,
+) -> Result<Extension, SignError> {
     let extn_value = value.to_der().and_then(OctetString::new).map_err(unwritable)?;
     Ok(Extension { extn_id: T::OID, critical, extn_value })
 }

@@ -5,12 +5,14 @@
 //! What it must never do: keep or print a private key, or run in the guest.
 
 mod certificate;
+mod draft;
 mod list;
 
 pub use certificate::{
     CertificateSpec, Constraints, IssuerKey, SUBJECT_KEY_BYTES, Validity, issue, random_serial,
 };
-pub use list::revoke;
+pub use draft::{Certificates, Draft};
+pub use list::{ListDates, refresh, revoke};
 pub use rsa::rand_core::CryptoRngCore;
 pub use rsa::{RsaPrivateKey, RsaPublicKey};
 
@@ -20,11 +22,9 @@ use core::fmt;
 use rsa::Pkcs1v15Sign;
 use sha2::{Digest, Sha384};
 
-use crate::container::{Container, ContainerError, NewSection, SectionKind, encode};
-use crate::signature::{
-    BLOCK_HEADER_BYTES, BlockError, DIGEST_BYTES, MAGIC, MAX_CERTIFICATE_BYTES, ModuleDigest, RSA_BYTES,
-    SIGNATURE_VERSION, content_digest, statement,
-};
+use crate::container::ContainerError;
+use crate::signature::BlockError;
+use crate::signature::{MAX_CERTIFICATE_BYTES, RSA_BYTES};
 use crate::verify::exact_key;
 
 /// Bits of every key.
@@ -44,6 +44,8 @@ pub enum SignError {
     CertificateSize { bytes: usize },
     /// The private key is not that of the certificate.
     WrongKey,
+    /// What somebody else returned as a signature is none by the key of the signer's certificate.
+    Foreign,
     /// The module.
     Container(ContainerError),
     /// The signature section.
@@ -54,7 +56,7 @@ impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key => {
-                write!(f, "the key is not RSA-3072 with exponent 65537; make one with `hicmod-tool chain`")
+                write!(f, "the key is not RSA-3072 with exponent 65537; make one with `hicmod-tool key`")
             }
             Self::Rsa => write!(f, "the private key could not be used; it is damaged"),
             Self::Der { what } => write!(f, "{what} cannot be read or written as DER"),
@@ -64,6 +66,10 @@ impl fmt::Display for SignError {
             Self::WrongKey => {
                 write!(f, "the private key does not belong to the certificate; give the matching one")
             }
+            Self::Foreign => write!(
+                f,
+                "that is no RSA PKCS#1 v1.5 signature over SHA-384 by the key of the signer's certificate; sign with its key"
+            ),
             Self::Container(error) => write!(f, "{error}"),
             Self::Block(error) => write!(f, "{error}"),
         }
@@ -77,10 +83,8 @@ impl core::error::Error for SignError {}
 pub struct SignerKey<'a> {
     /// Its private key.
     pub key: &'a RsaPrivateKey,
-    /// Its certificate, DER.
-    pub certificate: &'a [u8],
-    /// The certificate of its issuer, DER.
-    pub intermediate: &'a [u8],
+    /// What travels with the module.
+    pub chain: Certificates<'a>,
 }
 
 /// A fresh key.
@@ -95,51 +99,9 @@ pub fn sign_module(
     signed_at: u64,
     rng: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, SignError> {
-    check_sizes(&signer)?;
-    let container = Container::parse(module).map_err(SignError::Container)?;
-    // The digest covers the length of the signature section, so it is laid out before there is a signature.
-    let draft = with_block(&container, &block(&signer, signed_at, &[0; DIGEST_BYTES], &[0; RSA_BYTES]))?;
-    let laid_out = Container::parse(&draft).map_err(SignError::Container)?;
-    let digest = content_digest(&laid_out).map_err(SignError::Block)?;
-    let unsigned = block(&signer, signed_at, &digest, &[]);
-    let signature = sign_hash(signer.key, &statement(&unsigned), rng)?;
-    with_block(&container, &block(&signer, signed_at, &digest, &signature))
-}
-
-fn check_sizes(signer: &SignerKey<'_>) -> Result<(), SignError> {
-    for certificate in [signer.certificate, signer.intermediate] {
-        if !(1..=MAX_CERTIFICATE_BYTES).contains(&certificate.len()) {
-            return Err(SignError::CertificateSize { bytes: certificate.len() });
-        }
-    }
-    Ok(())
-}
-
-fn block(signer: &SignerKey<'_>, signed_at: u64, digest: &ModuleDigest, signature: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&SIGNATURE_VERSION.to_le_bytes());
-    out.extend_from_slice(&(BLOCK_HEADER_BYTES as u16).to_le_bytes());
-    out.extend_from_slice(&signed_at.to_le_bytes());
-    out.extend_from_slice(digest);
-    for certificate in [signer.certificate, signer.intermediate] {
-        // `check_sizes` bounds both.
-        out.extend_from_slice(&(certificate.len() as u32).to_le_bytes());
-    }
-    out.extend_from_slice(signer.certificate);
-    out.extend_from_slice(signer.intermediate);
-    out.extend_from_slice(signature);
-    out
-}
-
-fn with_block(container: &Container<'_>, block: &[u8]) -> Result<Vec<u8>, SignError> {
-    let mut sections: Vec<NewSection<'_>> = container
-        .sections()
-        .filter(|section| section.kind != SectionKind::Signature)
-        .map(|section| NewSection { kind: section.kind, critical: section.critical, bytes: section.bytes })
-        .collect();
-    sections.push(NewSection { kind: SectionKind::Signature, critical: false, bytes: block });
-    encode(&sections).map_err(SignError::Container)
+    let draft = Draft::new(module, signer.chain, signed_at)?;
+    let signature = sign_hash(signer.key, &draft.statement(), rng)?;
+    draft.assemble(&signature)
 }
 
 /// RSASSA-PKCS1-v1_5 over `bytes`, hashed with SHA-384.

@@ -5,20 +5,26 @@
 //! | byte | field | |
 //! | --- | --- | --- |
 //! | 0  | magic `HICS` | |
-//! | 4  | version `u16` | 1 |
-//! | 6  | header length `u16` | 72 |
+//! | 4  | version `u16` | 1; 2 with a cross-certificate |
+//! | 6  | header length `u16` | 72; 80 in version 2 |
 //! | 8  | `signed_at: u64` | seconds since 1970-01-01, UTC |
 //! | 16 | `digest: [u8; 48]` | SHA-384 of the content, below |
 //! | 64 | `signer_bytes: u32` | |
 //! | 68 | `intermediate_bytes: u32` | |
-//! | 72 | certificate of the signer, DER | RFC 5280 |
+//! | 72 | `cross_bytes: u32` | version 2 only |
+//! | 76 | reserved `u32` | version 2 only; 0 |
+//! | 72 or 80 | certificate of the signer, DER | RFC 5280 |
 //! | .. | certificate of the intermediate, DER | |
+//! | .. | certificate of a new root by the old one, DER | version 2 only |
 //! | .. | `signature: [u8; 384]` | RSASSA-PKCS1-v1_5 with SHA-384 (RFC 8017, 8.2), 3072 bits |
+//!
+//! The cross-certificate lets a system that trusts the old root believe a module of the new one. Version 1 is written where there is
+//! none, so that older systems go on reading what they can believe.
 //!
 //! *Content*: the header of the container and its section table, with two fields read as zero (the table's checksum and
 //! the checksum in the row of the signature section, both of which depend on the signature), then every byte from the
 //! end of the table to the start of the signature section. *Signed* are [`DOMAIN`] and every byte of the signature
-//! section before the signature itself: so the digest, the time and both certificates. The two checksums left out are
+//! section before the signature itself: so the digest, the time and all certificates. The two checksums left out are
 //! verified by [`Container::parse`]. Hence each bit of the file is either signed, or follows from what is, or is the
 //! signature.
 //!
@@ -35,8 +41,10 @@ use sha2::{Digest, Sha384};
 use crate::bytes::{array_at, slice_at, u16_at, u32_at, u64_at};
 use crate::container::{CRC_AT, Container, HEADER_BYTES, ROW_BYTES, Section, SectionKind};
 
-/// The only version of the section that this crate reads and writes.
+/// Version of a section with two certificates.
 pub const SIGNATURE_VERSION: u16 = 1;
+/// Version of a section with a cross-certificate.
+pub const CROSSED_VERSION: u16 = 2;
 /// Length of the digest of a module, bytes.
 pub const DIGEST_BYTES: usize = 48;
 /// Length of an RSA-3072 signature, bytes.
@@ -48,6 +56,7 @@ pub const DOMAIN: &[u8] = b"HIC module signature 1\n";
 
 pub(crate) const MAGIC: [u8; 4] = *b"HICS";
 pub(crate) const BLOCK_HEADER_BYTES: usize = 72;
+pub(crate) const CROSSED_HEADER_BYTES: usize = 80;
 /// Where the checksum lies in a row of the section table.
 const ROW_CRC_AT: usize = 12;
 const CRC_BYTES: usize = size_of::<u32>();
@@ -66,6 +75,8 @@ pub struct SignatureBlock<'a> {
     pub signer: &'a [u8],
     /// The certificate of the signer's issuer, DER.
     pub intermediate: &'a [u8],
+    /// The certificate of a new root, issued by the old one, DER.
+    pub cross: Option<&'a [u8]>,
     /// The signature over [`Self::statement`].
     pub signature: &'a [u8],
     /// Everything before the signature.
@@ -86,6 +97,8 @@ pub enum BlockError {
     Version { found: u16 },
     /// A certificate which is empty or longer than [`MAX_CERTIFICATE_BYTES`].
     CertificateSize { bytes: u32 },
+    /// A reserved field is not zero.
+    Reserved,
     /// The section is not exactly as long as its parts.
     Length { expected: usize, found: usize },
 }
@@ -97,8 +110,12 @@ impl fmt::Display for BlockError {
             Self::NotLast => write!(f, "a section follows the signature, which must be the last one"),
             Self::Magic => write!(f, "the signature section must start with \"HICS\""),
             Self::Version { found } => {
-                write!(f, "signature format {found} cannot be read, only format {SIGNATURE_VERSION}")
+                write!(
+                    f,
+                    "signature format {found} cannot be read, only {SIGNATURE_VERSION} and {CROSSED_VERSION}"
+                )
             }
+            Self::Reserved => write!(f, "a reserved field of the signature section is not zero"),
             Self::CertificateSize { bytes } => write!(
                 f,
                 "a certificate of {bytes} bytes in the signature section; 1 to {MAX_CERTIFICATE_BYTES} are allowed"
@@ -124,27 +141,37 @@ impl<'a> SignatureBlock<'a> {
             return Err(BlockError::Magic);
         }
         let version = u16_at(bytes, 4).ok_or(short)?;
-        if version != SIGNATURE_VERSION || u16_at(bytes, 6).ok_or(short)? as usize != BLOCK_HEADER_BYTES {
-            return Err(BlockError::Version { found: version });
-        }
+        let header = match (version, usize::from(u16_at(bytes, 6).ok_or(short)?)) {
+            (SIGNATURE_VERSION, header @ BLOCK_HEADER_BYTES) => header,
+            (CROSSED_VERSION, header @ CROSSED_HEADER_BYTES) => header,
+            _ => return Err(BlockError::Version { found: version }),
+        };
         let length = |at| match u32_at(bytes, at).ok_or(short)? {
             bytes if (1..=MAX_CERTIFICATE_BYTES as u32).contains(&bytes) => Ok(bytes as usize),
             bytes => Err(BlockError::CertificateSize { bytes }),
         };
+        let crossed = version == CROSSED_VERSION;
         let (signer, intermediate) = (length(64)?, length(68)?);
-        // Both are at most MAX_CERTIFICATE_BYTES, so no sum overflows.
-        let (second, end) = (BLOCK_HEADER_BYTES + signer, BLOCK_HEADER_BYTES + signer + intermediate);
+        let cross = if crossed { length(72)? } else { 0 };
+        if crossed && u32_at(bytes, 76).ok_or(short)? != 0 {
+            return Err(BlockError::Reserved);
+        }
+        // All are at most MAX_CERTIFICATE_BYTES, so no sum overflows.
+        let (second, third) = (header + signer, header + signer + intermediate);
+        let end = third + cross;
         let wrong = BlockError::Length { expected: end + RSA_BYTES, found };
         if found != end + RSA_BYTES {
             return Err(wrong);
         }
+        let part = |at, length| slice_at(bytes, at, length).ok_or(wrong);
         Ok(Self {
             signed_at: u64_at(bytes, 8).ok_or(short)?,
             digest: array_at(bytes, 16).ok_or(short)?,
-            signer: slice_at(bytes, BLOCK_HEADER_BYTES, signer).ok_or(wrong)?,
-            intermediate: slice_at(bytes, second, intermediate).ok_or(wrong)?,
-            signature: slice_at(bytes, end, RSA_BYTES).ok_or(wrong)?,
-            signed: slice_at(bytes, 0, end).ok_or(wrong)?,
+            signer: part(header, signer)?,
+            intermediate: part(second, intermediate)?,
+            cross: if crossed { Some(part(third, cross)?) } else { None },
+            signature: part(end, RSA_BYTES)?,
+            signed: part(0, end)?,
         })
     }
 

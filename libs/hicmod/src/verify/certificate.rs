@@ -26,6 +26,8 @@ pub(crate) const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwra
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// `id-kp-codeSigning` (RFC 5280, 4.2.1.12).
 pub(crate) const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
+/// `anyExtendedKeyUsage` (RFC 5280, 4.2.1.12).
+const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 /// `id-at-commonName` and `id-at-organizationName` (RFC 5280, A.1).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
@@ -95,6 +97,10 @@ impl<'a> Certificate<'a> {
         if fields.version != Version::V3 {
             return Err(VerifyError::Certificate { of });
         }
+        // RFC 5280, 4.1.2.4 and 4.1.2.6: names link a chain; an empty one links anything.
+        if fields.issuer.0.is_empty() || fields.subject.0.is_empty() {
+            return Err(VerifyError::Certificate { of });
+        }
         if !signed.has_our_algorithm(&fields.signature) {
             return Err(VerifyError::Algorithm { of });
         }
@@ -153,7 +159,19 @@ impl<'a> Certificate<'a> {
         if !self.usage.is_some_and(|usage| usage.key_cert_sign()) {
             return Err(VerifyError::KeyUsage { of, needed: "keyCertSign" });
         }
+        // An authority that is limited to other purposes does not vouch for code, as other verifiers have it, too.
+        let for_code = |extended: &ExtendedKeyUsage| {
+            extended.0.iter().any(|use_| [CODE_SIGNING, ANY_USE].contains(use_))
+        };
+        if !self.extended.as_ref().is_none_or(for_code) {
+            return Err(VerifyError::KeyUsage { of, needed: "codeSigning" });
+        }
         Ok(())
+    }
+
+    /// Most authorities below it; `None`: it does not say.
+    pub(super) fn path(&self) -> Option<u8> {
+        self.constraints.as_ref().and_then(|constraints| constraints.path_len_constraint)
     }
 
     /// Whether its key may sign revocation lists.

@@ -15,6 +15,8 @@ use crate::signature::BlockError;
 pub enum Role {
     /// The root that this system trusts.
     Root,
+    /// A new root, issued by the one that this system trusts.
+    NewRoot,
     /// Issued by the root; issues to signers.
     Intermediate,
     /// Signs modules.
@@ -25,6 +27,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Root => "root",
+            Self::NewRoot => "new root",
             Self::Intermediate => "intermediate",
             Self::Signer => "signer",
         })
@@ -240,7 +243,8 @@ impl VerifyError {
             ),
             Self::Expired { of, until, now } => write!(
                 f,
-                "certificate of the {of} expired at {}, and it is {}; sign the module with a new certificate",
+                "certificate of the {of} expired at {}, and it is {}; sign the module with a new certificate, or set the clock if that \
+                 is wrong",
                 Date(until),
                 Date(now)
             ),

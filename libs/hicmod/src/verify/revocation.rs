@@ -1,8 +1,9 @@
 //! Which certificates are no longer believed: X.509 revocation lists (RFC 5280, 5), one behind the other.
 //!
 //! A list counts for the certificates of its issuer: the root's for intermediates, the intermediate's for signers. It
-//! counts whatever its date: an old list may know too little, but what it names stays revoked. So a list never expires
-//! here, and `nextUpdate` is for whoever distributes it.
+//! counts whatever its date: an old list may know too little, but what it names stays revoked. A list that is overdue
+//! (`nextUpdate`) is no reason to refuse anything, since a service that cannot be restarted would be worse off than one that is
+//! started under an old list; [`RevocationList::overdue_since`] is for telling the operator (docs/adr/0028).
 
 use alloc::vec::Vec;
 
@@ -63,6 +64,13 @@ impl<'a> RevocationList<'a> {
             lists.push((signed, list));
         }
         Ok(Self { lists })
+    }
+
+    /// Since when a newer list should be here, seconds since 1970, UTC: the earliest `nextUpdate` before `now`.
+    #[must_use]
+    pub fn overdue_since(&self, now: u64) -> Option<u64> {
+        let due = self.lists.iter().filter_map(|(_, list)| list.next_update);
+        due.map(|time| time.to_unix_duration().as_secs()).filter(|due| *due < now).min()
     }
 
     /// How many lists there are.

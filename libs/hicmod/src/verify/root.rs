@@ -21,6 +21,8 @@ pub struct TrustRoot {
     pub(super) key: RsaPublicKey,
     pub(super) validity: Validity,
     pub(super) may_revoke: bool,
+    /// Most authorities below it; `None`: any number.
+    pub(super) path: Option<u8>,
     name: Signer,
     development: bool,
 }
@@ -33,6 +35,7 @@ impl TrustRoot {
         Ok(Self {
             validity: certificate.validity(),
             may_revoke: certificate.may_revoke(),
+            path: certificate.path(),
             name: certificate.name(),
             development: certificate.is_of(DEVELOPMENT_ORGANISATION),
             key: certificate.key,

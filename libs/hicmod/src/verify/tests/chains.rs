@@ -59,6 +59,7 @@ fn each_certificate_is_refused_before_and_after_its_time() {
             Role::Root => specs.root.validity = validity,
             Role::Intermediate => specs.intermediate.validity = validity,
             Role::Signer => specs.signer.validity = validity,
+            Role::NewRoot => unreachable!("`rotation` has those"),
         }))
     };
     for of in [Role::Root, Role::Intermediate, Role::Signer] {

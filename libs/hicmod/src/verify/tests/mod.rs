@@ -3,6 +3,7 @@
 mod chains;
 mod files;
 mod revoked;
+mod rotation;
 
 use std::sync::OnceLock;
 use std::vec;
@@ -15,7 +16,9 @@ use super::*;
 use crate::container::{NewSection, SectionKind, encode};
 use crate::image::{ImageParts, PAGE_SIZE};
 use crate::manifest::{self, MAX_MANIFEST_BYTES};
-use crate::sign::{CertificateSpec, IssuerKey, SignerKey, Validity, generate_key, issue, sign_module};
+use crate::sign::{
+    CertificateSpec, Certificates, IssuerKey, SignerKey, Validity, generate_key, issue, sign_module,
+};
 
 /// When everything here is valid, and when modules are signed: 2027.
 pub(super) const FROM: u64 = 1_800_000_000;
@@ -110,8 +113,8 @@ pub(super) fn image() -> Vec<u8> {
 
 /// `module` signed by the key `key`, with the certificates of `chain`.
 pub(super) fn signed_by(module: &[u8], chain: &Chain, key: &RsaPrivateKey, signed_at: u64) -> Vec<u8> {
-    let signer = SignerKey { key, certificate: &chain.signer, intermediate: &chain.intermediate };
-    sign_module(module, signer, signed_at, &mut OsRng).unwrap()
+    let chain = Certificates { signer: &chain.signer, intermediate: &chain.intermediate, cross: None };
+    sign_module(module, SignerKey { key, chain }, signed_at, &mut OsRng).unwrap()
 }
 
 pub(super) fn signed_with(chain: &Chain) -> Vec<u8> {
