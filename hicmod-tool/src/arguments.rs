@@ -3,19 +3,24 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{archive, bind, ca, inspect, key, pack, repo, sign, verify};
+use crate::command::{archive, bind, ca, completions, diff, inspect, key, new, pack, repo, sign, verify};
 use crate::failure::Failure;
 
 /// Makes, signs, checks and shows HIC modules.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Where people look for them.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 what was checked is not good \
+    (verify); 4 diff --fail-on found such a change.";
+
 #[derive(Subcommand)]
 pub enum Command {
+    New(new::Arguments),
     Key(key::Arguments),
     #[command(subcommand)]
     Ca(ca::Command),
@@ -26,6 +31,9 @@ pub enum Command {
     Archive(archive::Arguments),
     Bind(bind::Arguments),
     Repo(repo::Arguments),
+    Diff(diff::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Command {
@@ -41,6 +49,10 @@ impl Command {
             Self::Archive(arguments) => archive::run(arguments),
             Self::Bind(arguments) => bind::run(arguments),
             Self::Repo(arguments) => repo::run(arguments),
+            Self::Diff(arguments) => diff::run(arguments),
+            Self::New(arguments) => new::run(arguments),
+            Self::Completions(arguments) => completions::completions(arguments),
+            Self::Man(arguments) => completions::man(arguments),
         }
     }
 }

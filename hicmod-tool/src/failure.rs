@@ -18,6 +18,8 @@ enum Kind {
     Failed = 1,
     /// It was done, and the answer is no: what was checked is not good.
     Refused = 3,
+    /// `diff` found what it was to look for.
+    Differs = 4,
 }
 
 impl Failure {
@@ -34,6 +36,11 @@ impl Failure {
     /// What lies in `path` was checked, and is not good.
     pub fn refused(path: &Path, message: impl Display) -> Self {
         Self { kind: Kind::Refused, message: format!("{}: {message}", path.display()) }
+    }
+
+    /// What lies in `path` differs in a way that was asked for.
+    pub fn differs(path: &Path, message: impl Display) -> Self {
+        Self { kind: Kind::Differs, message: format!("{}: {message}", path.display()) }
     }
 
     /// The same, with the file that it is about.

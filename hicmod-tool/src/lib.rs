@@ -6,7 +6,8 @@
 //! - [`pack`]: linker output and `hicmod.toml` become a `.hicmod`.
 //! - [`archive`]: named files become the boot archive.
 //! - [`bind`]: a kernel is told which archive it starts.
-//! - [`inspect`]: either of the two becomes a [`Report`].
+//! - [`inspect`]: either of the two becomes a [`Report`]; [`mod@diff`] says what changed between two modules.
+//! - [`new`]: the skeleton of a service.
 //! - [`keys`]: keys, certificates and revocation lists as files; [`SigningSet`] signs modules.
 //! - [`repo`]: a repository of modules with signed metadata.
 //!
@@ -14,9 +15,11 @@
 //! off line, blinded with the system's randomness, and never in the guest; see `hic_hicmod::sign`.
 
 mod bind;
+pub mod diff;
 mod elf;
 mod inspect;
 pub mod keys;
+pub mod new;
 mod pack;
 pub mod repo;
 mod signature;

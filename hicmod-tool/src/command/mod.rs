@@ -5,8 +5,11 @@
 pub mod archive;
 pub mod bind;
 pub mod ca;
+pub mod completions;
+pub mod diff;
 pub mod inspect;
 pub mod key;
+pub mod new;
 pub mod pack;
 pub mod repo;
 pub mod sign;
