@@ -1,0 +1,5 @@
+//! Link arguments of the freestanding binary.
+
+fn main() {
+    hic_link::module();
+}
