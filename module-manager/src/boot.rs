@@ -3,6 +3,7 @@
 use crate::defaults::PROBATION;
 use crate::manager::{Manager, StartError, at};
 use crate::modules::{self, Origin};
+use crate::network::Network;
 use crate::repository::{Repository, STORAGE, VERIFIER};
 use crate::services::Purpose;
 use alloc::vec::Vec;
@@ -33,6 +34,7 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         modules: modules::archive_modules(&archive),
         trust_root: modules::trust_root(&archive),
         repository: Repository::default(),
+        network: Network::default(),
         fuse: None,
         probation_ends: clock::now() + PROBATION,
         update: None,

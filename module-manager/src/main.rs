@@ -15,6 +15,7 @@ mod defaults;
 mod hardware;
 mod manager;
 mod modules;
+mod network;
 mod orders;
 mod repository;
 mod requests;
@@ -42,7 +43,7 @@ fn main(page: &'static StartPage) -> u64 {
         return 1;
     }
     loop {
-        let answer_due = manager.repository_turn();
+        let answer_due = manager.network_turn().min(manager.repository_turn());
         manager.task_turn();
         let deadline = manager.update_turn().min(manager.probation_turn()).min(answer_due);
         if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, &mut buffer, deadline) {

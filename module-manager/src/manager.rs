@@ -1,6 +1,7 @@
 //! The manager's state: the journal, the modules of the boot archive, and what it may hand out.
 
 use crate::modules::{Loaded, TrustRoot};
+use crate::network::Network;
 use crate::repository::Repository;
 use crate::tasks::Task;
 use crate::update::Running;
@@ -65,6 +66,8 @@ pub struct Manager {
     pub trust_root: TrustRoot,
     /// What is on the disk.
     pub repository: Repository,
+    /// What is being fetched from the network.
+    pub network: Network,
     /// An instance (`service@version`) that is to be killed, once it is started, at one of its system calls. For tests.
     pub fuse: Option<(heapless::String<64>, u64)>,
     /// When services that run a default since the boot are looked at.

@@ -52,12 +52,16 @@ impl Manager {
                 }
                 Ok(Message::new(OK, [u64::from(self.repository.is_reading()), 0, 0, 0]))
             }
-            request::INSTALL | request::REMOVE | request::REPLACE | request::REFRESH => {
-                text().map(|text| match self.begin_task(message.label(), &text) {
-                    Ok(number) => Message::new(OK, [number, 0, 0, 0]),
-                    Err(refusal) => refused(buffer, &refusal),
-                })
-            }
+            request::INSTALL
+            | request::REMOVE
+            | request::REPLACE
+            | request::REFRESH
+            | request::SOURCE_ADD
+            | request::SOURCE_REMOVE => text().map(|text| match self.begin_task(message.label(), &text) {
+                Ok(number) => Message::new(OK, [number, 0, 0, 0]),
+                Err(refusal) => refused(buffer, &refusal),
+            }),
+            request::SOURCE => self.source_text(word as usize).map(|text| inline(buffer, text.as_bytes())),
             request::TASK => self.task_info().map(|info| inline(buffer, info.as_bytes())),
             request::TASK_LINE => self.task_line(word as usize).map(|line| inline(buffer, line.as_bytes())),
             _ => return None,

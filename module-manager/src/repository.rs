@@ -74,6 +74,8 @@ struct Fetch {
     region: Handle,
     address: u64,
     done: u32,
+    /// It came over the network, and is no file of the disk.
+    remote: bool,
 }
 
 /// What was asked last.
@@ -121,6 +123,8 @@ pub struct Repository {
     pub changes: Changes,
     /// How long the question of the job may still stay open.
     patience: Patience,
+    /// A file that came over the network and is to be verified.
+    arrived: Option<Fetch>,
     /// The defaults are to be written.
     dirty: bool,
     /// How the last writing of the defaults ended, for whoever waits for it.
@@ -130,7 +134,8 @@ pub struct Repository {
 impl Repository {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        matches!(self.job, Job::Idle) && !self.scan && !self.dirty && self.rest.is_none()
+        let more = self.scan || self.dirty || self.rest.is_some() || self.arrived.is_some();
+        matches!(self.job, Job::Idle) && !more
     }
 
     /// Whether there are files that nobody knows yet. Looking whether those that are known are still there is no reading.
@@ -208,10 +213,8 @@ impl Manager {
                     Verdict::GiveUp => next = self.overdue(next),
                 }
             }
-            let has_more = self.repository.scan || self.repository.dirty || self.repository.rest.is_some();
-            let rests = matches!(next, Job::Idle) && !has_more;
             self.repository.job = next;
-            if rests {
+            if self.repository.is_idle() {
                 return FOREVER;
             }
         }
@@ -261,7 +264,7 @@ impl Manager {
     }
 
     /// A service that does not answer is started again; it finds the question open.
-    fn start_again(&mut self, name: &str) {
+    pub fn start_again(&mut self, name: &str) {
         let stopped = |index: &usize| self.journal.records[*index].phase == Phase::STOPPED;
         let Some(index) = self.journal.find(name).filter(|index| !stopped(index)) else { return };
         log!("{name} does not answer: it is started again");
@@ -314,6 +317,9 @@ impl Manager {
         }
         if let Some(index) = self.repository.rest.take() {
             return self.list_file(index);
+        }
+        if let Some(fetch) = self.repository.arrived.take() {
+            return self.begin_verifying(fetch);
         }
         if core::mem::take(&mut self.repository.scan) {
             self.repository.changes = Changes::default();
@@ -382,7 +388,7 @@ impl Manager {
             Ok(Reply::Failed(error)) => return self.stop_scan(error),
             _ => return self.stop_scan(StoreError::Malformed),
         };
-        let fetch = Fetch { index, count, name, size, stamp, region: 0, address: 0, done: 0 };
+        let fetch = Fetch { index, count, name, size, stamp, region: 0, address: 0, done: 0, remote: false };
         let known = self.repository.before.iter().position(|file| file.is(&fetch));
         let known = known.filter(|&known| self.is_settled(&self.repository.before[known]));
         if let Some(known) = known {
@@ -453,10 +459,22 @@ impl Manager {
             // The same job with another question: `repository_turn` must look at it again only when there is an answer.
             return Job::Reading(fetch);
         }
+        self.begin_verifying(fetch)
+    }
+
+    fn begin_verifying(&mut self, fetch: Fetch) -> Job {
         match self.pass_to_verifier(&fetch) {
             Ok(()) => Job::Verifying(fetch),
             Err(error) => self.give_up(fetch, refused("no-verdict", &error)),
         }
+    }
+
+    /// Has a file verified that came over the network, and kept if it is good; `network.outcome` tells what came of it.
+    pub fn take_arrived(&mut self, name: FileName, region: Handle, address: u64, size: u32) {
+        let fetch =
+            Fetch { index: 0, count: 0, name, size, stamp: 0, region, address, done: size, remote: true };
+        self.repository.arrived = Some(fetch);
+        self.repository_turn();
     }
 
     /// Takes the file from the storage service, for good, and shows it to the verifier.
@@ -471,7 +489,7 @@ impl Manager {
         Ok(())
     }
 
-    fn hide(&self, service: &str, region: Handle) -> Result<(), StartError> {
+    pub fn hide(&self, service: &str, region: Handle) -> Result<(), StartError> {
         let Some(index) = self.journal.find(service) else { return Ok(()) };
         match sys::region_unmap(self.journal.records[index].instance.sandbox, region) {
             Ok(()) | Err(Error::WrongState) => Ok(()),
@@ -504,6 +522,10 @@ impl Manager {
 
     /// Notes what a file holds and goes on with the next one.
     fn next(&mut self, fetch: &Fetch, content: Result<ModuleName, Box<Refusal>>, read: bool) -> Job {
+        if fetch.remote {
+            self.network.outcome = Some(content);
+            return Job::Idle;
+        }
         let Fetch { name, size, stamp, .. } = fetch.clone();
         let file = File { name, size, stamp, content };
         if read {
@@ -532,7 +554,7 @@ impl Manager {
         if name == VERIFIER {
             self.show_archive(index)?;
         }
-        match self.repository.shown(name) {
+        match self.repository.shown(name).or_else(|| self.network.shown(name)) {
             Some((region, rights)) => self.show(index, region, rights),
             None => Ok(()),
         }
@@ -547,6 +569,7 @@ impl Manager {
             .filter(|kept| !kept.is_empty());
         self.repository.defaults = kept.and_then(|kept| Defaults::decode(kept).ok());
         [STORAGE, VERIFIER].into_iter().for_each(|service| self.calm(service));
+        self.stop_fetcher();
     }
 
     /// Takes the open question to a service back: it gets one that is about nothing.

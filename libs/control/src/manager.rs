@@ -50,7 +50,14 @@ pub const TASK: u32 = 24;
 /// Word 0 = index; answers a line of the task's report inline. [`crate::Refusal::NotFound`] beyond the last.
 pub const TASK_LINE: u32 = 25;
 
-/// What an operator asked for that takes a while: [`INSTALL`], [`REMOVE`], [`REPLACE`], [`REFRESH`].
+/// Word 0 = index; answers the address of a repository on the network inline. [`crate::Refusal::NotFound`] beyond the last.
+pub const SOURCE: u32 = 26;
+/// Inline = address: look for modules in this repository, too, now and after each boot. Otherwise as [`INSTALL`].
+pub const SOURCE_ADD: u32 = 27;
+/// Inline = address: do not look there any more. Otherwise as [`INSTALL`].
+pub const SOURCE_REMOVE: u32 = 28;
+
+/// What an operator asked for that takes a while: [`INSTALL`] and the like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct TaskInfo {

@@ -36,6 +36,9 @@ pub const MAX_SOURCE_BYTES: usize = 64;
 /// Address of a repository on the network: `http://10.0.2.2:8000/`.
 pub type Source = heapless::String<MAX_SOURCE_BYTES>;
 
+/// Those that are known.
+pub type Sources = heapless::Vec<Source, MAX_SOURCES>;
+
 /// All that outlives power.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Defaults {
@@ -44,7 +47,7 @@ pub struct Defaults {
     /// The update that runs, so that a boot after a power failure can say what was cut off.
     pub update: Option<RunningUpdate>,
     /// Repositories on the network.
-    pub sources: heapless::Vec<Source, MAX_SOURCES>,
+    pub sources: Sources,
 }
 
 /// Whether a service is there, apart from what the boot archive says.

@@ -1,6 +1,6 @@
 //! Install, remove, replace: checks before anything is made or recorded, then the step itself.
 
-use super::{Answer, Order, Stage, refused};
+use super::{Answer, Before, Order, Stage, refused};
 use crate::manager::{Manager, StartError};
 use crate::services::{Purpose, service_memory};
 use alloc::format;
@@ -13,7 +13,7 @@ use hic_hicmod::manifest::{Manifest, Name, Version};
 use hic_rt::loader::LoadError;
 use hic_rt::{log, sys};
 use hic_store::defaults::{RecordError, boot_choice};
-use hic_store::{Defaults, ServiceDefault, StoreError};
+use hic_store::{Defaults, StoreError};
 use hic_update::check::Refused as UpdateRefused;
 use module_manager::install::{may_join, may_leave};
 use module_manager::journal::Phase;
@@ -178,37 +178,37 @@ impl Manager {
             return Err(record_failed(error));
         }
         if let Some(task) = &mut self.task {
-            task.stage = Stage::Recording { index, before };
+            task.stage = Stage::Recording { index, before: Before::Service(before) };
         }
         self.write_defaults();
         Ok(())
     }
 
     /// The record could not be written: everything is as before.
-    pub(super) fn undo(
-        &mut self,
-        order: &Order,
-        index: usize,
-        before: Option<ServiceDefault>,
-        error: &StoreError,
-    ) -> String {
-        if let (Order::Install(name, _) | Order::Replace(name, _) | Order::Remove(name), Some(defaults)) =
-            (order, &mut self.repository.defaults)
-        {
-            defaults.restore(name, before);
+    pub(super) fn undo(&mut self, order: &Order, index: usize, before: Before, error: &StoreError) -> String {
+        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
+        match (order, before) {
+            (
+                Order::Install(name, _) | Order::Replace(name, _) | Order::Remove(name),
+                Before::Service(before),
+            ) => {
+                defaults.restore(name, before);
+            }
+            (_, Before::Sources(before)) => defaults.sources = *before,
+            (_, Before::Service(_)) => {}
         }
-        if !matches!(order, Order::Remove(_)) {
+        if matches!(order, Order::Install(..) | Order::Replace(..)) {
             self.discard_instance(index);
         }
         format!("{}: it could not be recorded, so nothing was changed: {error}", error.code())
     }
 
-    pub(super) fn start_installed(&mut self, index: usize, before: Option<ServiceDefault>) -> Answer<String> {
+    pub(super) fn start_installed(&mut self, index: usize, before: Before) -> Answer<String> {
         let info = self.journal.records[index].info;
         let (name, version) = (name_str(&info.name), name_str(&info.version));
         if let Err(error) = self.launch_new(index) {
             self.discard_instance(index);
-            if let Some(defaults) = &mut self.repository.defaults {
+            if let (Some(defaults), Before::Service(before)) = (&mut self.repository.defaults, before) {
                 defaults.restore(name, before);
             }
             self.write_defaults();

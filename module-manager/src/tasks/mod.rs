@@ -1,26 +1,32 @@
 //! What an operator asks for that takes longer than one answer: install, remove, replace, refresh. One at a time, and nobody is waited for.
 //!
 //! ```text
-//!   install  ─▶ Reading (if the module is not known yet) ─▶ checks, made, not started ─▶ Recording ─▶ started
+//!   install  ─▶ Reading, Fetching (if the module is not known yet) ─▶ checks, made, not started ─▶ Recording ─▶ started
 //!   remove   ─▶ checks ────────────────────────────────────────────────────────────────▶ Recording ─▶ ended
-//!   replace  ─▶ Reading ─▶ checks, made beside the one that runs ──────────────────────▶ Recording ─▶ that one ended, started
+//!   replace  ─▶ Reading, Fetching ─▶ checks, made beside the one that runs ────────────▶ Recording ─▶ that one ended, started
 //!   refresh  ─▶ Reading ─▶ what changed
+//!   repository add, remove ────────────────────────────────────────────────────────────▶ Recording
 //! ```
 //! Whatever can be refused is refused before anything is recorded, and what is recorded is carried out also by a manager that was started again in
 //! between ([`crate::boot`]). So a crash or a power cut leaves what was there before, or what was asked for.
 
 mod change;
 mod refresh;
+mod sources;
 
+use crate::cache::ModuleName;
 use crate::manager::Manager;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use hic_abi::{Plain, name_bytes};
 use hic_control::Refusal;
 use hic_control::manager::{self as request, TaskInfo};
+use hic_fetch::Source;
 use hic_hicmod::manifest::{Manifest, Name, Version};
 use hic_rt::{clock, log};
+use hic_store::defaults::Sources;
 use hic_store::{ServiceDefault, StoreError};
 use module_manager::install::Refused;
 use module_manager::journal::Phase;
@@ -37,6 +43,8 @@ enum Order {
     Remove(Name),
     Replace(Name, Version),
     Refresh,
+    AddSource(Source),
+    RemoveSource(Source),
 }
 
 /// How far it is.
@@ -44,12 +52,21 @@ enum Order {
 enum Stage {
     /// Waits for the repository to be read.
     Reading,
+    /// Waits for a module from the network.
+    Fetching,
     /// Waits for the record to be on the disk: with the instance that was made, and what the record said before.
     Recording {
         index: usize,
-        before: Option<ServiceDefault>,
+        before: Before,
     },
     Over,
+}
+
+/// What the record said before.
+#[derive(Debug)]
+enum Before {
+    Service(Option<ServiceDefault>),
+    Sources(Box<Sources>),
 }
 
 /// A task, under way or done.
@@ -87,6 +104,8 @@ impl Order {
             request::INSTALL => both().map(|(name, version)| Self::Install(name, version))?,
             request::REPLACE => both().map(|(name, version)| Self::Replace(name, version))?,
             request::REMOVE => Self::Remove(name(text)?),
+            request::SOURCE_ADD => Self::AddSource(sources::parse(text)?),
+            request::SOURCE_REMOVE => Self::RemoveSource(sources::parse(text)?),
             _ => Self::Refresh,
         })
     }
@@ -97,6 +116,8 @@ impl Order {
             Self::Remove(name) => format!("remove {name}"),
             Self::Replace(name, version) => format!("update {name} {version} restart"),
             Self::Refresh => "modules refresh".into(),
+            Self::AddSource(source) => format!("repository add {source}"),
+            Self::RemoveSource(source) => format!("repository remove {source}"),
         }
     }
 
@@ -104,7 +125,7 @@ impl Order {
     fn module(&self) -> Option<(&Name, Version)> {
         match self {
             Self::Install(name, version) | Self::Replace(name, version) => Some((name, *version)),
-            Self::Remove(_) | Self::Refresh => None,
+            Self::Remove(_) | Self::Refresh | Self::AddSource(_) | Self::RemoveSource(_) => None,
         }
     }
 }
@@ -131,12 +152,12 @@ impl Manager {
             Order::Install(name, _) => self.must_be_absent(name)?,
             Order::Replace(name, version) => drop(self.replaceable(name, *version)?),
             Order::Remove(name) => drop(self.removable(name)?),
-            Order::Refresh => {}
+            Order::Refresh | Order::AddSource(_) | Order::RemoveSource(_) => {}
         }
         let (order, lines) = (order.clone(), Vec::new());
         self.task = Some(Task { number, order: order.clone(), stage: Stage::Reading, lines, outcome: None });
         let known = order.module().is_some_and(|(name, version)| self.is_loaded(name, version));
-        if known || matches!(order, Order::Remove(_)) {
+        if known || matches!(order, Order::Remove(_) | Order::AddSource(_) | Order::RemoveSource(_)) {
             // What can be refused at once is.
             return self.proceed().inspect_err(|_| self.task = None);
         }
@@ -148,12 +169,54 @@ impl Manager {
     pub fn task_turn(&mut self) {
         let Some(task) = &self.task else { return };
         let outcome = match task.stage {
-            Stage::Reading if !self.repository.is_reading() => self.proceed().err().map(Err),
+            Stage::Reading if !self.repository.is_reading() => self.look_further().err().map(Err),
+            Stage::Fetching => self.network.outcome.take().and_then(|outcome| self.fetched(outcome)),
             Stage::Recording { .. } => self.repository.written.map(|written| self.recorded(written)),
             Stage::Reading | Stage::Over => None,
         };
         if let Some(outcome) = outcome {
             self.end_task(outcome);
+        }
+    }
+
+    /// The disk was read. A module that it does not have is looked for on the network.
+    fn look_further(&mut self) -> Answer<()> {
+        let order = self.task.as_ref().map(|task| task.order.clone());
+        if let Some((name, version)) = order.as_ref().and_then(Order::module)
+            && !self.is_loaded(name, version)
+            && !self.sources().is_empty()
+            && self.refused_file(name, &version.to_string()).is_none()
+        {
+            self.fetch_module(name, version).map_err(|refusal| refusal.to_string())?;
+            self.add_line(format!("the disk has no {name} {version}; looking on the network"));
+            if let Some(task) = &mut self.task {
+                task.stage = Stage::Fetching;
+            }
+            log!("{name} {version} is looked for on the network");
+            return Ok(());
+        }
+        self.proceed()
+    }
+
+    fn fetched(
+        &mut self,
+        outcome: Result<ModuleName, Box<hic_hicmod::verdict::Refusal>>,
+    ) -> Option<Answer<String>> {
+        match outcome {
+            // A module that is what it says, but not what was asked for: it is not kept.
+            Ok((name, version)) if !self.task_wants(&name, version) => {
+                self.forget_module(&name, version);
+                Some(Err(format!("wrong-module: the file that was fetched holds {name} {version}")))
+            }
+            Ok((name, version)) => {
+                if let Some(line) = self.told_of(&name, version) {
+                    self.add_line(line);
+                }
+                self.proceed().err().map(Err)
+            }
+            // Nobody has it: then the answer names the versions that there are.
+            Err(refusal) if refusal.check == "http-not-found" => self.proceed().err().map(Err),
+            Err(refusal) => Some(Err(refusal.to_string())),
         }
     }
 
@@ -163,6 +226,8 @@ impl Manager {
             Order::Install(name, version) => self.make_installed(&name, version),
             Order::Replace(name, version) => self.make_replacement(&name, version),
             Order::Remove(name) => self.record_removal(&name),
+            Order::AddSource(source) => self.record_source(&source, true),
+            Order::RemoveSource(source) => self.record_source(&source, false),
             Order::Refresh => {
                 let outcome = self.tell_changes();
                 self.end_task(outcome);
@@ -185,6 +250,10 @@ impl Manager {
         };
         let done = match &order {
             Order::Install(..) => self.start_installed(index, before),
+            Order::AddSource(source) => {
+                Ok(format!("modules that the disk does not have are looked for in {source}"))
+            }
+            Order::RemoveSource(source) => Ok(format!("{source} is not asked any more")),
             Order::Replace(..) => self.start_replacement(index),
             Order::Remove(_) => self.end_removed(index),
             Order::Refresh => Ok(String::new()),

@@ -65,6 +65,7 @@ impl Shell {
             Command::Net => form(sources.net(), json),
             Command::Memory => form(sources.memory(), json),
             Command::Modules => form(sources.modules(), json),
+            Command::Repository => form(sources.repository(), json),
             Command::Update { service, version, policy } => {
                 form(sources.update(service, version, *policy), json)
             }

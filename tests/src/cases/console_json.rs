@@ -11,7 +11,7 @@ use crate::runner::TestContext;
 use crate::vm::Vm;
 
 /// The commands, as `help` must name them.
-pub(super) const NAMES: [&str; 23] = [
+pub(super) const NAMES: [&str; 24] = [
     "help",
     "status",
     "services",
@@ -23,6 +23,7 @@ pub(super) const NAMES: [&str; 23] = [
     "restart",
     "kill",
     "modules",
+    "repository",
     "install",
     "remove",
     "update",
@@ -38,7 +39,7 @@ pub(super) const NAMES: [&str; 23] = [
 ];
 
 /// Commands after which the guest goes on, in an order in which each finds what it needs.
-const GOES_ON: [&str; 19] = [
+const GOES_ON: [&str; 22] = [
     "help",
     "status",
     "services",
@@ -49,6 +50,9 @@ const GOES_ON: [&str; 19] = [
     "memory",
     "modules",
     "modules refresh",
+    "repository",
+    "repository add http://10.0.2.2:1/",
+    "repository remove http://10.0.2.2:1/",
     "remove example_guestbook",
     "install example_guestbook 1.0.0",
     "log",
@@ -61,7 +65,7 @@ const GOES_ON: [&str; 19] = [
 ];
 
 /// Wrong commands: the error is a document too, and names its code.
-const WRONG: [&str; 12] = [
+const WRONG: [&str; 14] = [
     "nonsense",
     "caps no-such-sandbox",
     "kill no-such-service",
@@ -74,6 +78,8 @@ const WRONG: [&str; 12] = [
     "install inetd 1.0.0",
     "install no-such-module 1.0.0",
     "remove netstack",
+    "repository add ftp://10.0.2.2/",
+    "repository remove http://10.0.2.2:2/",
 ];
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {

@@ -37,7 +37,7 @@ const PORT: u16 = 7000;
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// Time within which a service answers after it was started.
-const SERVED: Duration = Duration::from_secs(30);
+pub(super) const SERVED: Duration = Duration::from_secs(30);
 /// Time within which what a removed service held is free again: its connections leave the stack first.
 const RECLAIMED: Duration = Duration::from_secs(60);
 
@@ -74,7 +74,7 @@ impl Scene<'_> {
     }
 }
 
-fn say(address: SocketAddr, line: &str) -> Result<String> {
+pub(super) fn say(address: SocketAddr, line: &str) -> Result<String> {
     let mut stream = load::connect(address)?;
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();
@@ -189,7 +189,7 @@ fn install(console: &Console<'_>) -> Result<()> {
 }
 
 /// The lines of a task that came to a good end.
-fn done(console: &Console<'_>, command: &str) -> Result<Vec<String>> {
+pub(super) fn done(console: &Console<'_>, command: &str) -> Result<Vec<String>> {
     let document = ask(console, command)?;
     ensure!(document["done"] == true, "`{command}`: {document}");
     let lines = document["lines"].as_array().with_context(|| format!("no lines in {document}"))?;
@@ -228,7 +228,7 @@ fn mtools(tool: &str, scene: &Scene<'_>, file: &str, bytes: Option<&[u8]>) -> Re
     Ok(())
 }
 
-fn power_off(vm: &Vm) -> Result<()> {
+pub(super) fn power_off(vm: &Vm) -> Result<()> {
     vm.console()?.type_line("shutdown")?;
     let outcome = vm.wait_exit(Duration::from_secs(20))?;
     ensure!(outcome == Outcome::PowerOff, "`shutdown`: {outcome}");

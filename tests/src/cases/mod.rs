@@ -9,6 +9,7 @@ mod crash_anywhere;
 mod faulty_release;
 mod forge;
 pub mod hostile;
+mod http_repository;
 mod install;
 mod iommu;
 mod kill_each;
@@ -154,6 +155,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(900),
         run: install::run,
+    },
+    SystemTest {
+        name: "http_repository",
+        profile: "install",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: http_repository::run,
     },
     SystemTest {
         name: "faulty_release",

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::SerialLine;
 use crate::text;
 
-/// How long one command may take: far above what any needs, since it only guards against a hang.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one command may take: far above what any needs, since it only guards against a hang. An `install` from a server that hangs takes half a minute
+/// of guest time.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The console at its prompt.
 #[derive(Debug)]

@@ -48,6 +48,8 @@ pub enum Command {
     Memory,
     /// `modules`
     Modules,
+    /// `repository`
+    Repository,
     /// What the module manager does while the console waits.
     Task(Task),
     /// `update <service> <version> [watch=SECONDS] [share=THOUSANDTHS]`
@@ -103,6 +105,10 @@ pub enum Task {
     Remove(String),
     /// `update <service> <version> restart`
     Replace(String, String),
+    /// `repository add <address>`
+    AddSource(String),
+    /// `repository remove <address>`
+    RemoveSource(String),
 }
 
 impl Task {
@@ -114,6 +120,8 @@ impl Task {
             Self::Install(..) => "install",
             Self::Remove(_) => "remove",
             Self::Replace(..) => "update",
+            Self::AddSource(_) => "repository-add",
+            Self::RemoveSource(_) => "repository-remove",
         }
     }
 }
@@ -152,6 +160,9 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("memory", []) => Command::Memory,
         ("modules", []) => Command::Modules,
         ("modules", ["refresh"]) => Command::Task(Task::Refresh),
+        ("repository", []) => Command::Repository,
+        ("repository", ["add", address]) => Command::Task(Task::AddSource(address.to_string())),
+        ("repository", ["remove", address]) => Command::Task(Task::RemoveSource(address.to_string())),
         ("install", [module, version]) => {
             Command::Task(Task::Install(module.to_string(), version.to_string()))
         }
@@ -236,7 +247,7 @@ mod tests {
     fn every_form_of_the_help_is_a_command() {
         for usage in USAGES {
             let line = usage.form.replace("<sandbox>", "x").replace("<service>", "x");
-            let line = line.replace("<module>", "x").replace("<version>", "1.3.0");
+            let line = line.replace("<module>", "x").replace("<version>", "1.3.0").replace("<address>", "x");
             let bare = line.split(" [").next().unwrap_or_default();
             good(bare);
             assert!(good(&std::format!("{bare} --json")).1);
@@ -281,7 +292,21 @@ mod tests {
         assert_eq!(good("remove hello"), task(Task::Remove("hello".into())));
         assert_eq!(good("update hello 0.2.0 restart"), task(Task::Replace("hello".into(), "0.2.0".into())));
         assert_eq!(good("modules refresh"), task(Task::Refresh));
-        for wrong in ["install", "install a", "install a b c", "remove", "remove a b", "modules again"] {
+        let address = "http://10.0.2.2:8000/";
+        assert_eq!(good(&std::format!("repository add {address}")), task(Task::AddSource(address.into())));
+        assert_eq!(
+            good(&std::format!("repository remove {address}")),
+            task(Task::RemoveSource(address.into()))
+        );
+        for wrong in [
+            "install",
+            "install a",
+            "install a b c",
+            "remove",
+            "remove a b",
+            "modules again",
+            "repository add",
+        ] {
             assert_eq!(code(wrong), "usage", "{wrong}");
         }
     }

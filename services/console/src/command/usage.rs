@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 /// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 25] = [
+pub const USAGES: [Usage; 28] = [
     Usage { form: "help", does: "this list" },
     Usage { form: "status", does: "the system at a glance" },
     Usage { form: "services", does: "services, their versions, states and restarts" },
@@ -28,6 +28,12 @@ pub const USAGES: [Usage; 25] = [
         form: "modules refresh",
         does: "look through the repository again; tells what is new, gone or refused",
     },
+    Usage { form: "repository", does: "where modules are looked for" },
+    Usage {
+        form: "repository add <address>",
+        does: "look there, too: http://10.0.2.2:8000/ (an IPv4 address; there is no resolver of names)",
+    },
+    Usage { form: "repository remove <address>", does: "do not look there any more" },
     Usage {
         form: "install <module> <version>",
         does: "start a module of the repository, now and at each boot",

@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 use console::command::Task as Order;
 use console::error::CommandError;
 use console::report::MAX_ROWS;
-use console::report::task::Task;
+use console::report::task::{Repositories, Task};
 use hic_control::Refusal;
-use hic_control::manager::{INSTALL, REFRESH, REMOVE, REPLACE, TASK, TASK_LINE, TaskInfo};
+use hic_control::manager::{
+    INSTALL, REFRESH, REMOVE, REPLACE, SOURCE, SOURCE_ADD, SOURCE_REMOVE, TASK, TASK_LINE, TaskInfo,
+};
 use hic_rt::ipc::Message;
 
 /// Beyond the last record.
@@ -39,12 +41,29 @@ impl Sources {
             Order::Install(module, version) => (INSTALL, format!("{module} {version}")),
             Order::Remove(service) => (REMOVE, service.clone()),
             Order::Replace(service, version) => (REPLACE, format!("{service} {version}")),
+            Order::AddSource(address) => (SOURCE_ADD, address.clone()),
+            Order::RemoveSource(address) => (SOURCE_REMOVE, address.clone()),
         };
         let mut message = Message::new(label, [0; 4]);
         message.info = message.info.with_inline(self.buffer.put(text.as_bytes()));
         let answer = self.ask(MANAGER, message, Repeat::Never)?;
         self.check(MANAGER, order.name(), &answer)?;
         Ok(Followed { name: order.name(), number: answer.words[0], lines: Vec::new() })
+    }
+
+    /// `repository`
+    pub fn repository(&mut self) -> Result<Repositories, CommandError> {
+        let mut addresses = Vec::new();
+        while addresses.len() < MAX_ROWS {
+            let message = Message::new(SOURCE, [addresses.len() as u64, 0, 0, 0]);
+            let answer = self.ask(MANAGER, message, Repeat::Always)?;
+            if answer.label() == END {
+                break;
+            }
+            self.check(MANAGER, "the question", &answer)?;
+            addresses.push(self.text(&answer));
+        }
+        Ok(Repositories::new(addresses))
     }
 
     /// New lines of a task's report, and its end if it has come. The state is asked for before the lines, so that at the end none is missed.

@@ -55,6 +55,44 @@ impl Report for Task {
     }
 }
 
+/// `repository`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repositories {
+    /// In the order in which they are asked.
+    pub repositories: Vec<Repository>,
+}
+
+/// Where modules are looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repository {
+    /// disk or http.
+    pub kind: &'static str,
+    /// Its address; `None` for the disk.
+    pub address: Option<String>,
+}
+
+impl Repositories {
+    /// The disk, and those on the network.
+    #[must_use]
+    pub fn new(addresses: Vec<String>) -> Self {
+        let network =
+            addresses.into_iter().map(|address| Repository { kind: "http", address: Some(address) });
+        Self {
+            repositories: core::iter::once(Repository { kind: "disk", address: None })
+                .chain(network)
+                .collect(),
+        }
+    }
+}
+
+impl Report for Repositories {
+    fn text(&self, out: &mut String) {
+        for Repository { kind, address } in &self.repositories {
+            let _ = writeln!(out, "{kind}  {}", clean(address.as_deref().unwrap_or("the repository disk")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::both;
@@ -81,6 +119,16 @@ mod tests {
         );
         let error = end(&info(0, 0, "memory: 5 KiB are short")).expect("over").expect_err("bad");
         assert_eq!(error.render(false), "error[memory]: 5 KiB are short\n");
+    }
+
+    #[test]
+    fn the_disk_is_asked_first_and_then_the_network() {
+        let (json, text) = both(&Repositories::new(alloc::vec!["http://10.0.2.2:8000/".into()]));
+        assert_eq!(text, "disk  the repository disk\nhttp  http://10.0.2.2:8000/\n");
+        assert_eq!(
+            (&json["repositories"][0]["address"], &json["repositories"][1]["kind"]),
+            (&serde_json::Value::Null, &"http".into())
+        );
     }
 
     #[test]

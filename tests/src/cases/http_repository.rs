@@ -1,0 +1,146 @@
+//! Modules over HTTP from a server that behaves, and from one that does not: what is whole and signed is installed, whatever it took to get it; the rest is
+//! given up within its bounds, with the reason, and leaves nothing behind.
+
+mod server;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use hic_hicmod::manifest::{Name, Version};
+
+use super::PORTS;
+use super::forge::{self, Chain};
+use super::install::{SERVED, done, power_off, say};
+use super::kill_each::quiet;
+use super::memory::{look, wait_for_baseline};
+use super::service::{until, wait_until_served};
+use super::updating::{instances, refusal, wait_for_repository};
+use crate::disk;
+use crate::net::Network;
+use crate::qemu::Proto;
+use crate::runner::TestContext;
+use crate::vm::{Console, Vm};
+use server::{Files, Manner, Server};
+
+/// The module that is served under many names.
+const MODULE: &str = "example_guestbook";
+/// Where it listens.
+const PORT: u16 = 7000;
+/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
+const KEYS: &str = "keys";
+/// Time within which what was fetched and not kept is free again.
+const RECLAIMED: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Servers that do not give a module: name of the module, manner, code of the refusal.
+const WRONG: [(&str, Manner, &str); 11] = [
+    ("cutoff", Manner::CutOff(50), "http-cut-off"),
+    ("endless", Manner::Endless, "http-too-long"),
+    ("endless-head", Manner::EndlessHead, "http-long-head"),
+    ("short", Manner::Short, "truncated"),
+    ("drips", Manner::Drips, "http-stalled"),
+    ("redirect", Manner::Redirect, "http-redirect"),
+    ("chunked", Manner::Chunked, "http-encoded"),
+    ("noise", Manner::Noise, "format"),
+    ("broken", Manner::Broken, "http-status"),
+    // A good module under a name that is not its own.
+    ("other", Manner::Good, "wrong-module"),
+    // Nobody has it.
+    ("absent", Manner::Good, "unknown-module"),
+];
+
+/// Servers from which a module is had after all.
+const RIGHT: [(&str, Manner); 4] =
+    [("good", Manner::Good), ("parts", Manner::Parts), ("changed", Manner::Changed), ("more", Manner::More)];
+
+pub(super) fn run(context: &mut TestContext) -> Result<()> {
+    let network = Network::best()?;
+    let machine = context.machine()?;
+    let disk = machine.disks.first().context("this profile has no repository disk")?;
+    let good = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
+    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
+    let server = Server::start(&network, files(&good, &Chain::load(&keys)?)?)?;
+
+    let ports: Vec<_> = PORTS.into_iter().chain([(Proto::Tcp, PORT)]).collect();
+    let vm = context.boot(machine.clone(), Some(&network), &ports)?;
+    let console = vm.console()?;
+    wait_until_served(&vm, &network, SERVED)?;
+    wait_for_repository(&console)?;
+    let alone = refusal(&console, "install good 1.0.0")?;
+    ensure!(alone.code == "unknown-module", "without a repository on the network: {alone}");
+    done(&console, &format!("repository add {}", server.source()))?;
+
+    gives_up(&vm, &console).context("a server that does not give a module")?;
+    context.note(format!(
+        "{} ways of not giving a module, each given up with its reason, nothing left over",
+        WRONG.len()
+    ));
+    for (name, _) in RIGHT {
+        installs(&vm, &console, &network, name).with_context(|| format!("the server's manner: {name}"))?;
+    }
+    let parts = server.requests_for("/parts-1.0.0.hicmod");
+    ensure!(
+        parts.len() >= 5 && parts.iter().skip(1).all(|head| head.contains("If-Range: \"one\"")),
+        "{parts:?}"
+    );
+    context.note(format!(
+        "a file that came in {} connections, and one that changed in the middle, are whole",
+        parts.len()
+    ));
+    dies_in_the_middle(&vm, &console)?;
+    power_off(&vm)
+}
+
+fn files(good: &[u8], own: &Chain) -> Result<Files> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let named = |name: &str| {
+        forge::other_version(good, own, now, Version::new(1, 0, 0), |manifest| {
+            manifest.name = Name::try_from(name).unwrap_or_default();
+            manifest.provides = [manifest.name.clone()].into_iter().collect();
+        })
+    };
+    let mut files = Files::new();
+    for (name, manner) in WRONG.into_iter().map(|(name, manner, _)| (name, manner)).chain(RIGHT) {
+        let inside = if name == "other" { "another" } else { name };
+        files.insert(format!("{name}-1.0.0.hicmod"), (manner, named(inside)?));
+    }
+    files.remove("absent-1.0.0.hicmod");
+    Ok(files)
+}
+
+fn gives_up(vm: &Vm, console: &Console<'_>) -> Result<()> {
+    until(RECLAIMED, || quiet(console))?;
+    let before = look(console)?;
+    for (name, manner, code) in WRONG {
+        let refused = refusal(console, &format!("install {name} 1.0.0"))?;
+        ensure!(refused.code == code, "{name} ({manner:?}): {refused}, {code} was due");
+        ensure!(instances(console, name)?.is_empty(), "{name} runs all the same");
+        vm.check_alive()?;
+    }
+    wait_for_baseline(console, &before, RECLAIMED)?;
+    Ok(())
+}
+
+/// Installs, talks, removes.
+fn installs(vm: &Vm, console: &Console<'_>, network: &Network, name: &str) -> Result<()> {
+    let lines = done(console, &format!("install {name} 1.0.0"))?;
+    ensure!(lines.iter().any(|line| line.starts_with(&format!("fetched: {name} 1.0.0"))), "{lines:?}");
+    let address = vm.endpoint(Proto::Tcp, PORT)?;
+    let answer = network.run(move || until(SERVED, || say(address, "add over the wire\n")))?;
+    ensure!(answer == "thank you, note 0\n", "the answer was {answer:?}");
+    done(console, &format!("remove {name}"))?;
+    Ok(())
+}
+
+/// The fetcher and the stack die under a download; it goes on.
+fn dies_in_the_middle(vm: &Vm, console: &Console<'_>) -> Result<()> {
+    for victim in ["fetcher", "netstack"] {
+        console.command("modules")?;
+        console.command(&format!("kill {victim} after=40"))?;
+        done(console, "install parts 1.0.0")
+            .map_err(|error| anyhow!("{victim} died in the middle: {error:#}"))?;
+        done(console, "remove parts")?;
+        vm.check_alive()?;
+    }
+    Ok(())
+}
