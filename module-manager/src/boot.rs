@@ -6,6 +6,7 @@ use crate::modules::{self, Origin};
 use crate::network::Network;
 use crate::repository::{Repository, STORAGE, VERIFIER};
 use crate::services::Purpose;
+use crate::tasks::Missing;
 use alloc::vec::Vec;
 use core::fmt::Write;
 use hic_abi::{Plain, SELF, name_bytes, name_str};
@@ -39,6 +40,7 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         probation_ends: clock::now() + PROBATION,
         update: None,
         task: None,
+        missing: Missing::default(),
         account: start::require(page, grants::ACCOUNT).slot,
         monitor: start::require(page, "endpoint:monitor").slot,
     };
@@ -206,6 +208,7 @@ impl Manager {
         let archived =
             self.modules.iter().filter(|m| m.origin == Origin::Archive).map(|m| &m.module.manifest);
         let mut manifests: Vec<_> = archived.filter(|manifest| self.is_present(&manifest.name)).collect();
+        let mut missing = Vec::new();
         for installed in self.repository.defaults.iter().flat_map(Defaults::installed) {
             if manifests.iter().any(|manifest| manifest.name == installed.name) {
                 continue;
@@ -213,7 +216,10 @@ impl Manager {
             let version = boot_choice(installed).version();
             match self.position(&installed.name, version) {
                 Some(position) => manifests.push(&self.modules[position].module.manifest),
-                None => log!("{} {version} is installed and cannot be found: not started", installed.name),
+                None => {
+                    log!("{} {version} is installed and not on the disk: not started", installed.name);
+                    missing.push((installed.name.clone(), version));
+                }
             }
         }
         let BootOrder { order, left_out } = boot_order(&manifests);
@@ -221,6 +227,7 @@ impl Manager {
             log!("{} not started: {error}", manifests[at].name);
         }
         let names: Vec<_> = order.into_iter().map(|at| manifests[at].name.clone()).collect();
+        self.missing.note(missing, clock::now());
         for name in names {
             if !KEPT.contains(&name.as_str()) && self.journal.find(&name).is_none() {
                 self.start_default(&name);

@@ -45,7 +45,8 @@ fn main(page: &'static StartPage) -> u64 {
     loop {
         let answer_due = manager.network_turn().min(manager.repository_turn());
         manager.task_turn();
-        let deadline = manager.update_turn().min(manager.probation_turn()).min(answer_due);
+        let fetch_due = manager.missing_turn();
+        let deadline = manager.update_turn().min(manager.probation_turn()).min(answer_due).min(fetch_due);
         if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, &mut buffer, deadline) {
             let answer = manager.answer(message, &mut buffer);
             // A caller that gave up needs no answer.

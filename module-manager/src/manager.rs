@@ -3,7 +3,7 @@
 use crate::modules::{Loaded, TrustRoot};
 use crate::network::Network;
 use crate::repository::Repository;
-use crate::tasks::Task;
+use crate::tasks::{Missing, Task};
 use crate::update::Running;
 use alloc::vec::Vec;
 use core::fmt;
@@ -76,6 +76,8 @@ pub struct Manager {
     pub update: Option<Running>,
     /// What an operator asked for, under way or done.
     pub task: Option<Task>,
+    /// What is installed and was not found at boot.
+    pub missing: Missing,
     /// The account that all services' accounts come out of.
     pub account: Handle,
     /// The monitor's endpoint, to lead fault ports to.

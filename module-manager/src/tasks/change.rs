@@ -44,11 +44,14 @@ impl Manager {
         ))
     }
 
-    pub(super) fn removable(&self, name: &Name) -> Answer<usize> {
+    pub(super) fn removable(&self, name: &Name) -> Answer<()> {
         may_leave(&self.running(), name).map_err(|refusal| refused(&refusal))?;
-        let index = self.managed(name)?;
-        self.not_updating(name, index)?;
-        Ok(index)
+        match self.managed(name) {
+            Ok(index) => self.not_updating(name, index),
+            // Installed, and not found at boot.
+            Err(_) if self.is_present(name) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     pub(super) fn replaceable(&self, name: &Name, version: Version) -> Answer<usize> {
@@ -157,11 +160,14 @@ impl Manager {
     }
 
     pub(super) fn record_removal(&mut self, name: &Name) -> Answer<()> {
-        let index = self.removable(name)?;
-        let version = name_str(&self.journal.records[index].info.version).parse::<Version>();
-        let version = version.map_err(|error| format!("malformed: {error}"))?;
+        self.removable(name)?;
+        let running = self.journal.find(name).map(|index| self.journal.records[index].info.version);
+        let version = match running {
+            Some(version) => name_str(&version).parse().map_err(|error| format!("malformed: {error}"))?,
+            None => Version::new(0, 0, 0),
+        };
         let archived = self.is_archived(name);
-        self.write_down(name, index, |defaults| defaults.remove(name, version, archived))
+        self.write_down(name, 0, |defaults| defaults.remove(name, version, archived))
     }
 
     /// Changes the record and has it written; [`Manager::task_turn`] goes on when it is on the disk.
@@ -225,10 +231,10 @@ impl Manager {
         }
     }
 
-    pub(super) fn end_removed(&mut self, index: usize) -> Answer<String> {
-        let name = self.journal.records[index].info.name;
-        self.discard_instance(index);
-        let name = name_str(&name);
+    pub(super) fn end_removed(&mut self, name: &Name) -> Answer<String> {
+        if let Ok(index) = self.managed(name) {
+            self.discard_instance(index);
+        }
         Ok(match self.is_archived(name) {
             true => format!(
                 "{name} has ended, and is not started at boot; the boot archive still brings it, so `install` has it back"

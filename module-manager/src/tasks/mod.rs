@@ -11,8 +11,11 @@
 //! between ([`crate::boot`]). So a crash or a power cut leaves what was there before, or what was asked for.
 
 mod change;
+mod missing;
 mod refresh;
 mod sources;
+
+pub use missing::Missing;
 
 use crate::cache::ModuleName;
 use crate::manager::Manager;
@@ -151,7 +154,7 @@ impl Manager {
         match order {
             Order::Install(name, _) => self.must_be_absent(name)?,
             Order::Replace(name, version) => drop(self.replaceable(name, *version)?),
-            Order::Remove(name) => drop(self.removable(name)?),
+            Order::Remove(name) => self.removable(name)?,
             Order::Refresh | Order::AddSource(_) | Order::RemoveSource(_) => {}
         }
         let (order, lines) = (order.clone(), Vec::new());
@@ -255,7 +258,7 @@ impl Manager {
             }
             Order::RemoveSource(source) => Ok(format!("{source} is not asked any more")),
             Order::Replace(..) => self.start_replacement(index),
-            Order::Remove(_) => self.end_removed(index),
+            Order::Remove(name) => self.end_removed(name),
             Order::Refresh => Ok(String::new()),
         };
         done.map(|text| text + durable)
@@ -287,6 +290,11 @@ impl Manager {
         if let Some(task) = self.task.as_mut().filter(|task| task.lines.len() < MAX_LINES) {
             task.lines.push(line);
         }
+    }
+
+    /// Whether a task is under way.
+    pub fn has_task(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.outcome.is_none())
     }
 
     /// Whether the task under way is about this module.

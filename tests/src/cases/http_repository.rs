@@ -32,6 +32,9 @@ const KEYS: &str = "keys";
 /// Time within which what was fetched and not kept is free again.
 const RECLAIMED: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Time after boot within which what is installed and not on the disk was fetched.
+const FETCHED: std::time::Duration = std::time::Duration::from_secs(90);
+
 /// Servers that do not give a module: name of the module, manner, code of the refusal.
 const WRONG: [(&str, Manner, &str); 11] = [
     ("cutoff", Manner::CutOff(50), "http-cut-off"),
@@ -88,6 +91,22 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
         parts.len()
     ));
     dies_in_the_middle(&vm, &console)?;
+    done(&console, "install good 1.0.0")?;
+    power_off(&vm)?;
+
+    let vm = context.boot(machine, Some(&network), &ports)?;
+    let console = vm.console()?;
+    until(FETCHED, || {
+        let all = instances(&console, "good")?;
+        ensure!(
+            all.len() == 1 && all.iter().all(|one| one.at_work),
+            "it was to be fetched and started: {all:?}"
+        );
+        Ok(())
+    })
+    .context("after a reboot")?;
+    context.note("what was installed over the network is fetched again after a reboot".to_owned());
+    done(&console, "remove good")?;
     power_off(&vm)
 }
 
