@@ -118,8 +118,8 @@ impl<M: Machine> Kernel<M> {
             pages: (range.end - range.start).div_ceil(PAGE_SIZE),
             seal: None,
             backing: Backing::Boot,
+            leaving: false,
             mappings: List::new(),
-            peers: NONE,
         };
         self.regions.insert(region).map_err(|_| BootError::Memory)
     }

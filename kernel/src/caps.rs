@@ -5,7 +5,7 @@
 //! its neighbours, and either is constant time however many there are. This file knows nothing of what the objects are.
 
 use crate::objects::ObjectRef;
-use crate::pool::{Arena, NONE};
+use crate::pool::{Arena, Id, NONE};
 use hic_abi::Rights;
 
 /// A filled slot.
@@ -32,7 +32,8 @@ struct Slot {
     /// The ring of those that derive from the same slot; one that derives from none is a ring of its own, or in one with others of its kind.
     next: u32,
     previous: u32,
-    /// The next and the previous one in the list of those that name the same object, for objects that keep one.
+    /// The next and the previous one in the list of those that name the same object for the same owner, for objects that keep such lists;
+    /// others are on it by chance.
     next_peer: u32,
     previous_peer: u32,
 }
@@ -54,10 +55,21 @@ pub const MAX_COUNTED: usize = 1024;
 /// Slots are handed out to spaces in chunks of this many.
 const CHUNK: usize = 64;
 
+/// Lists of peers: a power of two, as many as capabilities on memory are to be expected.
+const BUCKETS: usize = 1 << 15;
+
+/// The list on which capabilities of one owner on one object are (multipliers from Knuth's multiplicative hashing and xxHash).
+const fn bucket_of(object: Id, owner: u32) -> usize {
+    let mixed = object.index.wrapping_mul(0x9e37_79b1) ^ owner.wrapping_mul(0x85eb_ca77);
+    (mixed >> 16 ^ mixed) as usize % BUCKETS
+}
+
 /// The table of all slots.
 pub struct CapTable {
     slots: &'static mut [Slot],
     used: &'static mut [bool],
+    /// First of each list of those that name the same object for the same owner.
+    peers: &'static mut [u32],
     /// All chunks before this one are used.
     first_free: usize,
 }
@@ -66,12 +78,13 @@ impl CapTable {
     /// Bytes for this many slots.
     #[must_use]
     pub const fn bytes(slots: usize) -> usize {
-        size_of::<Slot>() * slots + slots / CHUNK + 64
+        size_of::<Slot>() * slots + slots / CHUNK + size_of::<u32>() * BUCKETS + 64
     }
 
     /// A table of empty slots.
     pub fn new(arena: &mut Arena, slots: usize) -> Self {
-        Self { slots: arena.fill(slots, EMPTY), used: arena.fill(slots / CHUNK, false), first_free: 0 }
+        let (used, peers) = (arena.fill(slots / CHUNK, false), arena.fill(BUCKETS, NONE));
+        Self { slots: arena.fill(slots, EMPTY), used, peers, first_free: 0 }
     }
 
     /// A run of `count` slots (a multiple of 64) for a new space.
@@ -208,34 +221,47 @@ impl CapTable {
         self.at(slot).promised = false;
     }
 
-    /// Puts a filled slot, which is on no such list, at the head of an object's list of the capabilities that name it.
-    pub fn link_peer(&mut self, head: &mut u32, slot: u32) {
-        self.at(slot).next_peer = *head;
-        if *head != NONE {
-            self.at(*head).previous_peer = slot;
+    /// Puts a filled slot, which is on no such list, on the list of those that name the same object for the same owner.
+    pub fn link_peer(&mut self, slot: u32) {
+        let Some(bucket) = self.bucket(slot) else { return };
+        let head = core::mem::replace(&mut self.peers[bucket], slot);
+        let new = self.at(slot);
+        (new.next_peer, new.previous_peer) = (head, NONE);
+        if head != NONE {
+            self.at(head).previous_peer = slot;
         }
-        *head = slot;
     }
 
-    /// Takes a slot off such a list; `head` is the object's, if it still lives.
-    pub fn unlink_peer(&mut self, head: Option<&mut u32>, slot: u32) {
+    /// Takes a slot off that list again, while it is still filled.
+    pub fn unlink_peer(&mut self, slot: u32) {
+        let Some(bucket) = self.bucket(slot) else { return };
         let &mut Slot { next_peer: next, previous_peer: previous, .. } = self.at(slot);
-        if previous != NONE {
+        if previous == NONE {
+            self.peers[bucket] = next;
+        } else {
             self.at(previous).next_peer = next;
-        } else if let Some(head) = head {
-            *head = next;
         }
         if next != NONE {
             self.at(next).previous_peer = previous;
         }
-        let slot = self.at(slot);
-        (slot.next_peer, slot.previous_peer) = (NONE, NONE);
     }
 
-    /// The capabilities on such a list.
-    pub fn peers(&self, head: u32) -> impl Iterator<Item = &Cap> {
-        let slot = |at: u32| self.slot(at);
-        core::iter::successors(slot(head), move |s| slot(s.next_peer)).filter_map(|s| s.cap.as_ref())
+    /// Whether a sandbox has a capability on an object that keeps such lists, in another slot than this one.
+    #[must_use]
+    pub fn has_peer(&self, object: Id, owner: u32, except: u32) -> bool {
+        let named = |slot: &Slot| slot.cap.is_some_and(|c| c.object.id == object && c.owner == owner);
+        let mut at = self.peers[bucket_of(object, owner)];
+        while let Some(slot) = self.slot(at) {
+            if at != except && named(slot) {
+                return true;
+            }
+            at = slot.next_peer;
+        }
+        false
+    }
+
+    fn bucket(&self, slot: u32) -> Option<usize> {
+        self.get(slot).map(|cap| bucket_of(cap.object.id, cap.owner))
     }
 
     /// A slot that derives directly from this one.
@@ -281,7 +307,6 @@ impl CapTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Id;
     use hic_abi::ObjectType;
 
     fn cap() -> Cap {

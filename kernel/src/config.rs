@@ -44,6 +44,11 @@ pub const TIME_SLICE: u64 = 4_000_000;
 /// Frames that are zeroed in one piece, with interrupts off. Longer runs that are given back are zeroed when the processor has nothing
 /// else to do, or when somebody needs the memory.
 pub const ZERO_AT_ONCE: u64 = 8;
+/// Work that one entry into the kernel does of what may be done in parts, with interrupts off: a capability, a thread or a caller counts one, the
+/// end of a mapping one and one more for each [`ENTRIES_AN_EFFORT`] entries of page tables. About 12,000 instructions.
+pub const EFFORT: u32 = 64;
+/// Entries of page tables whose filling or emptying counts as much as a capability's end.
+pub const ENTRIES_AN_EFFORT: u64 = 16;
 /// Shortest time for which the timer is armed, so that a deadline in the past cannot storm.
 pub const MIN_TIMER: u64 = 20_000;
 

@@ -10,6 +10,7 @@ use crate::objects::{
 use crate::pool::{Id, Pool};
 use hic_abi::audit::Event;
 use hic_abi::object::{AccountSpec, MAX_PRIORITY, SandboxSpec, ThreadSpec};
+use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights, USER_BASE};
 
 /// Shortest and longest budget period, nanoseconds.
@@ -45,7 +46,12 @@ impl<M: Machine> Kernel<M> {
             ObjectType::Account => (self.new_account(account, a)?, 0),
             ObjectType::Sandbox => self.create_sandbox(account, a)?,
             ObjectType::Region => {
-                let (index, base) = self.new_region(account, a)?;
+                let (index, base) = match self.new_region(account, a) {
+                    Err(Error::NoMemory) if self.is_worth_another_try(account, a) => {
+                        return Ok(self.again(Syscall::Create));
+                    }
+                    made => made?,
+                };
                 (self.regions.id(index).ok_or(Error::PoolFull)?, USER_BASE + base)
             }
             ObjectType::Endpoint => (self.new_endpoint(account)?, 0),
@@ -138,6 +144,7 @@ impl<M: Machine> Kernel<M> {
             ready: List::new(),
             threads: List::new(),
             mappings: List::new(),
+            lent: 0,
             queue: Queue::Idle,
             runnable: Links::FREE,
         };
@@ -179,6 +186,7 @@ impl<M: Machine> Kernel<M> {
             endpoint,
             badge,
             callers: List::new(),
+            dead: false,
             senders: 0,
             watch: None,
             switches: 0,

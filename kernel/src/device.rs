@@ -8,7 +8,6 @@ use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Backing, Device, Header, Irq, IrqSource, ObjectRef, Region};
-use crate::pool::NONE;
 use core::ops::Range;
 use hic_abi::object::DeviceInfo;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
@@ -255,8 +254,8 @@ impl<M: Machine> Kernel<M> {
             pages: size.div_ceil(PAGE_SIZE),
             seal: None,
             backing: Backing::Device { hidden },
+            leaving: false,
             mappings: List::new(),
-            peers: NONE,
         };
         let id = self.regions.insert(window).map_err(|_| {
             self.uncharge_object(header);

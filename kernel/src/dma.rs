@@ -7,6 +7,7 @@
 
 use crate::audit::Entry;
 use crate::caps::Cap;
+use crate::config::EFFORT;
 use crate::iommu::{DmaFault, Iommu, PRESENT};
 use crate::kernel::Kernel;
 use crate::log::Text;
@@ -121,31 +122,36 @@ impl<M: Machine> Kernel<M> {
         self.unmap(mapping);
     }
 
-    /// A sandbox lost a capability: mappings that hung on it end.
+    /// A sandbox loses the capability in this place: mappings that hang on it end. Whether all have; one entry does [`EFFORT`] of it.
     #[inline(never)]
-    pub(crate) fn unmap_lost(&mut self, loser: u32, object: ObjectRef) {
+    pub(crate) fn unmap_lost(&mut self, loser: u32, object: ObjectRef, place: u32) -> bool {
         if is_memory(object.kind) {
-            self.unmap_unheld(loser, object.id.index);
-        } else if object.kind == ObjectType::Device {
-            self.unmap_unmanaged(loser, object);
+            self.unmap_unheld(loser, object.id.index, place)
+        } else {
+            object.kind != ObjectType::Device || self.unmap_unmanaged(loser, object, place)
         }
     }
 
     /// What a sandbox mapped into a device stays while it holds that device with MANAGE.
     #[cold]
-    fn unmap_unmanaged(&mut self, loser: u32, device: ObjectRef) {
+    fn unmap_unmanaged(&mut self, loser: u32, device: ObjectRef, place: u32) -> bool {
         let (first, slots) = (self.sandboxes[loser].space, self.sandboxes[loser].slots);
         let manages = |c: &Cap| c.object == device && c.rights.contains(Rights::MANAGE);
-        if (first..first + slots).any(|place| self.caps.get(place).is_some_and(manages)) {
-            return;
+        let others = (first..first + slots).filter(|at| *at != place);
+        if others.into_iter().any(|at| self.caps.get(at).is_some_and(manages)) {
+            return true;
         }
         let mut at = self.devices[device.id.index].mappings.first();
         while let Some(mapping) = at {
+            if self.effort >= EFFORT {
+                return false;
+            }
             at = self.devices[device.id.index].mappings.after(&self.mappings, mapping);
             if self.mappings[mapping].holder == loser {
                 self.withdraw(mapping);
             }
         }
+        true
     }
 
     /// The IOMMU refused something.

@@ -6,6 +6,7 @@
 
 use crate::audit::Entry;
 use crate::caps::Cap;
+use crate::config::EFFORT;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::{is_mappable, is_memory};
@@ -13,9 +14,6 @@ use crate::objects::{Header, ObjectRef};
 use hic_abi::audit::Event;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights};
-
-/// Capabilities that a revocation deletes in one entry into the kernel; then the call starts again.
-const REVOKE_STEPS: u64 = 64;
 
 impl<M: Machine> Kernel<M> {
     /// The header of an object that lives; those that always do share one.
@@ -64,7 +62,7 @@ impl<M: Machine> Kernel<M> {
             self.ports[cap.object.id.index].senders += 1;
         }
         if is_memory(cap.object.kind) {
-            self.caps.link_peer(&mut self.regions[cap.object.id.index].peers, place);
+            self.caps.link_peer(place);
         }
         Ok(())
     }
@@ -82,13 +80,11 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
         let Some(&Cap { object, owner: before, .. }) = self.caps.get(from) else { return };
         if is_memory(object.kind) {
-            self.unlink_peer(from);
+            self.caps.unlink_peer(from);
         }
         self.caps.relocate(from, to, owner);
-        if is_memory(object.kind)
-            && let Some(region) = self.regions.get_mut(object.id)
-        {
-            self.caps.link_peer(&mut region.peers, to);
+        if is_memory(object.kind) {
+            self.caps.link_peer(to);
         }
         if before == owner {
             return;
@@ -96,30 +92,37 @@ impl<M: Machine> Kernel<M> {
         self.sandboxes[before].filled -= 1;
         self.sandboxes[owner].filled += 1;
         if is_mappable(object.kind) && self.is_live(object) {
-            self.unmap_lost(before, object);
+            // A transaction and a message cannot stop half-way: all of it, now.
+            while !self.unmap_lost(before, object, from) {
+                self.effort = 0;
+            }
         }
     }
 
-    /// Empties a slot; the object dies with its last capability, but for a thread, which lives as long as its sandbox wants it.
+    /// Empties a slot; the object dies with its last capability, but for a thread, which lives as long as its sandbox wants it. `false`: more mappings
+    /// hang on the capability than one entry may end; the slot stays as it is until the rest is done.
     #[inline(always)]
-    pub(crate) fn discard(&mut self, place: u32) {
-        let Some(&Cap { object, rights, owner }) = self.caps.get(place) else { return };
+    pub(crate) fn discard(&mut self, place: u32) -> bool {
+        let Some(&Cap { object, rights, owner }) = self.caps.get(place) else { return true };
+        if is_mappable(object.kind) && self.is_live(object) && !self.unmap_lost(owner, object, place) {
+            return false;
+        }
         if is_memory(object.kind) {
-            self.unlink_peer(place);
+            self.caps.unlink_peer(place);
         }
         self.caps.empty(place);
+        self.effort += 1;
         self.sandboxes[owner].filled -= 1;
-        let Some(header) = self.header_mut(object) else { return };
+        let Some(header) = self.header_mut(object) else { return true };
         header.capabilities -= 1;
         let last = header.capabilities == 0;
         if object.kind == ObjectType::Port && rights.contains(Rights::SEND) {
             self.drop_sender(object.id.index);
-        } else if is_mappable(object.kind) {
-            self.unmap_lost(owner, object);
         }
         if last && object.kind != ObjectType::Thread {
             self.destroy(object);
         }
+        true
     }
 
     /// A capability with SEND is gone: when it was the last, whoever watches the port hears of it (ledger: no-senders).
@@ -181,10 +184,13 @@ impl<M: Machine> Kernel<M> {
         let sandbox = self.space_of(caller, space)?;
         let place = self.slot(sandbox, slot)?;
         let cap = *self.caps.get(place).ok_or(Error::InvalidHandle)?;
+        self.effort = 0;
+        if !self.discard(place) {
+            return Ok(self.again(Syscall::CapDelete));
+        }
         if sandbox != caller {
             self.record_grant(Event::CapabilityDeleted, caller, sandbox, cap);
         }
-        self.discard(place);
         Ok(0)
     }
 
@@ -194,10 +200,11 @@ impl<M: Machine> Kernel<M> {
         let (place, cap) = self.filled_slot(sandbox, slot)?;
         let kind = cap.object.kind;
         let mut deleted = 0;
-        while deleted < REVOKE_STEPS
+        self.effort = 0;
+        while self.effort < EFFORT
             && let Some(descendant) = self.caps.next_to_revoke(place)
+            && self.discard(descendant)
         {
-            self.discard(descendant);
             deleted += 1;
         }
         self.record(Event::Revoked, 0, kind as u64, deleted, [0; 32]);

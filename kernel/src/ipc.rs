@@ -83,9 +83,8 @@ impl<M: Machine> Kernel<M> {
     /// Takes a caller off a port's queue.
     pub(crate) fn unqueue_caller(&mut self, port: u32, thread: u32) {
         self.ports[port].callers.remove(&mut self.threads, thread);
-        let endpoint = self.ports[port].endpoint;
-        if self.ports[port].callers.is_empty() && self.endpoints.is_live(endpoint) {
-            self.endpoints[endpoint.index].pending.remove(&mut self.ports, port);
+        if self.ports[port].callers.is_empty() && !self.ports[port].dead {
+            self.leave_pending(port);
         }
     }
 

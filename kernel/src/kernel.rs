@@ -9,8 +9,8 @@ use crate::list::List;
 use crate::log::{Log, Text};
 use crate::machine::Machine;
 use crate::objects::{
-    Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, Port, RUNNABLE,
-    Region, Sandbox, Thread,
+    Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, PENDING, Port,
+    RUNNABLE, Region, Sandbox, Thread,
 };
 use crate::pool::{Arena, Id, NONE, Pool};
 use crate::sched::Scheduler;
@@ -86,6 +86,10 @@ pub struct Kernel<M: Machine> {
     pub(crate) vectors: [Option<u32>; 256],
     /// Destroyed sandboxes that wait to be taken apart.
     pub(crate) condemned: List<RUNNABLE>,
+    /// Ports with callers that nobody will receive: the port was destroyed, or where it led.
+    pub(crate) closing: List<PENDING>,
+    /// What this entry has done of work that need not be done at once ([`bound::EFFORT`]).
+    pub(crate) effort: u32,
     pub(crate) total_frames: u64,
     pub(crate) kernel_frames: u64,
     pub(crate) next_serial: u64,
@@ -122,6 +126,8 @@ impl<M: Machine> Kernel<M> {
             sched: Scheduler::new(),
             vectors: [None; 256],
             condemned: List::new(),
+            closing: List::new(),
+            effort: 0,
             total_frames: 0,
             kernel_frames: 0,
             next_serial: FIRST_SERIAL,

@@ -3,12 +3,14 @@
 //! Death is not destruction. A sandbox that faults is frozen with everything it holds, until whoever manages it resets or destroys it.
 //! Destruction gives back exactly what was charged.
 
+use crate::config::EFFORT;
 use crate::kernel::FIRST_SERIAL;
 use crate::kernel::Kernel;
 use crate::log::Text;
 use crate::machine::{Machine, PowerAction};
+use crate::memory::is_memory;
 use crate::objects::{Backing, ObjectRef, Queue, State};
-use crate::pool::Id;
+use crate::pool::{Id, NONE};
 use core::fmt::Write;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
@@ -16,9 +18,7 @@ use hic_abi::object::MAX_PRIORITY;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights};
 
-/// Steps of taking sandboxes apart in one entry into the kernel.
-const STEPS: u32 = 16;
-/// Slots that one of these steps empties; the size of a space is a multiple of it.
+/// Slots of a destroyed sandbox that are looked at in one step; the size of a space is a multiple of it.
 const SWEEP: u32 = 16;
 
 impl<M: Machine> Kernel<M> {
@@ -120,21 +120,29 @@ impl<M: Machine> Kernel<M> {
         if !self.sandboxes[sandbox].frozen {
             return Err(Error::WrongState);
         }
-        self.strip(sandbox);
+        self.effort = 0;
+        if !self.strip(sandbox) {
+            return Ok(self.again(Syscall::SandboxReset));
+        }
         self.sandboxes[sandbox].frozen = false;
         let (serial, name) = (self.sandboxes[sandbox].serial, self.sandboxes[sandbox].name);
         self.record(Event::SandboxReset, serial, 0, 0, name);
         Ok(0)
     }
 
-    /// Takes away the threads and mappings of a frozen sandbox.
-    fn strip(&mut self, sandbox: u32) {
-        while let Some(thread) = self.sandboxes[sandbox].threads.first() {
-            self.destroy_thread(thread);
+    /// Takes away the threads and mappings of a frozen sandbox, as far as one entry may; whether none are left.
+    fn strip(&mut self, sandbox: u32) -> bool {
+        while self.effort < EFFORT {
+            if let Some(thread) = self.sandboxes[sandbox].threads.first() {
+                self.effort += 1;
+                self.destroy_thread(thread);
+            } else if let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
+                self.unmap(mapping);
+            } else {
+                return true;
+            }
         }
-        while let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
-            self.unmap(mapping);
-        }
+        false
     }
 
     fn destroy_thread(&mut self, index: u32) {
@@ -182,6 +190,19 @@ impl<M: Machine> Kernel<M> {
         self.sandboxes[self.threads[index].sandbox].frozen
     }
 
+    /// Takes a region that is being destroyed out of where it is mapped, as far as one entry may; whether it is mapped nowhere now.
+    fn unmap_everywhere(&mut self, index: u32) -> bool {
+        self.regions[index].leaving = true;
+        while let Some(mapping) = self.regions[index].mappings.first() {
+            if self.effort >= EFFORT {
+                return false;
+            }
+            self.withdraw(mapping);
+        }
+        true
+    }
+
+    /// Mappings are there no more, as a rule: either nobody holds a capability on the region, or [`Self::unmap_everywhere`] was called until it was so.
     fn destroy_region(&mut self, index: u32) {
         while let Some(mapping) = self.regions[index].mappings.first() {
             self.withdraw(mapping);
@@ -194,34 +215,62 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn destroy_endpoint(&mut self, index: u32) {
-        if let Some(receiver) = self.endpoints[index].receiver.take() {
+        let Some(endpoint) = self.endpoints.remove(index) else { return };
+        if let Some(receiver) = endpoint.receiver {
             self.timers.remove(receiver);
             self.finish(receiver, Error::Gone);
         }
-        while let Some(port) = self.endpoints[index].pending.first() {
-            self.fail_callers(port, Error::Gone);
+        self.closing.append(&mut self.ports, endpoint.pending);
+        self.uncharge_object(endpoint.header);
+        self.close_some();
+    }
+
+    fn destroy_port(&mut self, index: u32) {
+        if !self.ports[index].callers.is_empty() {
+            self.leave_pending(index);
         }
-        if let Some(endpoint) = self.endpoints.remove(index) {
-            self.uncharge_object(endpoint.header);
+        self.ports.retire(index);
+        self.ports[index].dead = true;
+        self.ports[index].endpoint = Id { index: NONE, generation: 1 };
+        self.closing.push_front(&mut self.ports, index);
+        self.close_some();
+    }
+
+    /// Takes a port that has no callers any more, or goes elsewhere with them, off the list on which they wait for a receiver.
+    pub(crate) fn leave_pending(&mut self, port: u32) {
+        let endpoint = self.ports[port].endpoint;
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.pending.remove(&mut self.ports, port);
+        } else if self.closing.holds(&self.ports, port) {
+            self.closing.remove(&mut self.ports, port);
         }
     }
 
-    fn fail_callers(&mut self, port: u32, error: Error) {
-        while let Some(caller) = self.ports[port].callers.first() {
-            self.unqueue_caller(port, caller);
-            if let State::Faulted { .. } = self.threads[caller].state {
-                self.threads[caller].state = State::Stopped;
-            } else {
-                self.timers.remove(caller);
-                self.finish(caller, error);
+    /// Sends callers away whom nobody will receive, as many as one entry may.
+    fn close_some(&mut self) {
+        while self.effort < EFFORT
+            && let Some(port) = self.closing.first()
+        {
+            self.effort += 1;
+            match self.ports[port].callers.first() {
+                Some(caller) => self.send_away(port, caller),
+                None => {
+                    self.closing.remove(&mut self.ports, port);
+                    if let Some(port) = self.ports.remove(port) {
+                        self.uncharge_object(port.header);
+                    }
+                }
             }
         }
     }
 
-    fn destroy_port(&mut self, index: u32) {
-        self.fail_callers(index, Error::Gone);
-        if let Some(port) = self.ports.remove(index) {
-            self.uncharge_object(port.header);
+    fn send_away(&mut self, port: u32, caller: u32) {
+        self.unqueue_caller(port, caller);
+        if let State::Faulted { .. } = self.threads[caller].state {
+            self.threads[caller].state = State::Stopped;
+        } else {
+            self.timers.remove(caller);
+            self.finish(caller, Error::Gone);
         }
     }
 
@@ -271,27 +320,41 @@ impl<M: Machine> Kernel<M> {
     /// Takes condemned sandboxes apart, in a bounded number of steps; whether any is left. Whoever destroys one comes back until it is gone; what
     /// ended with its last capability is taken apart here and there: before another thread is chosen, and when the processor is idle.
     pub fn dismantle_some(&mut self) -> bool {
-        for _ in 0..STEPS {
-            let Some(index) = self.condemned.first() else { return false };
+        self.effort = 0;
+        self.close_some();
+        while self.effort < EFFORT
+            && let Some(index) = self.condemned.first()
+        {
             self.dismantle(index);
         }
-        !self.condemned.is_empty()
+        self.has_remains()
+    }
+
+    /// Whether something is left of what ended.
+    #[inline]
+    pub(crate) fn has_remains(&self) -> bool {
+        !self.condemned.is_empty() || !self.closing.is_empty()
     }
 
     /// One step: a thread, a mapping, or some slots.
     fn dismantle(&mut self, index: u32) {
         let sandbox = &mut self.sandboxes[index];
         if let Some(thread) = sandbox.threads.first() {
+            self.effort += 1;
             self.destroy_thread(thread);
         } else if let Some(mapping) = sandbox.mappings.first() {
             self.unmap(mapping);
         } else if sandbox.filled > 0 {
             let first = sandbox.space + sandbox.swept;
-            sandbox.swept += SWEEP;
+            self.effort += 1;
             for place in first..first + SWEEP {
-                self.discard(place);
+                if !self.discard(place) {
+                    return;
+                }
             }
+            self.sandboxes[index].swept += SWEEP;
         } else {
+            self.effort += 1;
             self.end_sandbox(index);
         }
     }
@@ -318,8 +381,12 @@ impl<M: Machine> Kernel<M> {
         if !rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
         }
+        self.effort = 0;
         match kind {
             ObjectType::Account => self.destroy_account(id.index)?,
+            _ if is_memory(kind) && !self.unmap_everywhere(id.index) => {
+                return Ok(self.again(Syscall::Destroy));
+            }
             ObjectType::Thread if !self.is_frozen_thread(id.index) => return Err(Error::WrongState),
             _ => self.destroy(ObjectRef { kind, id }),
         }

@@ -109,6 +109,22 @@ impl<const TAG: usize> List<TAG> {
         self.length += 1;
     }
 
+    /// Whether an object is on this list; it is on no other of this kind.
+    pub fn holds<T: Linked<TAG>>(&self, pool: &Pool<T>, index: u32) -> bool {
+        self.head == index || *pool[index].links() != Links::FREE
+    }
+
+    /// Puts all of another list behind this one. Constant time.
+    pub fn append<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, other: Self) {
+        if self.head == NONE {
+            *self = other;
+        } else if other.head != NONE {
+            pool[self.tail].links_mut().next = other.head;
+            pool[other.head].links_mut().previous = self.tail;
+            (self.tail, self.length) = (other.tail, self.length + other.length);
+        }
+    }
+
     /// Takes an object off; it must be on this list.
     pub fn remove<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
         let Links { next, previous } = core::mem::replace(pool[index].links_mut(), Links::FREE);

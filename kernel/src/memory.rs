@@ -1,13 +1,12 @@
 //! Accounts, frames and regions: who pays for memory, and where it is mapped.
 
-use crate::config::ZERO_AT_ONCE;
+use crate::config::{EFFORT, ENTRIES_AN_EFFORT, ZERO_AT_ONCE};
 use crate::frames::Frames;
 use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
-use crate::objects::{Backing, Header, Mapping, Region, Space};
-use crate::paging::{Layout, PageKind, Paging};
-use crate::pool::NONE;
+use crate::objects::{Account, Backing, Header, Mapping, Region, Space};
+use crate::paging::{Layout, PageKind, Paging, TABLE_PAGES};
 use core::ops::Range;
 use hic_abi::object::SealSpec;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
@@ -67,6 +66,14 @@ impl<M: Machine> Kernel<M> {
         zero_some(&mut self.frames, &mut self.machine)
     }
 
+    /// Whether a region that could not be had may be had later, because memory was zeroed for it meanwhile; some, as much as one entry may.
+    pub(crate) fn is_worth_another_try(&mut self, account: u32, bytes: u64) -> bool {
+        let Account { frames_used, frames_limit, objects_used, objects_limit, .. } = self.accounts[account];
+        let payable = frames_limit.saturating_sub(frames_used) >= bytes.div_ceil(PAGE_SIZE)
+            && objects_used < objects_limit;
+        payable && self.zero_some()
+    }
+
     /// Charges frames that come from elsewhere (a capability space's share of the slot table).
     pub(crate) fn charge_frames(&mut self, account: u32, count: u64) -> Result<(), Error> {
         let account = &mut self.accounts[account];
@@ -91,8 +98,8 @@ impl<M: Machine> Kernel<M> {
             pages,
             seal: None,
             backing: Backing::Frames,
+            leaving: false,
             mappings: List::new(),
-            peers: NONE,
         };
         match self.regions.insert(region) {
             Ok(id) => Ok((id.index, base)),
@@ -134,6 +141,9 @@ impl<M: Machine> Kernel<M> {
         if self.find_mapping(space, region).is_some() {
             return Err(Error::Mapped);
         }
+        if self.regions[region].leaving {
+            return Err(Error::Gone);
+        }
         let mapping = Mapping { region, space, holder, of_region: Links::FREE, in_space: Links::FREE };
         let id = self.mappings.insert(mapping).map_err(|_| Error::PoolFull)?;
         let Region { base, pages, seal, ref backing, .. } = self.regions[region];
@@ -157,19 +167,28 @@ impl<M: Machine> Kernel<M> {
             Space::Device(at) => (&mut self.devices[at].mappings, base),
         };
         list.push_back(&mut self.mappings, id.index);
+        if space != Space::Sandbox(holder) {
+            self.sandboxes[holder].lent += 1;
+        }
         Ok(address)
     }
 
     /// Takes one mapping away.
     pub(crate) fn unmap(&mut self, mapping: u32) {
         let (region, space) = (self.mappings[mapping].region, self.mappings[mapping].space);
+        let entries = self.regions[region].pages / TABLE_PAGES + TABLE_PAGES.min(self.regions[region].pages);
+        self.effort += 1 + (entries / ENTRIES_AN_EFFORT) as u32;
         self.regions[region].mappings.remove(&mut self.mappings, mapping);
         let list = match space {
             Space::Sandbox(at) => &mut self.sandboxes[at].mappings,
             Space::Device(at) => &mut self.devices[at].mappings,
         };
         list.remove(&mut self.mappings, mapping);
-        self.mappings.remove(mapping);
+        if let Some(Mapping { holder, .. }) = self.mappings.remove(mapping)
+            && space != Space::Sandbox(holder)
+        {
+            self.sandboxes[holder].lent -= 1;
+        }
         let (base, pages) = (self.regions[region].base, self.regions[region].pages);
         match space {
             Space::Sandbox(sandbox) => self.paging(sandbox).unmap(base, pages),
@@ -177,42 +196,69 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The mapping of a region in a sandbox or device; a region has few mappings, a sandbox may have many.
+    /// The mapping of a region in a sandbox or device, sought where there are fewer: among those of the region or among those of the space.
     pub(crate) fn find_mapping(&self, space: Space, region: u32) -> Option<u32> {
-        let list = &self.regions[region].mappings;
-        let mut at = list.first();
+        let of_region = &self.regions[region].mappings;
+        let in_space = match space {
+            Space::Sandbox(at) => &self.sandboxes[at].mappings,
+            Space::Device(at) => &self.devices[at].mappings,
+        };
+        let by_region = of_region.len() <= in_space.len();
+        let mut at = if by_region { of_region.first() } else { in_space.first() };
         while let Some(mapping) = at {
-            if self.mappings[mapping].space == space {
-                return Some(mapping);
+            let m = &self.mappings[mapping];
+            if m.space == space && m.region == region {
+                break;
             }
-            at = list.after(&self.mappings, mapping);
+            at = if by_region {
+                of_region.after(&self.mappings, mapping)
+            } else {
+                in_space.after(&self.mappings, mapping)
+            };
         }
-        None
+        at
     }
 
-    /// A sandbox lost a capability on a region. A mapping lasts while the sandbox that it is in, or the one by whose capability it was
-    /// made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does. A
-    /// device holds nothing, so a mapping in it ends with the last capability of who made it.
-    pub(crate) fn unmap_unheld(&mut self, loser: u32, region: u32) {
-        let mut at = self.next_concerned(self.regions[region].mappings.first(), loser, region);
-        if at.is_none() || self.holds(loser, region) {
-            return;
+    /// A sandbox loses the capability on a region in this place. A mapping lasts while the sandbox that it is in, or the one by whose capability it
+    /// was made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does. A
+    /// device holds nothing, so a mapping in it ends with the last capability of who made it. Whether all is done that had to be; one
+    /// entry does [`EFFORT`] of it.
+    pub(crate) fn unmap_unheld(&mut self, loser: u32, region: u32, place: u32) -> bool {
+        let mut at = match self.sandboxes[loser].lent {
+            // Then none but its own can be concerned.
+            0 => self.find_mapping(Space::Sandbox(loser), region),
+            _ => self.next_concerned(self.regions[region].mappings.first(), loser, region),
+        };
+        if at.is_none() || self.holds(loser, region, place) {
+            return true;
         }
         while let Some(mapping) = at {
-            let following = self.regions[region].mappings.after(&self.mappings, mapping);
+            if self.effort >= EFFORT {
+                return false;
+            }
+            let following = match self.sandboxes[loser].lent {
+                0 => None,
+                _ => self.regions[region].mappings.after(&self.mappings, mapping),
+            };
             let Mapping { space, holder, .. } = self.mappings[mapping];
             let other = match space {
                 Space::Sandbox(sandbox) if sandbox != loser => sandbox,
                 Space::Sandbox(_) => holder,
                 Space::Device(_) => loser,
             };
-            if other != loser && self.holds(other, region) {
-                self.mappings[mapping].holder = other;
+            if other != loser && self.holds(other, region, place) {
+                self.effort += 1;
+                if holder == loser {
+                    // It was lent to whom it belongs now.
+                    self.mappings[mapping].holder = other;
+                    self.sandboxes[loser].lent -= 1;
+                }
             } else {
                 self.withdraw(mapping);
             }
             at = self.next_concerned(following, loser, region);
         }
+        true
     }
 
     /// The first mapping from `at` on that is in this sandbox or was made by its capability.
@@ -227,16 +273,9 @@ impl<M: Machine> Kernel<M> {
         at
     }
 
-    /// Whether a sandbox has a capability on a region. A region has few capabilities, a space may have many.
-    fn holds(&self, sandbox: u32, region: u32) -> bool {
-        self.caps.peers(self.regions[region].peers).any(|cap| cap.owner == sandbox)
-    }
-
-    /// Takes a capability on a region, which may be gone by now, off its region's list.
-    pub(crate) fn unlink_peer(&mut self, place: u32) {
-        let Some(cap) = self.caps.get(place) else { return };
-        let head = self.regions.get_mut(cap.object.id).map(|region| &mut region.peers);
-        self.caps.unlink_peer(head, place);
+    /// Whether a sandbox has a capability on a region in another place than this one.
+    fn holds(&self, sandbox: u32, region: u32, except: u32) -> bool {
+        self.regions.id(region).is_some_and(|id| self.caps.has_peer(id, sandbox, except))
     }
 
     /// The page tables of a sandbox, with what they need to grow.
@@ -253,14 +292,13 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-/// Contiguous frames, all zero. Where only dirty ones are left, they are zeroed first.
+/// Contiguous frames, all zero. A single one is zeroed for it when only dirty ones are left; for a longer run that is the caller's to do, in parts.
 pub(crate) fn allocate<M: Machine>(frames: &mut Frames, machine: &mut M, count: u64) -> Option<u64> {
-    loop {
-        let taken = frames.allocate(count);
-        if taken.is_some() || !zero_some(frames, machine) {
-            return taken;
-        }
-    }
+    frames.allocate(count).or_else(|| {
+        let (address, _) = if count == 1 { frames.take_dirty(1)? } else { return None };
+        machine.zero(address, PAGE_SIZE);
+        Some(address)
+    })
 }
 
 fn zero_some<M: Machine>(frames: &mut Frames, machine: &mut M) -> bool {
@@ -298,7 +336,10 @@ impl Layout for RegionLayout<'_> {
     }
 
     fn uniform(&self, pages: &Range<u64>) -> Option<PageKind> {
-        if matches!(self.backing, Backing::Device { .. }) {
+        if let Backing::Device { hidden } = self.backing
+            && hidden.start < pages.end
+            && pages.start < hidden.end
+        {
             return None;
         }
         let divides = |edge: u64| pages.start < edge && edge < pages.end;

@@ -200,6 +200,8 @@ pub struct Sandbox {
     pub threads: List<MEMBERS>,
     /// Its mappings.
     pub mappings: List<IN_SPACE>,
+    /// Mappings in other spaces that were made by its capabilities.
+    pub lent: u32,
     /// The scheduler queue it is on.
     pub queue: Queue,
     /// Links on that queue.
@@ -242,10 +244,10 @@ pub struct Region {
     pub seal: Option<SealSpec>,
     /// What stands behind it.
     pub backing: Backing,
+    /// Being destroyed: it is mapped nowhere any more.
+    pub leaving: bool,
     /// Where it is mapped.
     pub mappings: List<OF_REGION>,
-    /// First of the capabilities that name it ([`crate::caps::CapTable::peers`]).
-    pub peers: u32,
 }
 
 /// Who reaches a region through a mapping.
@@ -296,13 +298,15 @@ pub struct Port {
     pub badge: u64,
     /// Queued callers.
     pub callers: List<CALLERS>,
+    /// Destroyed: no handle reaches it, and it ends with its last caller.
+    pub dead: bool,
     /// Capabilities with SEND.
     pub senders: u32,
     /// Signalled when the last sender is gone.
     pub watch: Option<(Id, u64)>,
     /// How often it was switched.
     pub switches: u64,
-    /// Links on the endpoint's pending list.
+    /// Links on the endpoint's pending list, or on that of ports whose callers wait in vain.
     pub pending: Links,
 }
 

@@ -94,7 +94,7 @@ pub trait Layout {
     /// How one page is mapped; `None` = not at all.
     fn kind(&self, page: u64) -> Option<PageKind>;
 
-    /// How all of these pages are mapped, if that is known to be the same for all and they are memory.
+    /// How all of these pages are mapped, if that is known to be the same for all.
     fn uniform(&self, pages: &Range<u64>) -> Option<PageKind>;
 }
 
@@ -314,7 +314,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
                 return;
             }
             self.machine.write_u64(path[at], 0);
-            self.machine.zero(value & ADDRESS, PAGE_SIZE);
+            // All of its entries went one by one: it is zero.
             self.frames.free_run(value & ADDRESS, 1);
             self.account.frames_used -= 1;
             self.account.page_tables -= 1;

@@ -122,6 +122,14 @@ impl<T> Pool<T> {
         Some(value)
     }
 
+    /// Makes the identity of the live object at this index stale: no name reaches it any more. The links that lead to it do, until it is
+    /// removed.
+    pub fn retire(&mut self, index: u32) {
+        if let Some(slot) = self.slot_mut(index).filter(|slot| slot.is_live()) {
+            slot.generation = slot.generation.wrapping_add(2);
+        }
+    }
+
     /// The live object at this index, whatever its generation.
     #[must_use]
     #[inline(always)]

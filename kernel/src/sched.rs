@@ -289,7 +289,7 @@ impl<M: Machine> Kernel<M> {
                 return Next::Run(&raw mut self.threads[current].context);
             }
         }
-        if !self.condemned.is_empty() {
+        if self.has_remains() {
             self.dismantle_some();
         }
         debug_assert!(self.sched.current.is_none() || self.sched.handoff.is_none());

@@ -32,10 +32,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Leads a port, with its queue, to another endpoint.
     fn switch_port(&mut self, port: u32, endpoint: u32) {
-        let old = self.ports[port].endpoint;
         let waiting = !self.ports[port].callers.is_empty();
-        if waiting && self.endpoints.is_live(old) {
-            self.endpoints[old.index].pending.remove(&mut self.ports, port);
+        if waiting {
+            self.leave_pending(port);
         }
         if let Some(id) = self.endpoints.id(endpoint) {
             self.ports[port].endpoint = id;

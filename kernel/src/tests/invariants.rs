@@ -95,9 +95,13 @@ fn filled(k: &K) -> Vec<(u32, ObjectRef, Rights)> {
 fn capabilities_are_counted(k: &K) {
     let mut named: BTreeMap<(u64, u32), u32> = BTreeMap::new();
     let mut senders: BTreeMap<u32, u32> = BTreeMap::new();
-    for (_, object, rights) in filled(k) {
+    let mut holders = BTreeSet::new();
+    for (owner, object, rights) in filled(k) {
         if !k.is_live(object) {
             continue;
+        }
+        if crate::memory::is_memory(object.kind) {
+            holders.insert((owner, object.id.index));
         }
         let kind = if crate::memory::is_memory(object.kind) { ObjectType::Region } else { object.kind };
         *named.entry((kind as u64, object.id.index)).or_default() += 1;
@@ -119,13 +123,13 @@ fn capabilities_are_counted(k: &K) {
         let needed = !matches!(kind, ObjectType::Thread | ObjectType::Account);
         assert!(!needed || header.capabilities > 0, "{kind:?} {index} lives though nobody names it");
     }
-    for (index, region) in live(&k.regions) {
-        let count = named.get(&(ObjectType::Region as u64, index)).copied().unwrap_or(0);
-        assert_eq!(
-            k.caps.peers(region.peers).count() as u32,
-            count,
-            "the list of capabilities on region {index}"
-        );
+    for (index, _) in live(&k.regions) {
+        let id = k.regions.id(index).expect("live");
+        for (owner, _) in live(&k.sandboxes) {
+            let held = holders.contains(&(owner, index));
+            let listed = k.caps.has_peer(id, owner, crate::pool::NONE);
+            assert_eq!(listed, held, "whether sandbox {owner} holds region {index}");
+        }
     }
     for (index, port) in live(&k.ports) {
         assert_eq!(port.senders, senders.get(&index).copied().unwrap_or(0), "senders of port {index}");
@@ -211,6 +215,11 @@ fn mappings_are_held(k: &K) {
         .filter(|(_, object, _)| crate::memory::is_memory(object.kind) && k.is_live(*object))
         .map(|(owner, object, _)| (owner, object.id.index))
         .collect();
+    for (index, sandbox) in live(&k.sandboxes) {
+        let lent = |m: &crate::objects::Mapping| m.holder == index && m.space != Space::Sandbox(index);
+        let count = live(&k.mappings).filter(|(_, m)| lent(m)).count();
+        assert_eq!(sandbox.lent as usize, count, "mappings that sandbox {index} lent");
+    }
     for (_, m) in live(&k.mappings) {
         assert!(
             held.contains(&(m.holder, m.region))
@@ -312,7 +321,7 @@ pub fn nothing_is_left(mut k: K) {
     assert_eq!((root.frames_used, root.objects_used), (0, 0), "all charges came back");
     assert_eq!(root.frames_limit, FRAMES - k.kernel_frames, "all limits came back");
     assert_eq!((k.frames.free_count(), k.frames.dirty_count()), (FRAMES - k.kernel_frames, 0));
-    assert!(k.condemned.is_empty());
+    assert!(k.condemned.is_empty() && k.closing.is_empty());
     let clock = k.regions.id(0).map(|Id { index, .. }| k.regions[index].base).expect("the clock page");
     let remapper = k.machine.remapper.as_ref().filter(|_| k.iommu.is_some());
     let tables = remapper.map_or([0; 2], |remapper| remapper.tables(|at| k.machine.read_u64(at)));

@@ -14,6 +14,7 @@ mod fastpath;
 mod fragmentation;
 mod growth;
 mod invariants;
+mod longcalls;
 mod mapping;
 mod messages;
 mod model;

@@ -150,8 +150,8 @@ impl World {
             pages: 1,
             seal: None,
             backing: Backing::Boot,
+            leaving: false,
             mappings: List::new(),
-            peers: NONE,
         };
         let clock = self.k.regions.insert(clock).expect("room");
         let header = self.k.charge_object(root).expect("room");

@@ -1,0 +1,239 @@
+//! No entry into the kernel is long: what there may be much of is done in parts, with the rest of the system between them (docs/adr/0012).
+//!
+//! Length is counted in looks at objects and slots, which does not depend on the host.
+
+use super::invariants::{check, nothing_is_left};
+use super::world::{ACCOUNT, Actor, World, pair, sandbox_spec, word};
+use crate::config::ZERO_AT_ONCE;
+use hic_abi::object::SandboxSpec;
+use hic_abi::syscall::Syscall;
+use hic_abi::{Error, Handle, Rights, SELF};
+use std::vec::Vec;
+
+/// Looks that one entry may take. The longest of those below takes some 2,500; each of them would take tens of thousands if it were done at once.
+const LONGEST: u64 = 4_000;
+
+/// Makes one call of the manager, again as often as it asks for it, and then whatever the kernel has left to do. How many entries it took; none is long.
+fn in_parts(w: &mut World, call: Syscall, args: [u64; 5]) -> usize {
+    let thread = w.manager.thread;
+    w.k.run_instead(thread);
+    let frame = &mut w.k.threads[thread].context.frame;
+    (frame.rax, frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8) =
+        (call as u64, args[0], args[1], args[2], args[3], args[4]);
+    let (mut entries, mut more) = (0, true);
+    while more {
+        entries += 1;
+        short(|| more = w.enter_once());
+    }
+    assert_eq!(w.k.threads[thread].context.frame.rax, 0, "the call succeeded");
+    more = w.k.has_remains();
+    while more {
+        entries += 1;
+        short(|| more = w.k.dismantle_some());
+    }
+    entries
+}
+
+fn short(entry: impl FnOnce()) {
+    let looks = crate::pool::accesses::during(entry);
+    assert!(looks < LONGEST, "{looks} looks in one entry");
+}
+
+/// A sandbox with callers queued on some ports, the endpoint and the ports.
+fn crowd(w: &mut World, callers: usize) -> (Vec<Actor>, Handle, Vec<Handle>) {
+    let p = pair(w);
+    let ports: Vec<Handle> = (0..4).map(|badge| w.port(p.endpoint, badge)).collect();
+    let big = w.child_with(ACCOUNT, &sandbox_spec("big", 16, 64));
+    for (n, port) in ports.iter().enumerate() {
+        w.give(*port, big, n as Handle + 1, Rights::SEND);
+    }
+    let callers = w.threads(big, callers);
+    for (n, caller) in callers.iter().enumerate() {
+        assert_eq!(w.call(*caller, n as Handle % 4 + 1, word(5)), None, "queued");
+    }
+    (callers, p.endpoint, ports)
+}
+
+fn all_gone(w: &World, callers: &[Actor]) -> bool {
+    callers.iter().all(|caller| w.got(*caller) == Some(Err(Error::Gone)))
+}
+
+#[test]
+fn the_callers_of_an_endpoint_that_ends_are_sent_away_in_parts() {
+    let mut w = World::new();
+    let (callers, endpoint, ports) = crowd(&mut w, 1000);
+    let entries = in_parts(&mut w, Syscall::Destroy, [0, endpoint.into(), 0, 0, 0]);
+    assert!(entries > 5 && all_gone(&w, &callers), "{entries} entries");
+    assert_eq!(w.refused(callers[0], Syscall::Call, [1, 0, 0, 0, 0]), Error::Gone);
+    // The ports are as good as before: they can lead elsewhere.
+    let other = w.endpoint();
+    w.ok(w.manager, Syscall::PortSwitch, [ports[0].into(), other.into(), 0, 0, 0]);
+    assert_eq!(w.call(callers[0], 1, word(6)), None, "queued");
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+#[test]
+fn the_callers_of_a_port_that_ends_are_sent_away_in_parts() {
+    let mut w = World::new();
+    let (callers, _, ports) = crowd(&mut w, 1000);
+    let live = w.k.ports.live();
+    let entries = in_parts(&mut w, Syscall::Destroy, [0, ports[0].into(), 0, 0, 0]);
+    let (of_it, others): (Vec<_>, Vec<_>) = callers.iter().enumerate().partition(|(n, _)| n % 4 == 0);
+    let of_it: Vec<Actor> = of_it.into_iter().map(|(_, caller)| *caller).collect();
+    assert!(entries > 2 && all_gone(&w, &of_it), "{entries} entries");
+    assert!(others.iter().all(|(_, caller)| w.got(**caller).is_none()), "nobody else is");
+    assert_eq!(w.k.ports.live(), live - 1);
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+/// Halfway, no handle reaches the port any more, and callers may leave it by themselves.
+#[test]
+fn a_port_that_is_ending_is_out_of_reach_and_can_be_left() {
+    let mut w = World::new();
+    let (callers, _, ports) = crowd(&mut w, 1000);
+    let kept = w.slot();
+    w.ok(w.manager, Syscall::CapCopy, [0, kept.into(), 0, ports[0].into(), u64::MAX]);
+    w.ok(w.manager, Syscall::Destroy, [0, ports[0].into(), 0, 0, 0]);
+    assert!(w.k.has_remains(), "it was done at once: nothing to look at");
+    for call in [Syscall::PortSwitch, Syscall::Destroy, Syscall::Call] {
+        assert_eq!(w.refused(w.manager, call, [kept.into(), kept.into(), 0, 0, 0]), Error::InvalidHandle);
+    }
+    assert_eq!(w.refused(callers[0], Syscall::Call, [1, 0, 0, 0, 0]), Error::InvalidHandle);
+    let big = w.k.threads[callers[0].thread].sandbox;
+    let last = callers.iter().rev().find(|caller| w.got(**caller).is_none()).expect("still queued");
+    w.k.timed_out(last.thread);
+    assert_eq!(w.got(*last), Some(Err(Error::Timeout)));
+    w.k.freeze(big, [1, 2, 3, 4]);
+    while w.k.dismantle_some() {}
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+/// Callers whose endpoint ended can be saved by a switch as long as they are not sent away.
+#[test]
+fn a_port_whose_endpoint_is_ending_takes_its_callers_elsewhere() {
+    let mut w = World::new();
+    let (callers, endpoint, ports) = crowd(&mut w, 1000);
+    let (last, other) = (ports[3], w.endpoint());
+    w.ok(w.manager, Syscall::Destroy, [0, endpoint.into(), 0, 0, 0]);
+    assert_eq!(w.got(callers[3]), None, "still queued");
+    w.ok(w.manager, Syscall::PortSwitch, [last.into(), other.into(), 0, 0, 0]);
+    while w.k.dismantle_some() {}
+    let saved = callers.iter().filter(|caller| w.got(**caller).is_none()).count();
+    assert_eq!(saved, 250, "the callers of the port that was switched");
+    assert_eq!(w.receive(w.manager, other).expect("queued").expect("a message").badge, 3);
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+#[test]
+fn a_sandbox_with_many_threads_is_reset_in_parts() {
+    let mut w = World::new();
+    let big = w.child();
+    w.threads(big, 1000);
+    w.ok(w.manager, Syscall::SandboxFreeze, [big.cap.into(), 9, 0, 0, 0]);
+    let entries = in_parts(&mut w, Syscall::SandboxReset, [big.cap.into(), 0, 0, 0, 0]);
+    assert!(entries > 10, "{entries} entries");
+    let sandbox = &w.k.sandboxes[big.sandbox];
+    assert!(sandbox.threads.is_empty() && sandbox.mappings.is_empty() && !sandbox.frozen);
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+/// Children in each of which the manager mapped one region of its own; they hold no capability on it.
+fn mapped_in_many(w: &mut World, children: usize) -> Handle {
+    let (region, _) = w.region(4);
+    let small: SandboxSpec = sandbox_spec("small", 16, 64);
+    for _ in 0..children {
+        let child = w.sandbox(ACCOUNT, &small);
+        w.ok(w.manager, Syscall::RegionMap, [child.into(), region.into(), 3, 0, 0]);
+    }
+    region
+}
+
+#[test]
+fn a_region_that_is_mapped_in_many_sandboxes_ends_in_parts() {
+    for call in [Syscall::Destroy, Syscall::CapDelete] {
+        let mut w = World::new();
+        let (before, mappings) = (w.k.regions.live(), w.k.mappings.live());
+        let region = mapped_in_many(&mut w, 300);
+        let entries = in_parts(&mut w, call, [SELF.into(), region.into(), 0, 0, 0]);
+        assert!(entries > 2, "{entries} entries");
+        assert_eq!((w.k.regions.live(), w.k.mappings.live()), (before, mappings), "{call:?}");
+        check(&w.k);
+        nothing_is_left(w.k);
+    }
+}
+
+#[test]
+fn a_region_that_is_ending_is_mapped_nowhere_any_more() {
+    let mut w = World::new();
+    let region = mapped_in_many(&mut w, 300);
+    let other = w.child();
+    w.give(region, other, 30, Rights::all());
+    w.k.run_instead(w.manager.thread);
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    (frame.rax, frame.rdi, frame.rsi) = (Syscall::Destroy as u64, SELF.into(), region.into());
+    assert!(w.enter_once(), "it was done at once: nothing to look at");
+    assert_eq!(w.refused(other, Syscall::RegionMap, [SELF.into(), 30, 1, 0, 0]), Error::Gone);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), region.into(), 0, 0, 0]);
+    assert_eq!(w.refused(other, Syscall::RegionMap, [SELF.into(), 30, 1, 0, 0]), Error::InvalidHandle);
+    check(&w.k);
+}
+
+#[test]
+fn a_revocation_that_ends_mappings_does_so_in_parts() {
+    let mut w = World::new();
+    let (region, _) = w.region(4);
+    for _ in 0..300 {
+        let child = w.child();
+        w.give(region, child, 30, Rights::all());
+        w.ok(child, Syscall::RegionMap, [SELF.into(), 30, 3, 0, 0]);
+    }
+    let mappings = w.k.mappings.live();
+    let entries = in_parts(&mut w, Syscall::CapRevoke, [SELF.into(), region.into(), 0, 0, 0]);
+    assert!(entries > 5, "{entries} entries");
+    assert_eq!(w.k.mappings.live(), mappings - 300);
+    check(&w.k);
+}
+
+#[test]
+fn memory_that_is_wanted_is_zeroed_in_parts() {
+    let mut w = World::new();
+    let pages = w.k.frames.largest_free() / 2 + 1;
+    let (region, _) = w.region(pages);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), region.into(), 0, 0, 0]);
+    let slot = w.slot();
+    w.k.run_instead(w.manager.thread);
+    let args = [ACCOUNT.into(), hic_abi::ObjectType::Region as u64, slot.into(), pages * hic_abi::PAGE_SIZE];
+    let frame = &mut w.k.threads[w.manager.thread].context.frame;
+    (frame.rax, frame.rdi, frame.rsi, frame.rdx, frame.r10) =
+        (Syscall::Create as u64, args[0], args[1], args[2], args[3]);
+    let (mut dirty, mut more) = (w.k.frames.dirty_count(), true);
+    assert_eq!(dirty, pages);
+    while more {
+        more = w.enter_once();
+        let left = w.k.frames.dirty_count();
+        assert!(dirty - left <= ZERO_AT_ONCE, "{} frames in one entry", dirty - left);
+        dirty = left;
+    }
+    assert_eq!(w.k.threads[w.manager.thread].context.frame.rax, 0);
+    assert!(w.k.cap(w.manager.sandbox, slot).is_ok());
+    check(&w.k);
+}
+
+/// What cannot be had at all is refused at once, whatever is dirty.
+#[test]
+fn nothing_is_zeroed_for_whoever_cannot_pay() {
+    let mut w = World::new();
+    let pages = w.k.frames.largest_free() / 2 + 1;
+    let (region, _) = w.region(pages);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), region.into(), 0, 0, 0]);
+    let poor = w.account(ACCOUNT, 4, 4);
+    let slot = w.slot();
+    let args = [poor.into(), hic_abi::ObjectType::Region as u64, slot.into(), pages * hic_abi::PAGE_SIZE, 0];
+    assert_eq!(w.refused(w.manager, Syscall::Create, args), Error::NoMemory);
+    assert_eq!(w.k.frames.dirty_count(), pages);
+}
