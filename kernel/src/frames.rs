@@ -100,21 +100,30 @@ impl Frames {
         let (index, order) = self.block_for(count)?;
         self.blocks[order].set(index >> order, false);
         self.free -= 1 << order;
-        let address = self.base + u64::from(index) * PAGE_SIZE;
-        self.free_run(address + count * PAGE_SIZE, (1 << order) - count);
-        Some(address)
+        // No two pieces of the tail are halves of one block, and the taken run stands between them and others.
+        self.put(index + count as u32, index + (1 << order), false);
+        Some(self.base + u64::from(index) * PAGE_SIZE)
     }
 
     /// Gives back `count` frames from `address` on. They must be zero.
     pub fn free_run(&mut self, address: u64, count: u64) {
-        let mut index = ((address - self.base) / PAGE_SIZE) as u32;
-        let end = index + count as u32;
-        self.free += count;
+        let index = ((address - self.base) / PAGE_SIZE) as u32;
+        self.put(index, index + count as u32, true);
+    }
+
+    /// Puts frames into the books as blocks as large as can be, with those beside them if they may `merge`.
+    #[inline]
+    fn put(&mut self, mut index: u32, end: u32, merge: bool) {
+        self.free += u64::from(end - index);
         while index < end {
             let fit = (end - index).ilog2();
             let aligned = if index == 0 { ORDERS as u32 - 1 } else { index.trailing_zeros() };
             let order = fit.min(aligned).min(ORDERS as u32 - 1);
-            self.merge(index, order as usize);
+            if merge {
+                self.merge(index, order as usize);
+            } else {
+                self.blocks[order as usize].set(index >> order, true);
+            }
             index += 1 << order;
         }
     }

@@ -75,10 +75,17 @@ impl<M: Machine> Kernel<M> {
         debug_assert!(filled.is_ok(), "who copies has looked that the object lives");
     }
 
-    /// Moves a capability to an empty place; a mapping stays behind only where a capability does.
-    #[inline(always)]
+    /// Moves a capability to an empty place.
     pub(crate) fn relocate_cap(&mut self, from: u32, to: u32, owner: u32) {
-        let Some(&Cap { object, owner: before, .. }) = self.caps.get(from) else { return };
+        if let Some(&cap) = self.caps.get(from) {
+            self.relocate(cap, from, to, owner);
+        }
+    }
+
+    /// Moves this capability; a mapping stays behind only where a capability does.
+    #[inline(always)]
+    fn relocate(&mut self, cap: Cap, from: u32, to: u32, owner: u32) {
+        let Cap { object, owner: before, .. } = cap;
         if is_memory(object.kind) {
             self.caps.unlink_peer(from);
         }
@@ -171,7 +178,7 @@ impl<M: Machine> Kernel<M> {
         let source = self.space_of(caller, from_space)?;
         let (from, &cap) = self.filled_slot(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;
-        self.relocate_cap(from, to, owner);
+        self.relocate(cap, from, to, owner);
         if owner != caller || source != caller {
             self.record_grant(Event::CapabilityMoved, caller, owner, cap);
         }

@@ -24,25 +24,29 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn sys_port_switch(&mut self, port: Handle, endpoint: Handle) -> Result<u64, Error> {
         let port = self.object(port, ObjectType::Port, Rights::MANAGE)?;
         let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
-        self.switch_port(port, endpoint);
+        let waiting = self.switch_port(port, endpoint);
         self.record(Event::PortSwitched, 0, u64::from(port), u64::from(endpoint), [0; 32]);
-        self.serve_pending(endpoint);
+        if waiting {
+            self.serve_pending(endpoint);
+        }
         Ok(0)
     }
 
-    /// Leads a port, with its queue, to another endpoint.
-    fn switch_port(&mut self, port: u32, endpoint: u32) {
+    /// Leads a port, with its queue, to another endpoint; whether there is a queue.
+    #[inline(always)]
+    fn switch_port(&mut self, port: u32, endpoint: u32) -> bool {
+        let Some(id) = self.endpoints.id(endpoint) else { return false };
         let waiting = !self.ports[port].callers.is_empty();
         if waiting {
             self.leave_pending(port);
         }
-        if let Some(id) = self.endpoints.id(endpoint) {
-            self.ports[port].endpoint = id;
-        }
-        self.ports[port].switches += 1;
+        let switched = &mut self.ports[port];
+        switched.endpoint = id;
+        switched.switches += 1;
         if waiting {
             self.endpoints[endpoint].pending.push_back(&mut self.ports, port);
         }
+        waiting
     }
 
     /// `Transaction`. On refusal `rdi` holds the index of the first bad entry, and nothing was done.
@@ -57,8 +61,9 @@ impl<M: Machine> Kernel<M> {
         let sandbox = self.caller();
         let whole = self.user_range(sandbox, address, count * size_of::<Entry>() as u64, false).ok();
         for index in 0..count as usize {
-            let checked =
-                self.copy_entry(address, whole, index, &mut entry).and_then(|()| self.check_entry(&entry));
+            let checked = self
+                .copy_entry(address, whole, index, &mut entry)
+                .and_then(|()| self.check_entry(sandbox, &entry));
             match checked {
                 Ok(step) => steps[index] = step,
                 Err(error) => {
@@ -100,26 +105,26 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn check_entry(&mut self, entry: &Entry) -> Result<Step, Error> {
+    fn check_entry(&mut self, caller: u32, entry: &Entry) -> Result<Step, Error> {
         let [a, b, c, d] = entry.args;
         match EntryKind::from_number(entry.kind).ok_or(Error::InvalidArgument)? {
-            EntryKind::MoveCapability => self.check_move([a, b, c, d].map(|x| x as Handle)),
+            EntryKind::MoveCapability => self.check_move(caller, [a, b, c, d].map(|x| x as Handle)),
             EntryKind::SwitchPort => Ok(Step::Switch {
                 port: self.object_of(
-                    self.space(a as Handle)?,
+                    self.space_of(caller, a as Handle)?,
                     b as Handle,
                     ObjectType::Port,
                     Rights::MANAGE,
                 )?,
-                endpoint: self.object(c as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
+                endpoint: self.object_of(caller, c as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
             }),
             EntryKind::RebindIrq => Ok(Step::Rebind {
-                irq: self.object(a as Handle, ObjectType::Irq, Rights::MANAGE)?,
-                notification: self.object(b as Handle, ObjectType::Notification, Rights::SEND)?,
+                irq: self.object_of(caller, a as Handle, ObjectType::Irq, Rights::MANAGE)?,
+                notification: self.object_of(caller, b as Handle, ObjectType::Notification, Rights::SEND)?,
                 bits: c,
             }),
             EntryKind::Signal => Ok(Step::Signal {
-                notification: self.object(a as Handle, ObjectType::Notification, Rights::SEND)?,
+                notification: self.object_of(caller, a as Handle, ObjectType::Notification, Rights::SEND)?,
                 bits: b,
             }),
         }
@@ -127,10 +132,9 @@ impl<M: Machine> Kernel<M> {
 
     /// A capability move inside a transaction: the target must be empty now and not yet promised, the source not yet given away, and no
     /// later entry may rely on a handle that this one moves ([`Error::WrongState`]).
-    fn check_move(&mut self, args: [Handle; 4]) -> Result<Step, Error> {
+    fn check_move(&mut self, caller: u32, args: [Handle; 4]) -> Result<Step, Error> {
         let [from_space, from_slot, to_space, to_slot] = args;
-        let source = self.space(from_space)?;
-        let owner = self.space(to_space)?;
+        let (source, owner) = (self.space_of(caller, from_space)?, self.space_of(caller, to_space)?);
         let (from, _) = self.filled_slot(source, from_slot)?;
         let to = self.empty_slot(owner, to_slot)?;
         if !self.caps.promise(from) {
@@ -145,15 +149,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Does what was checked. Nothing here can fail; waiting receivers are served when all is in place.
     fn commit(&mut self, steps: &[Step]) {
+        let mut told = false;
         for step in steps {
             match *step {
                 Step::Move { from, to, owner } => self.relocate_cap(from, to, owner),
-                Step::Switch { port, endpoint } => self.switch_port(port, endpoint),
+                Step::Switch { port, endpoint } => told |= self.switch_port(port, endpoint),
                 Step::Rebind { irq, notification, bits } => self.bind_irq(irq, notification, bits),
-                Step::Signal { .. } | Step::None => {}
+                Step::Signal { .. } => told = true,
+                Step::None => {}
             }
         }
-        for step in steps {
+        for step in steps.iter().filter(|_| told) {
             match *step {
                 Step::Switch { endpoint, .. } => self.serve_pending(endpoint),
                 Step::Signal { notification, bits } => self.signal(notification, bits),

@@ -28,6 +28,13 @@ fn memory(at: u64, bytes: u64) -> *mut u8 {
     (paging::DIRECT_MAP + at) as *mut u8
 }
 
+/// The direct map's address of an entry of a page table; tables are whole pages, so that one comparison does. Panics like [`memory`].
+#[inline]
+fn entry(at: u64) -> *mut u64 {
+    assert!(at < paging::direct_end(), "no page table has an entry at {at:#x}");
+    (paging::DIRECT_MAP + at) as *mut u64
+}
+
 fn register(at: u64) -> Option<*mut u32> {
     let inside = at.checked_add(4).is_some_and(|end| end <= paging::direct_end());
     (inside && at.is_multiple_of(4)).then(|| paging::pointer(at).cast())
@@ -75,13 +82,13 @@ impl Machine for X86 {
     #[inline]
     fn read_u64(&self, at: u64) -> u64 {
         // SAFETY: mapped; an entry of a page table. Volatile, because the processor sets accessed and dirty bits.
-        unsafe { memory(at, 8).cast::<u64>().read_volatile() }
+        unsafe { entry(at).read_volatile() }
     }
 
     #[inline]
     fn write_u64(&mut self, at: u64, value: u64) {
         // SAFETY: as in `read_u64`; the kernel's half is not reachable from a table that the object model owns.
-        unsafe { memory(at, 8).cast::<u64>().write_volatile(value) }
+        unsafe { entry(at).write_volatile(value) }
     }
 
     fn init_root(&mut self, root: u64) {

@@ -28,7 +28,7 @@ use crate::image::Builder;
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What every report holds. No name is ever renamed, since reports of different years are compared.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 36] = [
     "null_syscall",
     "ipc_call_reply_0w",
     "ipc_call_reply_4w",
@@ -41,6 +41,9 @@ const NAMES: [&str; 33] = [
     "cap_move_recorded",
     "cap_delete_recorded",
     "revoke_per_child",
+    "revoke_per_mapped_child_1",
+    "revoke_per_mapped_child_100",
+    "revoke_per_mapped_child_1000",
     "port_switch_1",
     "port_switch_10000",
     "switch_ports_256",

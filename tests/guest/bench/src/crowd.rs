@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use hic_abi::object::{SandboxSpec, SealSpec, ThreadSpec};
 use hic_abi::syscall::Syscall;
-use hic_abi::{Handle, PAGE_SIZE, Rights, SELF, name_bytes};
+use hic_abi::{Error, Handle, PAGE_SIZE, Rights, SELF, name_bytes};
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::sys;
 
@@ -88,7 +88,8 @@ impl Crowd {
     }
 }
 
-fn sandbox(account: Handle, region: Handle) -> Result<Handle, LoadError> {
+/// A sandbox above the one that measures, with the page that holds its program mapped.
+pub fn sandbox(account: Handle, region: Handle) -> Result<Handle, LoadError> {
     let slot = new_slot()?;
     let spec = SandboxSpec {
         slots: SLOTS,
@@ -100,17 +101,26 @@ fn sandbox(account: Handle, region: Handle) -> Result<Handle, LoadError> {
         purpose: name_bytes("bench"),
     };
     sys::create_sandbox(account, slot, &spec).map_err(at("sandbox"))?;
-    sys::region_map(slot, region, Rights::READ | Rights::EXECUTE).map_err(at("map the callers' code"))?;
+    map_code(slot, region).map_err(at("map the callers' code"))?;
     Ok(slot)
+}
+
+/// Maps the page with a program.
+pub fn map_code(sandbox: Handle, region: Handle) -> Result<(), Error> {
+    sys::region_map(sandbox, region, Rights::READ | Rights::EXECUTE).map(|_| ())
 }
 
 /// The sealed page with the callers' program; its slot and address.
 fn caller_code(account: Handle) -> Result<(Handle, u64), LoadError> {
+    code(account, &raw const bench_caller_begin, &raw const bench_caller_end)
+}
+
+/// A sealed page with a program of position-independent code that lies between two labels; its slot and address.
+pub fn code(account: Handle, begin: *const u8, end: *const u8) -> Result<(Handle, u64), LoadError> {
     let slot = new_slot()?;
     let address = sys::create_region(account, slot, PAGE_SIZE).map_err(at("code region"))?;
     sys::region_map(SELF, slot, Rights::READ | Rights::WRITE).map_err(at("map the code"))?;
-    let begin = &raw const bench_caller_begin;
-    let length = &raw const bench_caller_end as usize - begin as usize;
+    let length = end as usize - begin as usize;
     // SAFETY: the program lies between the two labels and is far shorter than the page, which was just mapped here alone.
     unsafe { core::ptr::copy_nonoverlapping(begin, address as *mut u8, length) };
     sys::region_unmap(SELF, slot).map_err(at("unmap the code"))?;

@@ -10,7 +10,7 @@
 //! | [`suite`] | the table of contents of what is measured |
 //! | [`meter`] | the clock, its overhead, the report's lines |
 //! | [`crowd`] | the sandboxes, ports and callers that are there meanwhile |
-//! | [`messages`], [`capabilities`], [`switching`], [`pages`] | the measurements |
+//! | [`messages`], [`capabilities`], [`mapped`], [`switching`], [`pages`] | the measurements |
 //! | [`partners`] | the other side of calls, signals and turns |
 #![no_std]
 #![no_main]
@@ -23,6 +23,7 @@ mod director;
 mod growth;
 mod interrupts;
 mod lives;
+mod mapped;
 mod messages;
 mod meter;
 mod pages;

@@ -51,11 +51,25 @@ impl Meter {
     #[inline(always)]
     pub fn sample(
         &self,
+        prepare: impl FnMut() -> Result<(), Error>,
+        operation: impl FnMut() -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        self.sample_times(SAMPLES, prepare, operation)
+    }
+
+    /// The same of fewer samples, for what takes long to prepare.
+    ///
+    /// # Errors
+    /// What either of them returns.
+    #[inline(always)]
+    pub fn sample_times(
+        &self,
+        times: usize,
         mut prepare: impl FnMut() -> Result<(), Error>,
         mut operation: impl FnMut() -> Result<(), Error>,
     ) -> Result<u64, Error> {
-        let mut samples = Vec::with_capacity(SAMPLES);
-        for _ in 0..SAMPLES {
+        let mut samples = Vec::with_capacity(times);
+        for _ in 0..times {
             prepare()?;
             let begin = clock();
             let result = operation();

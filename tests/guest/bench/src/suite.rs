@@ -2,7 +2,7 @@
 
 use crate::crowd::Crowd;
 use crate::meter::{Meter, nothing};
-use crate::{capabilities, growth, interrupts, lives, messages, pages, switching};
+use crate::{capabilities, growth, interrupts, lives, mapped, messages, pages, switching};
 use hic_abi::Handle;
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::{StartPage, start, sys};
@@ -32,6 +32,7 @@ pub fn run(page: &'static StartPage) -> Result<(), LoadError> {
     pages::run(&stage)?;
     lives::run(&stage)?;
     interrupts::run(&stage)?;
+    mapped::run(&stage)?;
     growth::run(&stage)
 }
 
