@@ -1,6 +1,7 @@
 //! Handles, rights and the derivation tree (`docs/book/objects.md`, "Capabilities").
 
 use super::state::{Cap, Id, Model, Place};
+use hic_abi::audit::Event;
 use hic_abi::{Error, ObjectType, Rights};
 use std::vec;
 use std::vec::Vec;
@@ -119,22 +120,24 @@ impl Model {
 
     pub fn do_copy(&mut self, caller: Id, args: [u64; 5]) -> Result<u64, Error> {
         let [to_space, to_slot, from_space, from_slot, rights] = args;
-        let (to, from) = (self.space(caller, to_space)?, self.space(caller, from_space)?);
-        let (from, cap) = self.cap(from, from_slot)?;
+        let (owner, source) = (self.space(caller, to_space)?, self.space(caller, from_space)?);
+        let (from, cap) = self.cap(source, from_slot)?;
         if !cap.rights.contains(Rights::COPY) {
             return Err(Error::MissingRights);
         }
-        let to = self.vacant(to, to_slot)?;
+        let to = self.vacant(owner, to_slot)?;
         self.copy_cap(from, to, rights);
+        self.note(Event::CapabilityCopied, caller, [owner, source], self.caps[&to]);
         Ok(0)
     }
 
     pub fn do_move(&mut self, caller: Id, args: [u64; 5]) -> Result<u64, Error> {
         let [to_space, to_slot, from_space, from_slot, _] = args;
-        let (to, from) = (self.space(caller, to_space)?, self.space(caller, from_space)?);
-        let (from, _) = self.cap(from, from_slot)?;
-        let to = self.vacant(to, to_slot)?;
+        let (owner, source) = (self.space(caller, to_space)?, self.space(caller, from_space)?);
+        let (from, cap) = self.cap(source, from_slot)?;
+        let to = self.vacant(owner, to_slot)?;
         self.move_cap(from, to);
+        self.note(Event::CapabilityMoved, caller, [owner, source], cap);
         Ok(0)
     }
 
@@ -142,8 +145,18 @@ impl Model {
     pub fn do_delete(&mut self, caller: Id, space: u64, slot: u64) -> Result<u64, Error> {
         let sandbox = self.space(caller, space)?;
         let place = self.place(sandbox, slot).filter(|p| self.caps.contains_key(p));
-        self.drop_cap(place.ok_or(Error::InvalidHandle)?);
+        let place = place.ok_or(Error::InvalidHandle)?;
+        self.note(Event::CapabilityDeleted, caller, [sandbox; 2], self.caps[&place]);
+        self.drop_cap(place);
         Ok(0)
+    }
+
+    /// Whoever changes what another sandbox holds is recorded: what happened, who did it, in whose space, type and rights.
+    fn note(&mut self, event: Event, caller: Id, spaces: [Id; 2], cap: Cap) {
+        if spaces != [caller; 2] {
+            let [actor, subject] = [caller, spaces[0]].map(|id| self.sandbox(id).serial);
+            self.records.push([event as u64, actor, subject, cap.kind as u64, cap.rights.bits().into()]);
+        }
     }
 
     pub fn do_revoke(&mut self, caller: Id, space: u64, slot: u64) -> Result<u64, Error> {

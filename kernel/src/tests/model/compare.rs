@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use crate::objects::State;
 use crate::tests::world::AUDIT;
 use core::fmt::Debug;
+use hic_abi::audit::Event;
 use hic_abi::inspect::{AccountInfo, CapInfo, MemoryInfo, PortInfo, SandboxInfo, SystemInfo, What};
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Plain, USER_BASE};
@@ -58,6 +59,7 @@ impl Lab {
             }
         }
         self.compare_totals()?;
+        self.compare_records()?;
         self.w.k.threads[index].context.frame = frame;
         self.compare_memory()
     }
@@ -221,6 +223,22 @@ impl Lab {
             same(|| format!("where port {at} leads"), named, Some(endpoint))?;
         }
         self.compare_payer(&format!("port {at}"), info.account, id)
+    }
+
+    /// The audit records of capabilities, unless the rate cap took some.
+    fn compare_records(&mut self) -> Result<(), String> {
+        let mut got = Vec::new();
+        while let Some(r) = self.w.k.audit.drain() {
+            if (Event::CapabilityCopied as u32..=Event::CapabilityDeleted as u32).contains(&r.event) {
+                got.push([r.event.into(), r.actor, r.subject, r.a & u64::from(u32::MAX), r.b]);
+            }
+        }
+        let due = core::mem::take(&mut self.model.records);
+        let dropped = core::mem::replace(&mut self.dropped, self.w.k.audit.dropped);
+        if dropped != self.dropped {
+            return Ok(());
+        }
+        same(|| "audit records of capabilities".into(), got, due)
     }
 
     fn compare_totals(&mut self) -> Result<(), String> {

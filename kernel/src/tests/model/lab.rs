@@ -59,6 +59,8 @@ pub struct Lab {
     pub started: BTreeMap<Id, u32>,
     /// The last call: its number, and whether it was accepted (or blocks, or was the caller's last).
     pub last: Option<(u64, bool)>,
+    /// Audit records that the kernel had dropped at the last comparison, for their rate.
+    pub dropped: u64,
 }
 
 impl Lab {
@@ -105,6 +107,7 @@ impl Lab {
             steps: 0,
             started: BTreeMap::new(),
             last: None,
+            dropped: 0,
         };
         lab.give_memory(root);
         let frame = &mut lab.w.k.threads[lab.w.manager.thread].context.frame;

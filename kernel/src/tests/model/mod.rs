@@ -11,9 +11,10 @@
 //! | accounts, sandboxes, ports | all that `Inspect` tells of them but names and processor time |
 //! | memory | which pages each sandbox can read, write and execute; bytes of buffers; all bytes of all regions every 32nd step |
 //! | signals | bits of each notification |
+//! | audit | records of capabilities that were copied, moved or deleted in another sandbox's space |
 //! | totals | objects of each type, frames charged and free |
 //!
-//! Not modelled: who of the ready threads runs (any does, at random), budgets, devices and their windows, logs, audit, entropy, power.
+//! Not modelled: who of the ready threads runs (any does, at random), budgets, devices and their windows, logs, other audit records, entropy, power.
 //!
 //! [`state`] is what the model knows; [`caps`], [`memory`], [`messages`], [`signals`], [`lives`] and [`calls`] are what it does. [`lab`] drives both,
 //! [`compare`] asks, [`generate`], [`arguments`] and [`plans`] think of steps, [`runs`] is the test, which prints the seed and the shortest list of steps that still

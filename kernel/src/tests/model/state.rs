@@ -171,6 +171,8 @@ pub struct Model {
     /// Where usable memory lies.
     pub usable: core::ops::Range<u64>,
     pub next: u64,
+    /// Audit records of capabilities that are due since the last comparison: event, actor, subject, type, rights.
+    pub records: Vec<[u64; 5]>,
 }
 
 /// `fn name(&self, id) -> &Type` and its mutable form.
@@ -219,6 +221,7 @@ impl Model {
             complaints: Vec::new(),
             usable,
             next: 1,
+            records: Vec::new(),
         }
     }
 
