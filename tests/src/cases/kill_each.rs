@@ -15,7 +15,7 @@ use crate::vm::{Console, Vm};
 
 /// Who is killed, in this order, and whether the echo connections live through it: all do but those of the application that
 /// serves them, which ends with its own.
-const VICTIMS: [(&str, bool); 10] = [
+const VICTIMS: [(&str, bool); 11] = [
     ("web_server", true),
     ("example_guestbook", true),
     ("storage", true),
@@ -23,6 +23,7 @@ const VICTIMS: [(&str, bool); 10] = [
     ("monitor", true),
     ("module-manager", true),
     ("console", true),
+    ("fetcher", true),
     ("inetd", false),
     ("netstack", true),
     ("eth_driver", true),
