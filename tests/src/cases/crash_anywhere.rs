@@ -30,6 +30,10 @@ const WATCH_S: u32 = 2;
 /// Who was killed must be back, and connections get on, within this time.
 const BACK: Duration = Duration::from_secs(30);
 
+/// Loads of short connections, and how often each of them makes one: so many that an Accept is under way at most points.
+const CONNECTORS: usize = 4;
+const INTERVAL: Duration = Duration::from_millis(20);
+
 /// Failures after which the sweep is given up: each costs a boot.
 const MAX_FAILURES: usize = 3;
 
@@ -74,7 +78,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// A guest under load.
 struct Guest {
     load: Load,
-    connects: Load,
+    connects: Vec<Load>,
     vm: Vm,
 }
 
@@ -87,7 +91,8 @@ impl Guest {
         let echo = vm.endpoint(Proto::Tcp, ECHO)?;
         let load = load::duplex_clients(network, echo, PLAN)?;
         load.wait_for_connections(PLAN.clients.into(), BACK)?;
-        let connects = load::steady_connects(network, echo, Duration::from_millis(250))?;
+        let connects = (0..CONNECTORS).map(|_| load::steady_connects(network, echo, INTERVAL));
+        let connects = connects.collect::<Result<Vec<Load>>>()?;
         load.wait_for_everyone(BACK)?;
         Ok(Self { load, connects, vm })
     }
@@ -150,14 +155,18 @@ impl Guest {
     fn everyone_gets_on(&self, network: &Network) -> Result<()> {
         self.load.wait_for_everyone(BACK)?;
         self.load.tally().ensure_no_failure("two-way clients")?;
-        self.connects.tally().ensure_no_failure("steady connects")?;
+        for load in &self.connects {
+            load.wait_for_everyone(BACK)?;
+            load.tally().ensure_no_failure("steady connects")?;
+        }
         let echo = self.vm.endpoint(Proto::Tcp, ECHO)?;
         network.run(move || load::echo_once(echo, 1000)).context("a new connection")?;
         self.vm.check_alive()
     }
 
     fn end(self, context: &mut TestContext) -> Result<()> {
-        for (who, load) in [("two-way clients", self.load), ("steady connects", self.connects)] {
+        let connects = self.connects.into_iter().map(|load| ("steady connects", load));
+        for (who, load) in core::iter::once(("two-way clients", self.load)).chain(connects) {
             let tally = load.finish()?;
             context.note(format!("{who}: {}", tally.summary()));
             tally.ensure_no_failure(who)?;
