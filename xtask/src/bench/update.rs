@@ -67,7 +67,7 @@ pub fn measure(mut machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
 }
 
 fn read(console: &Console<'_>) -> Result<Vec<Figure>> {
-    ask(console, "update netstack 1.3.0")?;
+    ask(console, "update netstack 1.3.0 share=1000")?;
     wait(console, "update status", LOOK, |status| status["step"] == "watch")?;
     ask(console, "commit")?;
     let update = wait(console, "update status", LOOK, |status| status["running"] == false)?;
