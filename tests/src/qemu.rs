@@ -135,6 +135,8 @@ pub struct Machine {
     pub iommu: bool,
     /// More devices, each with its properties as QEMU's `-device` wants them.
     pub devices: Vec<String>,
+    /// What the battery-backed clock says at the start, as QEMU's `-rtc base=` wants it: `utc` is the host's time.
+    pub clock: String,
     /// Wait for a debugger on TCP port 1234 before the first instruction.
     pub gdb: bool,
     /// The serial line.
@@ -164,6 +166,7 @@ impl Machine {
             disks: Vec::new(),
             iommu: false,
             devices: Vec::new(),
+            clock: "utc".to_owned(),
             gdb: false,
             serial: Serial::LogOnly,
             serial_log: None,
@@ -181,7 +184,8 @@ impl Machine {
             // the clock, and an option ROM is how QEMU puts the kernel into a machine without direct access to its files.
             Board::Microvm => "-machine microvm,acpi=on,pcie=on,pit=on,rtc=on,x-option-roms=on",
         });
-        args.words("-cpu max -smp 1 -nodefaults -no-user-config -display none -rtc base=utc");
+        args.words("-cpu max -smp 1 -nodefaults -no-user-config -display none");
+        args.pair("-rtc", format!("base={}", self.clock));
         args.words("-device isa-debug-exit,iobase=0xf4,iosize=4");
         args.pair("-accel", &self.accel);
         args.pair("-m", &self.memory);

@@ -74,6 +74,7 @@ impl Scene<'_> {
     }
 }
 
+/// Says a line to whoever listens there, and returns the line that comes back.
 pub(super) fn say(address: SocketAddr, line: &str) -> Result<String> {
     let mut stream = load::connect(address)?;
     stream.write_all(line.as_bytes())?;
@@ -213,16 +214,22 @@ fn absent(console: &Console<'_>) -> Result<()> {
 
 /// Changes the disk under the guest that runs, with the tools that an operator would take.
 fn mtools(tool: &str, scene: &Scene<'_>, file: &str, bytes: Option<&[u8]>) -> Result<()> {
-    let image = format!("{}@@1M", scene.disk()?.display());
-    let target = format!("::{}/{file}", disk::FOLDER);
-    let mut command = Command::new(tool);
-    command.args(["-i", &image]);
     let folder = tempfile::tempdir()?;
+    let source = folder.path().join(file);
     if let Some(bytes) = bytes {
-        let source = folder.path().join(file);
         std::fs::write(&source, bytes)?;
+    }
+    on_disk(tool, scene.disk()?, bytes.map(|_| source.as_path()), file)
+}
+
+/// Runs a tool of the mtools on the file `file` of a repository disk, with the file `source` of the host if there is one.
+pub(super) fn on_disk(tool: &str, image: &Path, source: Option<&Path>, file: &str) -> Result<()> {
+    let mut command = Command::new(tool);
+    command.args(["-i", &format!("{}@@1M", image.display())]);
+    if let Some(source) = source {
         command.arg("-o").arg(source);
     }
+    let target = format!("::{}/{file}", disk::FOLDER);
     let output = command.arg(&target).output().with_context(|| format!("cannot run {tool}"))?;
     ensure!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

@@ -15,6 +15,7 @@ mod iommu;
 mod kill_each;
 mod live_update;
 mod memory;
+mod newcomer;
 mod persistence;
 mod selftest;
 mod service;
@@ -23,6 +24,7 @@ mod tampering;
 mod tcp_soak;
 mod update_soak;
 mod updating;
+mod wrong_clock;
 
 use std::time::Duration;
 
@@ -89,6 +91,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(300),
         run: tampering::run,
+    },
+    SystemTest {
+        name: "wrong_clock",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: wrong_clock::run,
     },
     SystemTest {
         name: "console_json",
@@ -163,6 +173,15 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(900),
         run: http_repository::run,
+    },
+    SystemTest {
+        name: "newcomer",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        // Most of it is cargo, which builds the newcomer's package twice.
+        timeout: Duration::from_secs(900),
+        run: newcomer::run_test,
     },
     SystemTest {
         name: "faulty_release",
