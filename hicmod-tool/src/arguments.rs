@@ -28,10 +28,10 @@ pub enum Command {
     Sign(sign::Arguments),
     Verify(verify::Arguments),
     Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
     Archive(archive::Arguments),
     Bind(bind::Arguments),
     Repo(repo::Arguments),
-    Diff(diff::Arguments),
     Completions(completions::Completions),
     Man(completions::Man),
 }
