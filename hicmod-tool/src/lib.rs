@@ -31,7 +31,9 @@ pub use inspect::{
 };
 pub use keys::{ChainOptions, KeyError, SigningSet, make_chain};
 pub use pack::{PackError, pack, pack_built, parse_manifest};
-pub use signature::{CertificateReport, SignatureReport, date, hex, is_signed_form_of, parse_date};
+pub use signature::{
+    CertificateReport, SignatureReport, certificate_report, date, hex, is_signed_form_of, parse_date,
+};
 
 pub use hic_hicmod::archive::{BUILT, REVOKED, TRUST_ROOT};
 

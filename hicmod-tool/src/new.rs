@@ -199,6 +199,25 @@ mod tests {
     }
 
     #[test]
+    fn among_the_services_of_a_checkout_it_is_a_member_of_the_workspace() {
+        let place = tempfile::tempdir().expect("a folder");
+        for mark in MARKS {
+            let path = place.path().join(mark);
+            make_folder(path.parent().expect("a folder")).expect("made");
+            write_file(&path, b"").expect("written");
+        }
+        let folder = place.path().join("services/hello");
+        let made = Skeleton { hic: place.path().to_owned(), ..skeleton("hello", folder.clone()) };
+        made.write().expect("written");
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("there");
+        assert!(
+            manifest.contains("hic-rt.workspace = true") && !manifest.contains("[workspace]"),
+            "{manifest}"
+        );
+        assert!(!folder.join("Cargo.lock").exists());
+    }
+
+    #[test]
     fn a_checkout_is_found_from_inside() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let found = find_checkout([Path::new("/"), &here.join("src")]).expect("found");

@@ -45,13 +45,15 @@ pub(crate) fn report(container: &Container<'_>) -> Option<SignatureReport> {
         signed_at: date(block.signed_at),
         digest: hex(&block.digest),
         digest_fits: content_digest(container).is_ok_and(|digest| digest == block.digest),
-        signer: certificate(block.signer)?,
-        intermediate: certificate(block.intermediate)?,
-        cross: block.cross.and_then(certificate),
+        signer: certificate_report(block.signer)?,
+        intermediate: certificate_report(block.intermediate)?,
+        cross: block.cross.and_then(certificate_report),
     })
 }
 
-fn certificate(bytes: &[u8]) -> Option<CertificateReport> {
+/// What the certificate in `bytes`, DER, says; `None` if it is none.
+#[must_use]
+pub fn certificate_report(bytes: &[u8]) -> Option<CertificateReport> {
     let fields = x509_cert::Certificate::from_der(bytes).ok()?.tbs_certificate;
     let valid = fields.validity;
     Some(CertificateReport {

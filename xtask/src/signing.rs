@@ -33,7 +33,7 @@ impl Signing {
     /// Reads the chain in `folder`, or makes it.
     pub fn open(folder: &Path) -> Result<Self> {
         let now = now()?;
-        if !folder.join(keys::ROOT_DER).exists() || expires(folder)? < now + SPARE_S {
+        if !folder.join(keys::ROOT_DER).exists() || expires(folder)? < now + SPARE_S || !is_current(folder)? {
             make(folder, now)?;
         }
         let set = SigningSet::load_folder(folder).map_err(|error| anyhow!("development keys: {error}"))?;
@@ -77,6 +77,12 @@ fn make(folder: &Path, now: u64) -> Result<()> {
         std::fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
     std::fs::rename(&fresh, folder).with_context(|| format!("cannot move {}", fresh.display()))
+}
+
+/// Whether the root can be succeeded by another one; those of earlier releases cannot.
+fn is_current(folder: &Path) -> Result<bool> {
+    let authority = keys::Authority::open(folder).map_err(|error| anyhow!("development keys: {error}"))?;
+    Ok(authority.may_be_succeeded())
 }
 
 /// When the signer's certificate expires, seconds since 1970.

@@ -253,6 +253,12 @@ impl Authority {
         Ok(new)
     }
 
+    /// Whether its root may accept another one as its successor.
+    #[must_use]
+    pub fn may_be_succeeded(&self) -> bool {
+        hic_hicmod::TrustRoot::parse(&self.root).is_ok_and(|root| root.may_be_succeeded())
+    }
+
     /// Whether its root is one for development.
     #[must_use]
     pub fn is_development(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
 
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
+pub(super) const KEYS: &str = "keys";
 
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(30);
@@ -112,7 +112,7 @@ fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule
 }
 
 /// The boot archive with `lists` as its revocation lists.
-fn with_revocation(archive: &Path, lists: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn with_revocation(archive: &Path, lists: &[u8]) -> Result<Vec<u8>> {
     let bytes = std::fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
     let parsed = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
     let mut files = Vec::new();

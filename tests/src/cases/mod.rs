@@ -15,6 +15,7 @@ mod iommu;
 mod kill_each;
 mod live_update;
 mod memory;
+mod new_root;
 mod newcomer;
 mod persistence;
 mod selftest;
@@ -173,6 +174,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(900),
         run: http_repository::run,
+    },
+    SystemTest {
+        name: "new_root",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(300),
+        run: new_root::run,
     },
     SystemTest {
         name: "newcomer",

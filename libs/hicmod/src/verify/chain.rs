@@ -20,9 +20,6 @@ pub(super) struct ChainEnd {
     pub(super) development: bool,
 }
 
-/// Authorities below a root that has a successor: the successor, and its intermediate.
-const BELOW_A_ROTATED_ROOT: u8 = 2;
-
 /// Checks the certificates of `block` against `root` at the time `now`.
 pub(super) fn check(
     root: &TrustRoot,
@@ -80,7 +77,7 @@ fn check_successor<'a>(
     if successor.fields.issuer != root.subject {
         return Err(VerifyError::UnknownRoot);
     }
-    if root.path.is_some_and(|most| most < BELOW_A_ROTATED_ROOT) {
+    if !root.may_be_succeeded() {
         return Err(VerifyError::PathLength { of: Role::Root });
     }
     successor.check_issuer(&root.subject, &root.key)?;

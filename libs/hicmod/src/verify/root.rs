@@ -49,6 +49,12 @@ impl TrustRoot {
         &self.name
     }
 
+    /// Whether it may accept a successor: its path has room for one more authority.
+    #[must_use]
+    pub fn may_be_succeeded(&self) -> bool {
+        self.path.is_none_or(|most| most > INTERMEDIATES)
+    }
+
     /// Whether it is a development root, by [`DEVELOPMENT_ORGANISATION`].
     #[must_use]
     pub const fn is_development(&self) -> bool {
