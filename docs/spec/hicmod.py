@@ -464,6 +464,7 @@ def manifest(data):
     m["parts"] = p.list(8, lambda: {"name": name(), "version": p.version()})
     m["health"] = p.option(lambda: {"every_ms": p.varint(32), "checks": p.byte()})
     m["epoch"], m["abi"] = p.varint(32), span()
+    m["optional_authority"] = p.list(len(AUTHORITIES), lambda: p.choice(AUTHORITIES))
     m["build"] = {"time": p.varint(64), "ipc_lib": p.option(p.version)}
     need(p.at == len(p.data), "manifest")
     need(all(d["below"] is None or d["from"] < d["below"] for d in m["dependencies"]), "manifest")
@@ -512,6 +513,7 @@ def check_manifest(m):
     names([region["name"] for region in m["state_regions"]])
     names(m["provides"]), names([needed["service"] for needed in m["needs"]])
     need(len(set(m["authority"])) == len(m["authority"]), "manifest")
+    need(set(m["optional_authority"]) <= set(m["authority"]), "manifest")
     need(m["kind"] != "application" or not {"manage", "power", "audit"} & set(m["authority"]), "manifest")
     need(m["kind"] == "driver" or not (m["devices"] or m["ioports"] or m["irqs"]), "manifest")
     for device in m["devices"]:

@@ -138,6 +138,7 @@ fn full() -> Manifest {
         ioports = [{ base = 0x3f8, len = 8 }, { base = 0xffff, len = 1 }]
         irqs = [4, 15]
         authority = ["channel", "clock", "power"]
+        optional_authority = ["clock", "channel"]
         restart = { always = { max = 300, window_s = 86400 } }
         publisher = "Nobody in particular"
         dependencies = [{ module = "netstack", version = ">=1.2.0, <2.0.0" }, { module = "ipc_lib", version = ">=0.1.0" }]
@@ -266,7 +267,8 @@ fn good(maker: &mut Maker) {
         "cspace_slots": 16, "state_regions": [], "provides": [], "needs": [], "devices": [], "ioports": [], "irqs": [],
         "authority": [], "restart": {"always": {"max": 5, "window_s": 60}}, "update": null, "publisher": "",
         "dependencies": [], "interfaces": {"provides": [], "needs": []}, "parts": [], "health": null, "epoch": 0,
-        "abi": {"lowest": 1, "highest": 1}, "build": {"time": 0, "ipc_lib": null}
+        "abi": {"lowest": 1, "highest": 1}, "build": {"time": 0, "ipc_lib": null},
+        "optional_authority": []
     });
     maker.file("plain", &plain, "good").manifest = Some(manifest);
     let mut every = full();
@@ -292,7 +294,7 @@ fn good(maker: &mut Maker) {
             "needs": [{"name": "tcp", "version": 1}]},
         "parts": [{"name": "core", "version": [0, 0, 1]}], "health": {"every_ms": 250, "checks": 100},
         "epoch": 4_000_000_000u32, "abi": {"lowest": 1, "highest": 300},
-        "build": {"time": NOW - DAY, "ipc_lib": [0, 1, 0]}
+        "build": {"time": NOW - DAY, "ipc_lib": [0, 1, 0]}, "optional_authority": ["clock", "channel"]
     }));
     let extra = (SectionKind::Unknown(99), false, &b"for later"[..]);
     let parts =
