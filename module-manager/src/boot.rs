@@ -34,6 +34,7 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         journal,
         modules: modules::archive_modules(&archive),
         trust_root: modules::trust_root(&archive),
+        policy: crate::authority::policy(&archive),
         repository: Repository::default(),
         network: Network::default(),
         fuse: None,
@@ -65,6 +66,9 @@ impl Manager {
         for slot in [&mut self.journal.bell, &mut self.journal.token] {
             *slot = new_slot()?;
             sys::create_notification(self.account, *slot).map_err(at("notification"))?;
+        }
+        if self.policy.is_none() {
+            log!("no policy in this image: its modules get what they ask for");
         }
         match self.start_first(VERIFIER) {
             Some(verifier) => self.verify_archive(verifier)?,

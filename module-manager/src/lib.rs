@@ -5,6 +5,7 @@
 //! | [`install`] | whether a module may join those that run, or leave them |
 //! | [`journal`] | the records that outlive a restart of the manager itself |
 //! | [`patience`] | how long a question to a service may stay open |
+//! | [`plan`] | what an update would do, in words |
 //! | [`policy`] | whether a service that died is started again |
 //!
 //! Nothing here performs I/O or reads a clock.
@@ -17,4 +18,5 @@ extern crate std;
 pub mod install;
 pub mod journal;
 pub mod patience;
+pub mod plan;
 pub mod policy;

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod asking;
+mod authority;
 mod boot;
 mod cache;
 mod defaults;

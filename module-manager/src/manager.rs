@@ -5,10 +5,12 @@ use crate::network::Network;
 use crate::repository::Repository;
 use crate::tasks::{Missing, Task};
 use crate::update::Running;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_abi::{Error, Handle};
 use hic_hicmod::{ArchiveError, ModuleError};
+use hic_policy::Policy;
 use hic_rt::StartPage;
 use hic_rt::loader::LoadError;
 use module_manager::journal::Journal;
@@ -30,6 +32,8 @@ pub enum StartError {
     TooMuch(&'static str),
     /// There is no verified module of this name and version.
     NoModule,
+    /// The policy denies something that the module cannot do without.
+    Denied(String),
 }
 
 impl fmt::Display for StartError {
@@ -41,6 +45,9 @@ impl fmt::Display for StartError {
             Self::NoDevice => f.write_str("no such device is free on this machine"),
             Self::NoAuthority(what) => write!(f, "the module manager holds no {what} to grant"),
             Self::TooMuch(what) => write!(f, "more {what} than a journal record holds"),
+            Self::Denied(what) => {
+                write!(f, "the policy of this system denies {what}, and the module does not work without")
+            }
             Self::NoModule => f.write_str("there is no verified module of this name and version"),
         }
     }
@@ -64,6 +71,8 @@ pub struct Manager {
     pub modules: Vec<Loaded>,
     /// By what modules are verified.
     pub trust_root: TrustRoot,
+    /// What modules may have; `None`: this image has no policy.
+    pub policy: Option<Policy<'static>>,
     /// What is on the disk.
     pub repository: Repository,
     /// What is being fetched from the network.

@@ -55,6 +55,7 @@ impl Manager {
             request::INSTALL
             | request::REMOVE
             | request::REPLACE
+            | request::PLAN
             | request::REFRESH
             | request::SOURCE_ADD
             | request::SOURCE_REMOVE => text().map(|text| match self.begin_task(message.label(), &text) {

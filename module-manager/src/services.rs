@@ -96,8 +96,8 @@ impl Manager {
 
     /// Makes and starts a service; its record counts as soon as there is something in it.
     pub fn fill_record(&mut self, index: usize, module: usize, purpose: Purpose) -> Result<(), StartError> {
-        let (manifest, image) =
-            (self.modules[module].module.manifest.clone(), self.modules[module].module.image);
+        let image = self.modules[module].module.image;
+        let manifest = self.granted(&self.modules[module].module.manifest)?;
         let info = ServiceInfo {
             name: name_bytes(&manifest.name),
             version: version_of(manifest.version),

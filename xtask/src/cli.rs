@@ -160,6 +160,8 @@ impl BenchOptions {
 pub enum BenchPart {
     /// The kernel's operations.
     Kernel,
+    /// What a question to the dependency resolver costs, in instructions of the host.
+    Resolver,
     /// What an update costs.
     Update,
     /// What clients notice of it.

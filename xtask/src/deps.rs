@@ -31,6 +31,9 @@ pub const TEST: &[Tool] = &[
     tool("mcopy", "mtools", "puts a file on the disk of a guest that runs"),
 ];
 
+/// What measures on the host.
+pub const BENCH: &[Tool] = &[tool("valgrind", "valgrind", "counts instructions of the host")];
+
 /// What makes an ISO image.
 pub const ISO: &[Tool] = &[
     tool("grub-mkrescue", "grub-common", "makes the ISO image"),

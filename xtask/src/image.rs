@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use hic_policy::{POLICY, Rules};
 use hic_tests::runner::{BootFiles, Images, Needs, SystemTest};
 use hicmod_tool::{BUILT, REVOKED, TRUST_ROOT};
 
@@ -57,6 +58,20 @@ struct Module {
     name: String,
     version: String,
     path: PathBuf,
+}
+
+/// The module that grants authority. An archive that holds it also holds the policy of what it may grant.
+const MANAGER: &str = "module-manager";
+
+/// The policy of the systems that are built here, reviewed like code.
+const POLICY_FILE: &str = "qemu/policy.toml";
+
+/// The policy in the form that lies in a boot archive.
+fn policy() -> Result<Vec<u8>> {
+    let path = hic_tests::workspace::root().join(POLICY_FILE);
+    let text = String::from_utf8(read(&path)?).context("a policy is UTF-8 text")?;
+    let rules: Rules = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    rules.encode().map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
 /// Builds each thing once.
@@ -117,6 +132,9 @@ impl Builder {
             let signing = self.signing()?;
             contents.push((TRUST_ROOT.to_owned(), signing.root()?));
             contents.extend(signing.revoked()?.map(|lists| (REVOKED.to_owned(), lists)));
+        }
+        if names.contains(MANAGER) {
+            contents.push((POLICY.to_owned(), policy()?));
         }
         let mut files: Vec<(&str, &[u8])> =
             contents.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
@@ -291,4 +309,38 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hic_policy::{Policy, decide};
+
+    /// A manifest that asks for more than the policy allows would otherwise be noticed when its module does not start.
+    #[test]
+    fn every_module_that_is_built_here_is_granted_all_that_it_asks_for() {
+        let (workspace, profiles) =
+            (Workspace::load().expect("workspace"), Profiles::load().expect("profiles"));
+        let bytes = policy().expect("a policy");
+        let policy = Policy::parse(&bytes).expect("readable");
+        let mut looked_at = 0;
+        for name in profiles.names() {
+            let profile = profiles.profile(name).expect("there");
+            if !profile.boot.iter().any(|entry| entry.package == MANAGER) {
+                continue;
+            }
+            let kept = |entry: &&Entry| !["keeper", MANAGER, "monitor"].contains(&entry.package.as_str());
+            for entry in profile.boot.iter().chain(&profile.repository).filter(kept) {
+                let package = workspace.package(&entry.package).expect("a package");
+                let text =
+                    std::fs::read_to_string(package.folder().join(&entry.manifest)).expect("a manifest");
+                let manifest = hicmod_tool::parse_manifest(&text).expect("a good manifest");
+                let (allowed, named) = policy.allowed(&manifest.name);
+                let denied = decide(&manifest, &allowed).denied;
+                assert!(named && denied.is_empty(), "{} in {POLICY_FILE}: {denied:?}", manifest.name);
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 10, "{looked_at} modules");
+    }
 }

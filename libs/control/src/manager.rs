@@ -57,6 +57,10 @@ pub const SOURCE_ADD: u32 = 27;
 /// Inline = address: do not look there any more. Otherwise as [`INSTALL`].
 pub const SOURCE_REMOVE: u32 = 28;
 
+/// Inline = service and version, divided by a space: tell what an update to that version would do, in the lines of the task; changes nothing.
+/// Otherwise as [`INSTALL`].
+pub const PLAN: u32 = 30;
+
 /// What an operator asked for that takes a while: [`INSTALL`] and the like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -69,6 +69,9 @@ fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8], number: usize) -> Result<(T, &'
 }
 
 impl<'a> Policy<'a> {
+    /// A policy that allows nothing to anybody.
+    pub const NOTHING: Self = Self { default: Allowed::NOTHING, entries: &[] };
+
     /// Reads and checks a policy which takes up all of `bytes`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PolicyError> {
         if bytes.len() > MAX_POLICY_BYTES {

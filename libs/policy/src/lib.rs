@@ -26,8 +26,8 @@ pub use file::Rules;
 pub use file::{MAX_POLICY_BYTES, POLICY, Policy, PolicyError};
 
 use hic_hicmod::manifest::{
-    Authority, IoPortRange, List, MAX_DEVICES, MAX_IOPORTS, MAX_IRQS, MAX_NEEDS, MAX_PRIORITY, MAX_PROVIDES,
-    Manifest, Name, PciId,
+    Authority, IoPortRange, List, MAX_DEVICES, MAX_IOPORTS, MAX_IRQS, MAX_NEEDS, MAX_PROVIDES, Manifest,
+    Name, PciId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,22 +78,6 @@ impl Allowed {
         priority: 0,
         untested: false,
     };
-
-    /// Everything that `manifest` asks for: for an image without a policy, which says so at its start.
-    #[must_use]
-    pub fn all_of(manifest: &Manifest) -> Self {
-        Self {
-            authority: manifest.authority.clone(),
-            services: manifest.needs.iter().map(|need| need.service.clone()).collect(),
-            provides: manifest.provides.clone(),
-            devices: List::new(),
-            ioports: manifest.ioports.clone(),
-            irqs: manifest.irqs.clone(),
-            memory_pages: u32::MAX,
-            priority: MAX_PRIORITY,
-            untested: false,
-        }
-    }
 }
 
 /// Pages of memory that a manifest asks for beside its image.

@@ -175,7 +175,7 @@ impl<'a> Search<'_, 'a> {
         'all: for holder in latest.chain(rest) {
             for need in self.universe.needs(holder) {
                 compared += 1;
-                if !self.universe.is_met(&need, &self.chosen) {
+                if !self.universe.is_met(&need, &self.chosen) && !self.was_unmet(holder, &need) {
                     found = Some(Unmet { holder, need });
                     break 'all;
                 }
@@ -183,6 +183,13 @@ impl<'a> Search<'_, 'a> {
         }
         self.count(compared)?;
         Ok(found)
+    }
+
+    /// Whether an installed module lacked this before anything changed: that is not this question's business.
+    fn was_unmet(&self, holder: Release, need: &Need<'_>) -> bool {
+        let installed = &self.universe.installed;
+        installed.get(self.universe.module_of(holder)) == Some(&Some(holder))
+            && !self.universe.is_met(need, installed)
     }
 
     /// Whether a module's version was decided on this way.

@@ -118,6 +118,10 @@ pub enum Refused {
         /// How many there can be.
         max: u64,
     },
+    /// Other modules must change first, or what it depends on cannot be had; the manager says which.
+    Dependencies,
+    /// The policy denies the new version something that it cannot do without; the manager says what.
+    Denied,
     /// The module was not accepted: the manager's own number for the check that failed, whose text it printed.
     Module {
         /// The number.
@@ -169,6 +173,8 @@ impl Refused {
             Self::Load { .. } => "load",
             Self::NoStorage => "no-storage",
             Self::TooManyInstances { .. } => "too-many-instances",
+            Self::Dependencies => "dependencies",
+            Self::Denied => "denied",
             Self::Module { .. } => "module",
             Self::Policy { .. } => "policy",
         }
@@ -190,6 +196,8 @@ impl Refused {
             Self::TooManyInstances { max } => with(11, max, 0),
             Self::Module { code } => with(12, code, 0),
             Self::Policy { figure, value } => with(13, figure as u64, value),
+            Self::Dependencies => with(14, 0, 0),
+            Self::Denied => with(15, 0, 0),
         }
     }
 
@@ -212,6 +220,8 @@ impl Refused {
                 figure: PolicyFigure::ALL.into_iter().find(|figure| *figure as u64 == a)?,
                 value: b,
             },
+            14 => Self::Dependencies,
+            15 => Self::Denied,
             _ => return None,
         })
     }
@@ -261,6 +271,8 @@ impl fmt::Display for Refused {
             }
             Self::NoStorage => f.write_str("the storage that records the default does not answer"),
             Self::TooManyInstances { max } => write!(f, "there is no room beside {max} instances"),
+            Self::Dependencies => f.write_str("other modules must change first; `--plan` shows which"),
+            Self::Denied => f.write_str("the policy denies it what it cannot do without; `--plan` shows what"),
             Self::Module { code } => write!(f, "the module was not accepted (check {code})"),
             Self::Policy { figure, value } => {
                 let (least, most) = figure.range();

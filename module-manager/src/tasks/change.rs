@@ -26,6 +26,7 @@ fn start_failed(error: &StartError) -> String {
         StartError::NoDevice => "no-device",
         StartError::NoAuthority(_) => "no-authority",
         StartError::TooMuch(_) => "no-resources",
+        StartError::Denied(_) => "policy",
         _ => "cannot-start",
     };
     format!("{code}: {error}")
@@ -121,6 +122,7 @@ impl Manager {
         self.must_be_absent(name)?;
         let module = self.wanted_module(name, version)?;
         self.must_fit(module, None)?;
+        self.can_go_alone(name, version)?;
         let index = self.create_stopped(module, Purpose::Install).map_err(|error| start_failed(&error))?;
         self.write_down(name, index, |defaults| defaults.install(name, version))
             .inspect_err(|_| self.discard_instance(index))
@@ -131,6 +133,7 @@ impl Manager {
         let module = self.wanted_module(name, version)?;
         self.must_fit(module, Some(name))?;
         self.must_still_serve(name, module)?;
+        self.can_go_alone(name, version)?;
         let running = name_str(&self.journal.records[old].info.version).parse::<Version>();
         let running = running.map_err(|error| format!("malformed: {error}"))?;
         let index = self.create_stopped(module, Purpose::Replace).map_err(|error| start_failed(&error))?;

@@ -4,6 +4,7 @@
 //!   install  ─▶ Reading, Fetching (if the module is not known yet) ─▶ checks, made, not started ─▶ Recording ─▶ started
 //!   remove   ─▶ checks ────────────────────────────────────────────────────────────────▶ Recording ─▶ ended
 //!   replace  ─▶ Reading, Fetching ─▶ checks, made beside the one that runs ────────────▶ Recording ─▶ that one ended, started
+//!   plan     ─▶ Reading ─▶ what an update would do; changes nothing
 //!   refresh  ─▶ Reading ─▶ what changed
 //!   repository add, remove ────────────────────────────────────────────────────────────▶ Recording
 //! ```
@@ -12,6 +13,7 @@
 
 mod change;
 mod missing;
+mod plan;
 mod refresh;
 mod sources;
 
@@ -45,6 +47,8 @@ enum Order {
     Install(Name, Version),
     Remove(Name),
     Replace(Name, Version),
+    /// A dry run.
+    Plan(Name, Version),
     Refresh,
     AddSource(Source),
     RemoveSource(Source),
@@ -106,6 +110,7 @@ impl Order {
         Ok(match label {
             request::INSTALL => both().map(|(name, version)| Self::Install(name, version))?,
             request::REPLACE => both().map(|(name, version)| Self::Replace(name, version))?,
+            request::PLAN => both().map(|(name, version)| Self::Plan(name, version))?,
             request::REMOVE => Self::Remove(name(text)?),
             request::SOURCE_ADD => Self::AddSource(sources::parse(text)?),
             request::SOURCE_REMOVE => Self::RemoveSource(sources::parse(text)?),
@@ -118,6 +123,7 @@ impl Order {
             Self::Install(name, version) => format!("install {name} {version}"),
             Self::Remove(name) => format!("remove {name}"),
             Self::Replace(name, version) => format!("update {name} {version} restart"),
+            Self::Plan(name, version) => format!("update {name} {version} --plan"),
             Self::Refresh => "modules refresh".into(),
             Self::AddSource(source) => format!("repository add {source}"),
             Self::RemoveSource(source) => format!("repository remove {source}"),
@@ -127,7 +133,9 @@ impl Order {
     /// The module that it is about.
     fn module(&self) -> Option<(&Name, Version)> {
         match self {
-            Self::Install(name, version) | Self::Replace(name, version) => Some((name, *version)),
+            Self::Install(name, version) | Self::Replace(name, version) | Self::Plan(name, version) => {
+                Some((name, *version))
+            }
             Self::Remove(_) | Self::Refresh | Self::AddSource(_) | Self::RemoveSource(_) => None,
         }
     }
@@ -155,7 +163,7 @@ impl Manager {
             Order::Install(name, _) => self.must_be_absent(name)?,
             Order::Replace(name, version) => drop(self.replaceable(name, *version)?),
             Order::Remove(name) => self.removable(name)?,
-            Order::Refresh | Order::AddSource(_) | Order::RemoveSource(_) => {}
+            Order::Plan(..) | Order::Refresh | Order::AddSource(_) | Order::RemoveSource(_) => {}
         }
         let (order, lines) = (order.clone(), Vec::new());
         self.task = Some(Task { number, order: order.clone(), stage: Stage::Reading, lines, outcome: None });
@@ -229,6 +237,11 @@ impl Manager {
             Order::Install(name, version) => self.make_installed(&name, version),
             Order::Replace(name, version) => self.make_replacement(&name, version),
             Order::Remove(name) => self.record_removal(&name),
+            Order::Plan(name, version) => {
+                let outcome = self.tell_plan(&name, version);
+                self.end_task(outcome);
+                Ok(())
+            }
             Order::AddSource(source) => self.record_source(&source, true),
             Order::RemoveSource(source) => self.record_source(&source, false),
             Order::Refresh => {
@@ -259,7 +272,7 @@ impl Manager {
             Order::RemoveSource(source) => Ok(format!("{source} is not asked any more")),
             Order::Replace(..) => self.start_replacement(index),
             Order::Remove(name) => self.end_removed(name),
-            Order::Refresh => Ok(String::new()),
+            Order::Plan(..) | Order::Refresh => Ok(String::new()),
         };
         done.map(|text| text + durable)
     }
@@ -270,7 +283,10 @@ impl Manager {
         let title = task.order.title();
         match outcome {
             Ok(text) => {
-                let note = self.task.as_ref().is_some_and(|task| task.order != Order::Refresh);
+                let note = self
+                    .task
+                    .as_ref()
+                    .is_some_and(|task| !matches!(task.order, Order::Refresh | Order::Plan(..)));
                 if note {
                     self.note(NOTE_TASK, 1, format_args!("{title}"));
                 }
@@ -304,7 +320,7 @@ impl Manager {
     }
 
     /// The manifests of all services that there are.
-    fn running(&self) -> Vec<&Manifest> {
+    pub(super) fn running(&self) -> Vec<&Manifest> {
         let records = self.journal.services().iter().filter(|record| record.is_default());
         records
             .filter_map(|record| Some(&self.modules.get(self.module_of(record).ok()?)?.module.manifest))

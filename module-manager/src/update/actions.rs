@@ -161,7 +161,7 @@ impl Manager {
         let Some(new) = self.party(Who::New) else { return };
         let record = &self.journal.records[new];
         let module = self.module_of(record).ok().and_then(|module| self.modules.get(module));
-        if let Some(priority) = module.map(|loaded| loaded.module.manifest.priority) {
+        if let Some(priority) = module.map(|loaded| self.decide(&loaded.module.manifest).granted.priority) {
             let _ = sys::sandbox_priority(record.instance.sandbox, priority);
         }
     }

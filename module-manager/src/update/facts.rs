@@ -3,6 +3,8 @@
 use crate::manager::Manager;
 use crate::modules::Loaded;
 use crate::repository::File;
+use alloc::format;
+use alloc::string::String;
 use core::fmt::Write;
 use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
 use hic_abi::{PAGE_SIZE, name_str};
@@ -10,7 +12,7 @@ use hic_control::grants;
 use hic_hicmod::manifest::{Manifest, PairError, check_pair};
 use hic_rt::{clock, start, sys};
 use hic_update::check::{Facts, PairProblem, Refused, refusal};
-use hic_update::{Event, Who};
+use hic_update::{Event, Request, Who};
 use module_manager::journal::MAX_SERVICES;
 
 /// Thousandths of a processor above which a service is not updated.
@@ -53,6 +55,14 @@ impl Manager {
         if new.is_none() && self.refused_file(name_str(&request.service), name_str(&request.to)).is_some() {
             return Err(Refused::Module { code: 0 });
         }
+        if let Some(manifest) = new.map(|module| &self.modules[module].module.manifest) {
+            if self.can_go_alone(&manifest.name, manifest.version).is_err() {
+                return Err(Refused::Dependencies);
+            }
+            if self.decide(manifest).obstacle().is_some() {
+                return Err(Refused::Denied);
+            }
+        }
         let manifest = |module: usize| self.modules.get(module).map(|m| &m.module.manifest);
         let (from, to) =
             (self.module_of(&self.journal.records[old]).ok().and_then(manifest), new.and_then(manifest));
@@ -65,7 +75,8 @@ impl Manager {
             pair: from
                 .zip(to)
                 .and_then(|(from, to)| check_pair(from, to).err())
-                .map(|error| pair_problem(&error)),
+                .map(|error| pair_problem(&error))
+                .filter(|problem| *problem != PairProblem::Untested || !self.allows_untested(&request)),
             serving: self.runs(old),
             free_memory: self.free_memory(),
             needed_memory: new.map_or(0, |module| needed_memory(&self.modules[module])),
@@ -87,6 +98,10 @@ impl Manager {
 
     /// The sentence for a refusal, with what the verifier said where it was the verifier.
     pub fn explain(&self, refused: &Refused, service: &str, version: &str, out: &mut dyn Write) {
+        if let Some(text) = self.why_not(refused, service, version) {
+            let _ = out.write_str(&text);
+            return;
+        }
         let file = match refused {
             Refused::Module { .. } => self.refused_file(service, version),
             _ => None,
@@ -96,6 +111,24 @@ impl Manager {
             Some((file, refusal)) => write!(out, "{}: {}: {}", refusal.check, file.name, refusal.text),
             None => write!(out, "{}: {refused}", refused.code()),
         };
+    }
+
+    /// Whether the policy lets this service be exchanged with a version that it was not tested with.
+    fn allows_untested(&self, request: &Request) -> bool {
+        let name = name_str(&request.service);
+        self.policy.as_ref().is_some_and(|policy| policy.allowed(name).0.untested)
+    }
+
+    /// What the resolver or the policy said, where it was one of them.
+    fn why_not(&self, refused: &Refused, service: &str, version: &str) -> Option<String> {
+        let manifest = &self.modules.get(self.module(service, version)?)?.module.manifest;
+        match refused {
+            Refused::Dependencies => self.can_go_alone(service, manifest.version).err(),
+            Refused::Denied => self.decide(manifest).obstacle().map(|denied| {
+                format!("denied: the policy of this system denies {denied}, and {service} {version} does not work without")
+            }),
+            _ => None,
+        }
     }
 
     pub(super) fn sandbox_info(&self, index: usize) -> Option<SandboxInfo> {

@@ -18,6 +18,7 @@ mod memory;
 mod new_root;
 mod newcomer;
 mod persistence;
+mod plan;
 mod selftest;
 mod service;
 mod storage;
@@ -149,6 +150,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(600),
         run: bad_modules::run,
+    },
+    SystemTest {
+        name: "plan",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: plan::run,
     },
     SystemTest {
         name: "persistence",

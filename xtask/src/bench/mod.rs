@@ -8,6 +8,7 @@
 mod bulk;
 mod gap;
 mod linux;
+mod resolver;
 mod update;
 
 use std::path::Path;
@@ -93,6 +94,7 @@ struct Report {
 
 /// Measures, prints the table, writes the report.
 pub fn run(options: &BenchOptions) -> Result<()> {
+    deps::ensure(deps::BENCH)?;
     deps::ensure(deps::RUN)?;
     let mut builder = Builder::new()?;
     let kernel = builder.kernel()?;
@@ -102,6 +104,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         let mut machine = builder.boot_files(&options.profile)?.machine();
         machine.icount = true;
         figures.extend(measure(machine, &folder)?);
+    }
+    if options.wants(BenchPart::Resolver) {
+        figures.extend(resolver::measure()?);
     }
     if options.wants(BenchPart::Update) {
         figures.extend(update::measure(machine_with_repository(&mut builder, &folder)?, &folder)?);

@@ -152,6 +152,12 @@ fn what_does_not_run_on_this_system_is_not_taken_and_the_reason_is_told() {
 }
 
 #[test]
+fn what_others_lacked_before_is_no_business_of_the_question() {
+    let installed = "broken 1.0.0: nobody ^1.0\na 1.0.0";
+    assert_eq!(steps(installed, "a 1.1.0", "a 1.1.0"), ["a 1.0.0 -> 1.1.0: it was asked for"]);
+}
+
+#[test]
 fn unknown_modules_and_versions_are_told_apart() {
     assert_eq!(refused(INSTALLED, "", "nobody 1.0.0").0, "unknown-module");
     let (code, text) = refused(INSTALLED, NETSTACK, "netstack 9.0.0");

@@ -105,6 +105,8 @@ pub enum Task {
     Remove(String),
     /// `update <service> <version> restart`
     Replace(String, String),
+    /// `update <service> <version> --plan`
+    Plan(String, String),
     /// `repository add <address>`
     AddSource(String),
     /// `repository remove <address>`
@@ -120,6 +122,7 @@ impl Task {
             Self::Install(..) => "install",
             Self::Remove(_) => "remove",
             Self::Replace(..) => "update",
+            Self::Plan(..) => "plan",
             Self::AddSource(_) => "repository-add",
             Self::RemoveSource(_) => "repository-remove",
         }
@@ -170,6 +173,9 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("update", ["status"]) => Command::UpdateStatus,
         ("update", [service, version, "restart"]) => {
             Command::Task(Task::Replace(service.to_string(), version.to_string()))
+        }
+        ("update", [service, version, "--plan"]) => {
+            Command::Task(Task::Plan(service.to_string(), version.to_string()))
         }
         ("update", [service, version, options @ ..]) => update(service, version, policy(name, options)?),
         ("abort", []) => Command::Abort,

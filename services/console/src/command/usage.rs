@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 /// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 28] = [
+pub const USAGES: [Usage; 29] = [
     Usage { form: "help", does: "this list" },
     Usage { form: "status", does: "the system at a glance" },
     Usage { form: "services", does: "services, their versions, states and restarts" },
@@ -42,6 +42,10 @@ pub const USAGES: [Usage; 28] = [
     Usage {
         form: "update <service> <version> [watch=SECONDS] [share=THOUSANDTHS]",
         does: "replace a service by another version while it serves; the way back stays open for SECONDS; moving takes no more than THOUSANDTHS of the time",
+    },
+    Usage {
+        form: "update <service> <version> --plan",
+        does: "what an update would do: steps, order, reasons, authority; changes nothing",
     },
     Usage {
         form: "update <service> <version> restart",

@@ -11,7 +11,7 @@ use console::report::MAX_ROWS;
 use console::report::task::{Repositories, Task};
 use hic_control::Refusal;
 use hic_control::manager::{
-    INSTALL, REFRESH, REMOVE, REPLACE, SOURCE, SOURCE_ADD, SOURCE_REMOVE, TASK, TASK_LINE, TaskInfo,
+    INSTALL, PLAN, REFRESH, REMOVE, REPLACE, SOURCE, SOURCE_ADD, SOURCE_REMOVE, TASK, TASK_LINE, TaskInfo,
 };
 use hic_rt::ipc::Message;
 
@@ -40,6 +40,7 @@ impl Sources {
             Order::Refresh => (REFRESH, String::new()),
             Order::Install(module, version) => (INSTALL, format!("{module} {version}")),
             Order::Remove(service) => (REMOVE, service.clone()),
+            Order::Plan(service, version) => (PLAN, format!("{service} {version}")),
             Order::Replace(service, version) => (REPLACE, format!("{service} {version}")),
             Order::AddSource(address) => (SOURCE_ADD, address.clone()),
             Order::RemoveSource(address) => (SOURCE_REMOVE, address.clone()),

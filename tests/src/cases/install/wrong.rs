@@ -15,7 +15,8 @@ const UNFIT: [Unfit; 6] = [
     ("needy", |manifest| drop(manifest.needs.push(need("dns_resolver"))), "missing-need"),
     ("low", |manifest| manifest.order = 2, "wrong-order"),
     ("loud", |manifest| manifest.priority = 31, "wrong-priority"),
-    ("huge", |manifest| manifest.heap_pages = 65_536, "memory"),
+    // There would be room for it, and a newcomer is not allowed that much.
+    ("huge", |manifest| manifest.heap_pages = 65_536, "policy"),
     // As much again beside it: more than there is, in however many pieces.
     (
         "giant",

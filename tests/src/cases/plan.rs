@@ -1,0 +1,171 @@
+//! What an update would do, told and not done; what has to change first, named; what the policy denies, denied.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use hic_hicmod::manifest::{
+    Authority, Dependency, Device, Kind, Manifest, PciId, Requirement, Span, Version,
+};
+use serde_json::Value;
+
+use super::PORTS;
+use super::forge::{self, Chain};
+use super::service::{until, wait_until_served};
+use super::updating::{NEW, OLD, SERVICE, ask, only, refusal, wait_for_module, wait_for_repository};
+use crate::disk;
+use crate::net::Network;
+use crate::runner::TestContext;
+use crate::vm::{Console, Vm};
+
+/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
+const KEYS: &str = "keys";
+/// Time after boot within which the services must answer.
+const SERVED: Duration = Duration::from_secs(30);
+/// Needs a newer driver, and asks for authority that no stack has.
+const AHEAD: Version = Version::new(1, 4, 0);
+/// Made for another kernel.
+const FOREIGN: Version = Version::new(1, 4, 1);
+const DRIVER: Version = Version::new(1, 2, 0);
+
+type Made = (String, Result<Vec<u8>>);
+
+fn forged(good: &[u8], own: &Chain, now: u64) -> Vec<Made> {
+    let make = |name: &str, version, change: &dyn Fn(&mut Manifest)| {
+        let bytes = forge::other_version(good, own, now, version, |manifest| {
+            manifest.name = name.parse().unwrap_or_default();
+            change(manifest);
+        });
+        (format!("{name}-{version}.hicmod"), bytes)
+    };
+    let ahead = make(SERVICE, AHEAD, &|manifest| {
+        manifest.dependencies = dependency("eth_driver", DRIVER).into_iter().collect();
+        let _ = manifest.authority.push(Authority::Audit);
+        let _ = manifest.optional_authority.push(Authority::Audit);
+    });
+    let foreign = make(SERVICE, FOREIGN, &|manifest| manifest.abi = Span::only(99));
+    let driver = make("eth_driver", DRIVER, &|manifest| {
+        let ids = [PciId { vendor: 0x1af4, device: 0x1041 }].into_iter().collect();
+        manifest.kind = Kind::Driver;
+        (manifest.dependencies, manifest.needs, manifest.update) = Default::default();
+        manifest.provides = [manifest.name.clone()].into_iter().collect();
+        manifest.interfaces.provides = "eth_driver@1".parse().into_iter().collect();
+        manifest.interfaces.needs.clear();
+        manifest.devices = [Device { ids, dma_pages: 8 }].into_iter().collect();
+    });
+    let greedy = make("greedy", Version::new(1, 0, 0), &|manifest| {
+        manifest.order = 7;
+        manifest.priority = 1;
+        (manifest.dependencies, manifest.update, manifest.state_regions) = Default::default();
+        manifest.provides = [manifest.name.clone()].into_iter().collect();
+        manifest.interfaces = Default::default();
+        manifest.authority = [Authority::Clock, Authority::Power].into_iter().collect();
+        (manifest.heap_pages, manifest.account_pages) = (16, 16);
+    });
+    vec![ahead, foreign, driver, greedy]
+}
+
+fn dependency(module: &str, from: Version) -> Option<Dependency> {
+    Some(Dependency { module: module.parse().ok()?, version: Requirement::new(from, None)? })
+}
+
+pub(super) fn run(context: &mut TestContext) -> Result<()> {
+    let network = Network::best()?;
+    let machine = context.machine()?;
+    let image = machine.disks.first().context("this profile has no repository disk")?;
+    let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
+    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
+    let own = Chain::load(&keys).context("the development chain")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    for (file, bytes) in forged(&good, &own, now) {
+        disk::put(image, &file, &bytes.context(file.clone())?)?;
+    }
+    let vm = context.boot(machine, Some(&network), &PORTS)?;
+    let console = vm.console()?;
+    wait_until_served(&vm, &network, SERVED)?;
+    wait_for_repository(&console)?;
+    wait_for_module(&console, NEW)?;
+    let before = running(&console)?;
+
+    straight(&console).context("an update that needs nothing else")?;
+    ahead(&console).context("an update that needs another one first")?;
+    refused(&vm, &console)?;
+    ensure!(running(&console)? == before, "a plan or a refusal changed what runs");
+    context
+        .note("plans told, nothing changed; what must come first and what the policy denies is named".into());
+    Ok(())
+}
+
+/// Which versions run, and how often each was started.
+fn running(console: &Console<'_>) -> Result<Value> {
+    Ok(ask(console, "services")?["services"].take())
+}
+
+fn plan(console: &Console<'_>, module: &str) -> Result<Vec<String>> {
+    let document = ask(console, &format!("update {module} --plan"))?;
+    ensure!(document["done"] == true, "{document}");
+    let lines = document["lines"].as_array().with_context(|| format!("no lines in {document}"))?;
+    Ok(lines.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+fn says(lines: &[String], wanted: &[&str]) -> Result<()> {
+    let mut rest = lines.iter();
+    for wanted in wanted {
+        ensure!(
+            rest.any(|line| line.contains(wanted)),
+            "the plan does not say {wanted:?} in its place: {lines:#?}"
+        );
+    }
+    Ok(())
+}
+
+fn straight(console: &Console<'_>) -> Result<()> {
+    let lines = plan(console, &format!("{SERVICE} {NEW}"))?;
+    let step = format!("step 1 of 1: {SERVICE} {OLD} -> {NEW}");
+    says(
+        &lines,
+        &[&step, "why: it was asked for", "how: rolling update", "needs: ipc_lib", "authority: as before"],
+    )
+}
+
+fn ahead(console: &Console<'_>) -> Result<()> {
+    let lines = plan(console, &format!("{SERVICE} {AHEAD}"))?;
+    says(
+        &lines,
+        &[
+            "step 1 of 2: eth_driver",
+            "why: netstack 1.4.0 needs eth_driver >=1.2.0",
+            "NOT POSSIBLE while the system runs: it drives a device",
+            "step 2 of 2: netstack 1.2.0 -> 1.4.0",
+            "denied by the policy: authority audit; it works without",
+        ],
+    )?;
+    let refused = refusal(console, &format!("update {SERVICE} {AHEAD}"))?;
+    ensure!(refused.code == "needs-first", "{refused}");
+    ensure!(refused.message.contains("eth_driver must come to 1.2.0 first"), "{refused}");
+    Ok(())
+}
+
+fn refused(vm: &Vm, console: &Console<'_>) -> Result<()> {
+    let foreign = refusal(console, &format!("update {SERVICE} {FOREIGN}"))?;
+    ensure!(foreign.code == "abi" && foreign.message.contains("99"), "{foreign}");
+    let lines = plan(console, "greedy 1.0.0")?;
+    says(
+        &lines,
+        &[
+            "greedy new -> 1.0.0",
+            "+ clock",
+            "authority power; it does not start without",
+            "port to eth_driver",
+        ],
+    )?;
+    let greedy = refusal(console, "install greedy 1.0.0")?;
+    ensure!(greedy.code == "policy" && greedy.message.contains("authority power"), "{greedy}");
+    until(SERVED, || {
+        let audit = ask(console, "audit")?.to_string();
+        ensure!(audit.contains("denied greedy"), "no note of what was denied: {audit}");
+        Ok(())
+    })?;
+    only(console, OLD)?;
+    vm.check_alive()
+}
