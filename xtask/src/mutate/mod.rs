@@ -1,6 +1,6 @@
-//! `cargo xtask mutate`: takes each check of the kernel out, one at a time, and sees whether the test that is there for it notices.
+//! `cargo xtask mutate`: takes each check of the kernel and of the libraries that judge modules out, one at a time, and sees whether the test that is there for it notices.
 //!
-//! The table is `kernel/mutations.toml`. A copy of the tree under `target/mutate` is what is changed, never the tree itself. A mutation that
+//! The tables are `kernel/mutations.toml` and `libs/mutations.toml`. A copy of the tree under `target/mutate` is what is changed, never the tree itself. A mutation that
 //! nobody notices, whose text is not there exactly once, or that does not compile, fails the command.
 
 mod guest;
@@ -101,7 +101,7 @@ impl Lab {
     /// A test that fails anyway proves nothing.
     fn check_that_unchanged_passes(&self, wanted: &[&Mutation]) -> Result<()> {
         for mutation in wanted.iter().filter(|mutation| mutation.is_host()) {
-            ensure!(self.host_test(mutation.test())?, "{} fails without any mutation", mutation.test());
+            ensure!(self.host_test(mutation)?, "{} fails without any mutation", mutation.test());
         }
         if let Some(guest) = &self.guest {
             let kernel = build_kernel(&self.tree, &self.target)?.context("the kernel does not compile")?;
@@ -120,7 +120,7 @@ impl Lab {
     }
 
     fn try_host(&self, mutation: &Mutation) -> Result<Verdict> {
-        Ok(if self.host_test(mutation.test())? {
+        Ok(if self.host_test(mutation)? {
             Verdict::Survived("it passes".to_owned())
         } else {
             Verdict::Killed
@@ -133,10 +133,11 @@ impl Lab {
         Ok(guest.notices(&kernel, mutation))
     }
 
-    /// Whether the kernel's host test of this name passes. An error if there is no such test or it does not compile.
-    fn host_test(&self, name: &str) -> Result<bool> {
+    /// Whether the host test that is to notice this mutation passes. An error if there is no such test or it does not compile.
+    fn host_test(&self, mutation: &Mutation) -> Result<bool> {
+        let (package, name) = (mutation.package(), mutation.test());
         let mut command = self.cargo();
-        command.args(["test", "--quiet", "--package", "core0", "--lib", "--", "--exact", name]);
+        command.args(["test", "--quiet", "--package", package, "--lib", "--", "--exact", name]);
         let output = command.output().context("cannot run cargo")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ran = text.contains("running 1 test");

@@ -1,12 +1,14 @@
-//! The table of mutations: `kernel/mutations.toml`.
+//! The tables of mutations: `kernel/mutations.toml` and `libs/mutations.toml`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// Where it is, from the root of the workspace.
-const FILE: &str = "kernel/mutations.toml";
+/// Where they are, from the root of the workspace.
+const FILES: [&str; 2] = ["kernel/mutations.toml", "libs/mutations.toml"];
+/// The package whose host tests are meant where a mutation names none.
+const KERNEL: &str = "core0";
 
 /// All of them.
 #[derive(Debug, Deserialize)]
@@ -28,18 +30,27 @@ pub struct Mutation {
     text: String,
     /// What is put in its place.
     put: String,
-    /// The kernel's host test that must fail.
+    /// The package that the host test belongs to; the kernel's if it is left out.
+    package: Option<String>,
+    /// The host test that must fail.
     host: Option<String>,
     /// What the system test `hostile` must say when it fails: the name of an attempt, or part of the kernel's last words.
     hostile: Option<String>,
 }
 
 impl Table {
-    /// Reads it.
+    /// Reads them, one behind the other.
     pub fn load(root: &Path) -> Result<Self> {
-        let path = root.join(FILE);
+        let mut mutations = Vec::new();
+        for file in FILES {
+            mutations.extend(Self::read(&root.join(file))?.mutations);
+        }
+        Ok(Self { mutations })
+    }
+
+    fn read(path: &Path) -> Result<Self> {
         let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let table: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
         for mutation in &table.mutations {
             ensure!(
@@ -56,6 +67,11 @@ impl Mutation {
     /// Whether a host test is to notice it.
     pub fn is_host(&self) -> bool {
         self.host.is_some()
+    }
+
+    /// The package of its host test.
+    pub fn package(&self) -> &str {
+        self.package.as_deref().unwrap_or(KERNEL)
     }
 
     /// The host test, or what the system test must say.
