@@ -72,6 +72,8 @@ pub struct CapTable {
     peers: &'static mut [u32],
     /// All chunks before this one are used.
     first_free: usize,
+    /// Counts what may have made a handle mean something else.
+    changes: u64,
 }
 
 impl CapTable {
@@ -84,7 +86,21 @@ impl CapTable {
     /// A table of empty slots.
     pub fn new(arena: &mut Arena, slots: usize) -> Self {
         let (used, peers) = (arena.fill(slots / CHUNK, false), arena.fill(BUCKETS, NONE));
-        Self { slots: arena.fill(slots, EMPTY), used, peers, first_free: 0 }
+        Self { slots: arena.fill(slots, EMPTY), used, peers, first_free: 0, changes: 0 }
+    }
+
+    /// As long as this number stays, a filled slot holds the same, and its object lives and leads where it led: no object ends but with a
+    /// capability on it.
+    #[inline(always)]
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// A handle may mean something else from now on.
+    #[inline(always)]
+    pub fn changed(&mut self) {
+        self.changes += 1;
     }
 
     /// A run of `count` slots (a multiple of 64) for a new space.
@@ -152,6 +168,7 @@ impl CapTable {
     /// Empties a slot; what derived from it derives from its parent now. Constant time.
     #[inline(always)]
     pub fn empty(&mut self, slot: u32) {
+        self.changed();
         let old = self.at(slot);
         old.cap = None;
         let &mut Slot { parent, child, next, previous, .. } = old;
@@ -182,6 +199,7 @@ impl CapTable {
     /// Moves a capability, with its place in the tree, to an empty slot. Constant time.
     #[inline(always)]
     pub fn relocate(&mut self, from: u32, to: u32, owner: u32) {
+        self.changed();
         let old = self.at(from);
         old.promised = false;
         let moved = *old;

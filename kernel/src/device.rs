@@ -50,7 +50,9 @@ impl<M: Machine> Kernel<M> {
         let irq = &mut self.irqs[irq];
         irq.count += 1;
         match irq.target {
-            Some((target, bits)) if self.notifications.is_live(target) => self.signal(target.index, bits),
+            Some((target, bits)) if self.notifications.is_live(target) => {
+                self.signal_here(target.index, bits)
+            }
             _ => irq.latched = true,
         }
     }

@@ -4,11 +4,11 @@
 //! important ready, no budget that ends. It looks first and changes afterwards, so whatever is unusual goes the general way from the start, and
 //! what a program can observe is the same (`tests::fastpath` drives both and compares).
 
-use crate::caps::Cap;
 use crate::context::{Context, Frame};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
-use crate::objects::{Budget, ObjectRef, Sandbox, State};
+use crate::objects::{Budget, Endpoint, Port, Sandbox, State, Thread};
+use crate::pool::Link;
 use crate::sched::Scheduler;
 use core::ptr::NonNull;
 use hic_abi::message::Kind;
@@ -17,109 +17,171 @@ use hic_abi::{FOREVER, Handle, MessageInfo, ObjectType, Rights};
 /// Who goes on. `None`: nothing was done, and the call is one for [`Kernel::syscall`].
 pub type HandedTo = Option<NonNull<Context>>;
 
-/// Whether a thread sends register words alone and is ready to wait for ever.
-#[inline(always)]
-fn is_plain(frame: &Frame) -> bool {
-    MessageInfo(frame.rsi).is_words_only() && frame.r13.is_multiple_of(8) && frame.r12 == FOREVER
+/// Where the handle of a thread's last call or answer led. It leads there again, as long as
+/// [`changes`](crate::caps::CapTable::changes) stays.
+#[derive(Debug)]
+pub struct Route<To> {
+    handle: Handle,
+    changes: u64,
+    to: To,
 }
 
-/// Hands the words of one thread to another, whose system call they end.
+/// Where a call leads.
+pub type CallRoute = Route<(Link<Port>, Link<Endpoint>)>;
+/// Where an answer is given and the next call received.
+pub type ReceiveRoute = Route<Link<Endpoint>>;
+
+impl<To: Copy> Route<To> {
+    #[inline(always)]
+    fn of(&self, frame: &Frame, changes: u64) -> Option<To> {
+        (self.handle == frame.rdi as Handle && self.changes == changes).then_some(self.to)
+    }
+}
+
+/// Whether a thread sends a label and register words alone and is ready to wait for ever.
+#[inline(always)]
+fn is_plain(frame: &Frame) -> bool {
+    frame.rsi >> 32 == 0 && frame.r13.is_multiple_of(8) && frame.r12 == FOREVER
+}
+
+/// Hands the label and the words of one thread to another, whose system call they end.
 #[inline(always)]
 fn hand_words(from: &Frame, to: &mut Frame) {
     to.rax = 0;
-    to.rsi = MessageInfo(from.rsi).with_kind(Kind::Call).0;
+    to.rsi = MessageInfo::new(from.rsi as u32).with_kind(Kind::Call).0;
     (to.rdx, to.r10, to.r8, to.r9) = (from.rdx, from.r10, from.r8, from.r9);
 }
 
 impl<M: Machine> Kernel<M> {
-    /// The running thread's `Call`.
+    /// The running thread's `Call` by the handle of its last one.
+    #[inline(always)]
     pub fn fast_call(&mut self) -> HandedTo {
-        let index = self.fast_caller()?;
-        let caller = &self.threads[index];
-        if !is_plain(&caller.context.frame) {
-            return None;
-        }
-        let from = caller.sandbox;
-        let place = self.sandboxes[from].place(caller.context.frame.rdi as Handle)?;
-        let Some(Cap { object: ObjectRef { kind: ObjectType::Port, id }, rights, .. }) = self.caps.get(place)
-        else {
-            return None;
+        let current = self.sched.current_link()?;
+        let caller = self.threads.follow(current)?;
+        let to = caller.call_route.as_ref()?.of(&caller.context.frame, self.caps.changes())?;
+        self.call_by::<false>(current, to)
+    }
+
+    /// A `Call` that [`Self::fast_call`] left alone: by another handle than the last one, or with budgets to think of.
+    pub fn first_call(&mut self) -> HandedTo {
+        let current = self.sched.current_link()?;
+        let (caller, changes) = (self.threads.follow(current)?, self.caps.changes());
+        let (handle, known) = (caller.context.frame.rdi as Handle, caller.call_route.as_ref());
+        let to = match known.and_then(|route| route.of(&caller.context.frame, changes)) {
+            Some(to) => to,
+            None => {
+                let port = self.quick_object(handle, ObjectType::Port, Rights::SEND)?;
+                let endpoint = self.ports[port].endpoint;
+                self.endpoints.get(endpoint)?;
+                let to = (self.ports.link(port)?, self.endpoints.link(endpoint.index)?);
+                self.threads.follow_mut(current)?.call_route = Some(Route { handle, changes, to });
+                to
+            }
         };
-        if !rights.contains(Rights::SEND) {
-            return None;
-        }
-        let port = self.ports.get(*id)?;
-        let endpoint = self.endpoints.get_mut(port.endpoint)?;
+        self.call_by::<true>(current, to)
+    }
+
+    /// Looks whether the server may have its call now, and hands it over. Without `BUDGETS`, not where there are any: it then calls no other
+    /// function, and needs no more registers than a function may change.
+    #[inline(always)]
+    fn call_by<const BUDGETS: bool>(
+        &mut self,
+        current: Link<Thread>,
+        (port, endpoint): (Link<Port>, Link<Endpoint>),
+    ) -> HandedTo {
+        let port = self.ports.follow(port)?;
+        let endpoint = self.endpoints.follow_mut(endpoint)?;
         let server = endpoint.receiver?;
-        let identity = self.threads.id(index);
-        let (caller, receiver) = self.threads.two(index, server)?;
+        let (caller, receiver) = self.threads.follow_two(current, server)?;
         // A receiver's R12 is its deadline.
-        if receiver.context.frame.r12 != FOREVER {
+        if !is_plain(&caller.context.frame) || receiver.context.frame.r12 != FOREVER {
             return None;
         }
-        let (payer, next) = self.sandboxes.two(from, receiver.sandbox)?;
-        if !self.sched.turn_passes(payer, next, &self.machine) {
+        let home = receiver.home;
+        let (payer, next) = self.sandboxes.follow_two(caller.home, home)?;
+        if !self.sched.turn_passes::<BUDGETS>(payer, next, &self.machine) {
             return None;
         }
 
-        caller.state = State::Awaiting { server };
+        caller.state = State::Awaiting { server: server.index() };
         endpoint.receiver = None;
         hand_words(&caller.context.frame, &mut receiver.context.frame);
         (receiver.context.frame.rdi, receiver.context.frame.r12) = (port.badge, payer.serial);
-        (receiver.serving, receiver.state) = (identity, State::Ready);
+        (receiver.serving, receiver.state) = (Some(current), State::Ready);
         self.counters.fast_calls += 1;
-        self.sched.turn_to(server, receiver.sandbox, next);
+        self.sched.turn_to(server, home, next);
         self.machine.activate(next.root);
         Some(NonNull::from_mut(&mut receiver.context))
     }
 
-    /// The running thread's `ReplyReceive`.
+    /// The running thread's `ReplyReceive` by the handle of its last one.
+    #[inline(always)]
     pub fn fast_reply_receive(&mut self) -> HandedTo {
-        let index = self.fast_caller()?;
-        let server = &self.threads[index];
-        if !is_plain(&server.context.frame) {
-            return None;
-        }
-        let (from, owed) = (server.sandbox, server.serving?);
-        let place = self.sandboxes[from].place(server.context.frame.rdi as Handle)?;
-        let Some(Cap { object: ObjectRef { kind: ObjectType::Endpoint, id }, rights, .. }) =
-            self.caps.get(place)
-        else {
-            return None;
+        let current = self.sched.current_link()?;
+        let server = self.threads.follow(current)?;
+        let at = server.receive_route.as_ref()?.of(&server.context.frame, self.caps.changes())?;
+        self.answer_by::<false>(current, at)
+    }
+
+    /// A `ReplyReceive` that [`Self::fast_reply_receive`] left alone for the reasons of [`Self::first_call`].
+    pub fn first_reply_receive(&mut self) -> HandedTo {
+        let current = self.sched.current_link()?;
+        let (server, changes) = (self.threads.follow(current)?, self.caps.changes());
+        let (handle, known) = (server.context.frame.rdi as Handle, server.receive_route.as_ref());
+        let at = match known.and_then(|route| route.of(&server.context.frame, changes)) {
+            Some(at) => at,
+            None => {
+                let endpoint = self.quick_object(handle, ObjectType::Endpoint, Rights::RECEIVE)?;
+                let to = self.endpoints.link(endpoint)?;
+                self.threads.follow_mut(current)?.receive_route = Some(Route { handle, changes, to });
+                to
+            }
         };
-        if !rights.contains(Rights::RECEIVE) {
-            return None;
-        }
-        let endpoint = self.endpoints.get_mut(*id)?;
+        self.answer_by::<true>(current, at)
+    }
+
+    /// As [`Self::call_by`], the other way round.
+    #[inline(always)]
+    fn answer_by<const BUDGETS: bool>(&mut self, current: Link<Thread>, at: Link<Endpoint>) -> HandedTo {
+        let endpoint = self.endpoints.follow_mut(at)?;
+        let server = self.threads.follow(current)?;
         let bits = server.bound.and_then(|bound| self.notifications.get(bound)).is_some_and(|n| n.bits != 0);
-        if endpoint.receiver.is_some() || !endpoint.pending.is_empty() || bits {
+        if bits || !is_plain(&server.context.frame) {
             return None;
         }
-        self.threads.get(owed)?;
-        let (server, caller) = self.threads.two(index, owed.index)?;
+        if endpoint.receiver.is_some() || !endpoint.pending.is_empty() {
+            return None;
+        }
+        let owed = server.serving?;
+        let (server, caller) = self.threads.follow_two(current, owed)?;
         // A caller's R12 is its deadline.
-        if caller.state != (State::Awaiting { server: index }) || caller.context.frame.r12 != FOREVER {
+        if caller.state != (State::Awaiting { server: current.index() })
+            || caller.context.frame.r12 != FOREVER
+        {
             return None;
         }
-        let (payer, next) = self.sandboxes.two(from, caller.sandbox)?;
-        if !self.sched.turn_passes(payer, next, &self.machine) {
+        let home = caller.home;
+        let (payer, next) = self.sandboxes.follow_two(server.home, home)?;
+        if !self.sched.turn_passes::<BUDGETS>(payer, next, &self.machine) {
             return None;
         }
 
-        (server.serving, server.state) = (None, State::Receiving { endpoint: id.index });
-        endpoint.receiver = Some(index);
+        (server.serving, server.state) = (None, State::Receiving { endpoint: at.index() });
+        endpoint.receiver = Some(current);
         hand_words(&server.context.frame, &mut caller.context.frame);
         caller.state = State::Ready;
         self.counters.fast_calls += 1;
-        self.sched.turn_to(owed.index, caller.sandbox, next);
+        self.sched.turn_to(owed, home, next);
         self.machine.activate(next.root);
         Some(NonNull::from_mut(&mut caller.context))
     }
 
-    /// The running thread, when nobody counts system calls.
-    #[inline(always)]
-    fn fast_caller(&self) -> Option<u32> {
-        if self.fuses == 0 { self.sched.current() } else { None }
+    /// The object behind a handle of the caller, if it may be used so; nothing while somebody counts system calls.
+    fn quick_object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Option<u32> {
+        if self.fuses != 0 {
+            return None;
+        }
+        self.object(handle, kind, rights).ok()
     }
 }
 
@@ -134,13 +196,18 @@ impl Scheduler {
     /// Whether one sandbox may go on in the turn of another: nobody more important is ready, and neither has a budget that ends now or before
     /// the timer looks after it. If so, the one that gives its turn away has paid for its time.
     #[inline(always)]
-    fn turn_passes(&mut self, payer: &mut Sandbox, next: &Sandbox, machine: &impl Machine) -> bool {
+    fn turn_passes<const BUDGETS: bool>(
+        &mut self,
+        payer: &mut Sandbox,
+        next: &Sandbox,
+        machine: &impl Machine,
+    ) -> bool {
         if !self.none_ready_above(next.priority) {
             return false;
         }
         let now = machine.now();
         let unlimited = payer.budget.amount | next.budget.amount == 0;
-        if !unlimited && !self.budgets_allow(payer, next, now) {
+        if !(unlimited || BUDGETS && self.budgets_allow(payer, next, now)) {
             return false;
         }
         payer.cpu += now - self.since();
@@ -148,7 +215,6 @@ impl Scheduler {
         true
     }
 
-    #[cold]
     fn budgets_allow(&self, payer: &mut Sandbox, next: &Sandbox, now: u64) -> bool {
         let elapsed = now - self.since();
         let left = next.budget.left;

@@ -7,6 +7,7 @@
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::State;
+use crate::pool::Link;
 use hic_abi::message::{DATA_OFFSET, Kind, MAX_CAPS, MAX_INLINE, RECEIVE_SLOTS_OFFSET, SendCap};
 use hic_abi::{Error, FOREVER, Handle, IpcBuffer, MessageInfo, ObjectType, Plain, Rights};
 
@@ -30,7 +31,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::Gone);
         }
         let deadline = self.threads[caller].context.frame.r12;
-        if let Some(receiver) = self.endpoints[endpoint.index].receiver {
+        if let Some(receiver) = self.endpoints[endpoint.index].receiver.map(Link::index) {
             match self.deliver(caller, receiver, port) {
                 Ok(()) => {
                     self.end_receive(endpoint.index, receiver);
@@ -103,7 +104,7 @@ impl<M: Machine> Kernel<M> {
         if deadline != FOREVER && deadline <= self.machine.now() {
             return Err(if deadline == 0 { Error::WouldBlock } else { Error::Timeout });
         }
-        self.endpoints[endpoint].receiver = Some(thread);
+        self.endpoints[endpoint].receiver = self.threads.link(thread);
         self.block(State::Receiving { endpoint }, deadline);
         Ok(0)
     }
@@ -150,7 +151,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A port came to this endpoint with callers: a waiting receiver gets the first one.
     pub(crate) fn serve_pending(&mut self, endpoint: u32) {
-        let Some(receiver) = self.endpoints[endpoint].receiver else { return };
+        let Some(receiver) = self.endpoints[endpoint].receiver.map(Link::index) else { return };
         match self.take_queued(endpoint, receiver) {
             Ok(false) => {}
             Ok(true) => {
@@ -174,7 +175,7 @@ impl<M: Machine> Kernel<M> {
         let info = self.transfer(caller, receiver)?;
         let badge = self.ports[port].badge;
         let serial = self.sandboxes[self.threads[caller].sandbox].serial;
-        self.threads[receiver].serving = self.threads.id(caller);
+        self.threads[receiver].serving = self.threads.link(caller);
         let frame = &mut self.threads[receiver].context.frame;
         (frame.rax, frame.rdi, frame.rsi, frame.r12) = (0, badge, info.with_kind(Kind::Call).0, serial);
         Ok(())
@@ -296,23 +297,24 @@ impl<M: Machine> Kernel<M> {
         let thread = self.sched.running();
         self.check_outgoing(thread)?;
         let Some(caller) = self.threads[thread].serving else { return Err(Error::CallerGone) };
-        let owed = self.threads.get(caller).is_some_and(|c| c.state == State::Awaiting { server: thread });
+        let owed = self.threads.follow(caller).is_some_and(|c| c.state == State::Awaiting { server: thread });
+        let caller = caller.index();
         if !owed {
             self.threads[thread].serving = None;
             return Err(Error::CallerGone);
         }
-        match self.transfer(thread, caller.index) {
+        match self.transfer(thread, caller) {
             Ok(info) => {
                 self.threads[thread].serving = None;
-                self.timers.remove(caller.index);
-                let frame = &mut self.threads[caller.index].context.frame;
+                self.timers.remove(caller);
+                let frame = &mut self.threads[caller].context.frame;
                 (frame.rax, frame.rsi) = (0, info.with_kind(Kind::Call).0);
-                Ok(caller.index)
+                Ok(caller)
             }
             Err(Refusal::Sender(Error::NoReceiveSlot) | Refusal::Receiver(_)) => {
                 self.threads[thread].serving = None;
-                self.timers.remove(caller.index);
-                self.finish(caller.index, Error::NoReceiveSlot);
+                self.timers.remove(caller);
+                self.finish(caller, Error::NoReceiveSlot);
                 Err(Error::NoReceiveSlot)
             }
             Err(Refusal::Sender(error)) => Err(error),
@@ -322,11 +324,9 @@ impl<M: Machine> Kernel<M> {
     /// Whoever waits for an answer of this thread will not get one.
     pub(crate) fn abandon_caller(&mut self, thread: u32) {
         let Some(caller) = self.threads[thread].serving.take() else { return };
-        if self.threads.is_live(caller)
-            && self.threads[caller.index].state == (State::Awaiting { server: thread })
-        {
-            self.timers.remove(caller.index);
-            self.finish(caller.index, Error::ServerDied);
+        if self.threads.follow(caller).is_some_and(|c| c.state == State::Awaiting { server: thread }) {
+            self.timers.remove(caller.index());
+            self.finish(caller.index(), Error::ServerDied);
         }
     }
 
@@ -343,7 +343,7 @@ impl<M: Machine> Kernel<M> {
             State::Ready => self.unready(thread),
             State::Queued { port } | State::Faulted { port } => self.unqueue_caller(port, thread),
             State::Awaiting { server } => {
-                if self.threads[server].serving.map(|id| id.index) == Some(thread) {
+                if self.threads[server].serving.map(Link::index) == Some(thread) {
                     self.threads[server].serving = None;
                 }
             }

@@ -140,7 +140,16 @@ impl<M: Machine> Kernel<M> {
     /// Index of the sandbox whose thread made this call.
     #[inline(always)]
     pub(crate) fn caller(&self) -> u32 {
-        self.threads[self.sched.running()].sandbox
+        let thread = self.sched.current_link().and_then(|thread| self.threads.follow(thread));
+        thread.expect("a system call comes from a running thread").sandbox
+    }
+
+    /// Place in the slot table of one of the caller's handles.
+    #[inline(always)]
+    fn own_slot(&self, handle: Handle) -> Result<u32, Error> {
+        let thread = self.sched.current_link().and_then(|thread| self.threads.follow(thread));
+        let sandbox = thread.and_then(|thread| self.sandboxes.follow(thread.home));
+        sandbox.and_then(|sandbox| sandbox.place(handle)).ok_or(Error::InvalidHandle)
     }
 
     /// Index of a sandbox named by a `space` argument.
@@ -191,7 +200,7 @@ impl<M: Machine> Kernel<M> {
     /// The object behind one of the caller's handles, when it is of this type and the capability has these rights.
     #[inline(always)]
     pub(crate) fn object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
-        self.object_of(self.caller(), handle, kind, rights)
+        self.object_at(self.own_slot(handle)?, kind, rights)
     }
 
     /// [`Self::object`] for a handle of this sandbox.
@@ -203,7 +212,11 @@ impl<M: Machine> Kernel<M> {
         kind: ObjectType,
         rights: Rights,
     ) -> Result<u32, Error> {
-        let place = self.slot(sandbox, handle)?;
+        self.object_at(self.slot(sandbox, handle)?, kind, rights)
+    }
+
+    #[inline(always)]
+    fn object_at(&self, place: u32, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
         let cap = self.caps.get(place).ok_or(Error::InvalidHandle)?;
         if cap.object.kind != kind || !cap.rights.contains(rights) {
             return Err(self.mismatch(place, kind));

@@ -18,7 +18,8 @@
 //!                              ├─▶ lives: create, freeze, reset, destroy      [create], [life]
 //!                              ├─▶ devices, and what they reach               [device], [dma], [iommu]
 //!                              └─▶ audit, log, inspection                     [audit], [log], [inspect]
-//!          exit ◀─ Kernel::choose_next: who runs now                                 [sched], [timers]
+//!          exit ◀─ Kernel::choose_next: who runs now                  [sched], [budget], [timers]
+//!              ◀─ Kernel::next_in_line: the same where it is simple                       [line]
 //! ```
 //!
 //! The library compiles for the host, where the tests drive it on simulated memory; the binary adds `arch`, the only part
@@ -32,6 +33,7 @@ pub mod audit;
 pub mod binding;
 pub mod bitmap;
 pub mod boot;
+pub mod budget;
 pub mod caps;
 pub mod config;
 pub mod context;
@@ -46,6 +48,7 @@ pub mod iommu;
 pub mod ipc;
 pub mod kernel;
 pub mod life;
+pub mod line;
 pub mod list;
 pub mod log;
 pub mod machine;

@@ -10,7 +10,7 @@ use crate::log::Text;
 use crate::machine::{Machine, PowerAction};
 use crate::memory::is_memory;
 use crate::objects::{Backing, ObjectRef, Queue, State};
-use crate::pool::{Id, NONE};
+use crate::pool::{Id, Link, NONE};
 use core::fmt::Write;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
@@ -62,6 +62,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn set_fuse(&mut self, sandbox: u32, fuse: (u64, u64)) {
+        // The fast path knows nothing of fuses: it finds no way while there is one.
+        self.caps.changed();
         let before = core::mem::replace(&mut self.sandboxes[sandbox].fuse, fuse);
         self.fuses = self.fuses + u32::from(fuse.0 != 0) - u32::from(before.0 != 0);
     }
@@ -216,7 +218,7 @@ impl<M: Machine> Kernel<M> {
 
     fn destroy_endpoint(&mut self, index: u32) {
         let Some(endpoint) = self.endpoints.remove(index) else { return };
-        if let Some(receiver) = endpoint.receiver {
+        if let Some(receiver) = endpoint.receiver.map(Link::index) {
             self.timers.remove(receiver);
             self.finish(receiver, Error::Gone);
         }
@@ -275,7 +277,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn destroy_notification(&mut self, index: u32) {
-        if let Some(waiter) = self.notifications[index].waiter.take() {
+        if let Some(waiter) = self.notifications[index].waiter.take().map(Link::index) {
             self.timers.remove(waiter);
             self.finish(waiter, Error::Gone);
         }

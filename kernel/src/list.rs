@@ -14,6 +14,31 @@ pub struct Links {
 impl Links {
     /// Links of an object that is on no list.
     pub const FREE: Self = Self { next: NONE, previous: NONE };
+
+    /// Whether nobody comes behind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.next == NONE
+    }
+
+    /// Another one came behind.
+    #[inline(always)]
+    pub fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+
+    /// Another one came before.
+    #[inline(always)]
+    pub fn set_previous(&mut self, previous: u32) {
+        self.previous = previous;
+    }
+
+    /// It is the first now.
+    #[inline(always)]
+    pub fn set_first(&mut self) {
+        self.previous = NONE;
+    }
 }
 
 /// An object with links for the list kind `TAG`.
@@ -72,6 +97,13 @@ impl<const TAG: usize> List<TAG> {
         self.length
     }
 
+    /// The first, or [`NONE`], which leads nowhere in any pool.
+    #[inline(always)]
+    #[must_use]
+    pub const fn head(&self) -> u32 {
+        self.head
+    }
+
     /// The first.
     #[must_use]
     pub const fn first(&self) -> Option<u32> {
@@ -87,26 +119,44 @@ impl<const TAG: usize> List<TAG> {
 
     /// Appends an object that is on no list of this kind.
     pub fn push_back<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
-        *pool[index].links_mut() = Links { next: NONE, previous: self.tail };
-        if self.tail == NONE {
-            self.head = index;
-        } else {
-            pool[self.tail].links_mut().next = index;
+        if let Some(before) = self.put_last(index, pool[index].links_mut()) {
+            pool[before].links_mut().set_next(index);
         }
-        self.tail = index;
+    }
+
+    /// The same, its links being at hand; whose links still have to learn of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn put_last(&mut self, index: u32, own: &mut Links) -> Option<u32> {
+        let before = core::mem::replace(&mut self.tail, index);
+        *own = Links { next: NONE, previous: before };
         self.length += 1;
+        if before == NONE {
+            self.head = index;
+            return None;
+        }
+        Some(before)
     }
 
     /// Puts an object that is on no list of this kind at the front.
     pub fn push_front<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
-        *pool[index].links_mut() = Links { next: self.head, previous: NONE };
-        if self.head == NONE {
-            self.tail = index;
-        } else {
-            pool[self.head].links_mut().previous = index;
+        if let Some(behind) = self.put_first(index, pool[index].links_mut()) {
+            pool[behind].links_mut().set_previous(index);
         }
-        self.head = index;
+    }
+
+    /// The same, its links being at hand; whose links still have to learn of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn put_first(&mut self, index: u32, own: &mut Links) -> Option<u32> {
+        let behind = core::mem::replace(&mut self.head, index);
+        *own = Links { next: behind, previous: NONE };
         self.length += 1;
+        if behind == NONE {
+            self.tail = index;
+            return None;
+        }
+        Some(behind)
     }
 
     /// Whether an object is on this list; it is on no other of this kind.
@@ -141,17 +191,22 @@ impl<const TAG: usize> List<TAG> {
         self.length -= 1;
     }
 
-    /// Takes the first off.
-    pub fn pop_front<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>) -> Option<u32> {
-        let first = self.first()?;
-        let next = core::mem::replace(pool[first].links_mut(), Links::FREE).next;
-        self.head = next;
-        if next == NONE {
-            self.tail = NONE;
-        } else {
-            pool[next].links_mut().previous = NONE;
-        }
+    /// Another one, which is on no list of this kind, takes the place of the only one. The links of both say as before that they have no neighbours.
+    #[inline(always)]
+    pub fn replace_only(&mut self, index: u32) {
+        (self.head, self.tail) = (index, index);
+    }
+
+    /// Takes the first off, whose links are at hand; which one is the first now and has to learn of it.
+    #[inline(always)]
+    #[must_use]
+    pub fn take_first(&mut self, own: &mut Links) -> Option<u32> {
+        self.head = core::mem::replace(own, Links::FREE).next;
         self.length -= 1;
-        Some(first)
+        if self.head == NONE {
+            self.tail = NONE;
+            return None;
+        }
+        Some(self.head)
     }
 }

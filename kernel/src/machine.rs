@@ -52,6 +52,9 @@ pub trait Machine {
     /// Makes this top-level table the current one.
     fn activate(&mut self, root: u64);
 
+    /// Makes the kernel's own table the current one.
+    fn deactivate(&mut self);
+
     /// Writes the processor's caches back, for an IOMMU that does not look into them.
     fn write_back(&mut self);
 

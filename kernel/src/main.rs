@@ -18,6 +18,7 @@ use core0::{
     boot::{self, BootInfo},
     config,
     context::{Context, RESTORE_SYSCALL},
+    line::InLine,
 };
 use hic_abi::syscall::Syscall;
 use hic_bootinfo::{LoaderError, StartInfo};
@@ -104,12 +105,12 @@ fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootEr
         clock: clock::page(),
         iommus: &iommus[..iommu_count],
     };
-    let kernel = boot::start(X86::new(), &boot_info, arena).map_err(BootError::FirstSandbox)?;
+    let kernel = boot::start(X86, &boot_info, arena).map_err(BootError::FirstSandbox)?;
     // SAFETY: no entry has happened yet, so this is the only reference to the kernel.
     Ok(unsafe { (*KERNEL.get()).insert(kernel) })
 }
 
-/// The kernel. Each entry calls this once and passes the reference on.
+/// The kernel. Within one entry a reference ends before the next one is asked for: none is kept over a call of a function that asks again.
 #[inline]
 fn kernel() -> &'static mut Kernel<X86> {
     // SAFETY: one core and no nested entries; the reference of the entry before ended when its thread was resumed or, in `idle`, is the
@@ -117,13 +118,23 @@ fn kernel() -> &'static mut Kernel<X86> {
     unsafe { (*KERNEL.get()).as_mut().unwrap_unchecked() }
 }
 
-/// How a system call ended, in the two registers in which a function returns two words.
-#[repr(C)]
-pub(crate) struct Outcome {
-    /// For the caller's RAX, when it goes on.
-    status: u64,
-    /// Who goes on, having entered by `syscall`, too; null = the caller, and nothing else was due.
-    other: *mut Context,
+/// How a system call ended, in the two registers in which a function returns 128 bits: below, the status for the caller's RAX; above, the context
+/// of who goes on in its place, having entered by `syscall`, too, or 0.
+#[repr(transparent)]
+pub(crate) struct Outcome(u128);
+
+impl Outcome {
+    /// The caller goes on, and nothing else is due.
+    #[inline(always)]
+    fn same(status: u64) -> Self {
+        Self(u128::from(status))
+    }
+
+    /// This one goes on.
+    #[inline(always)]
+    fn other(context: *mut Context) -> Self {
+        Self((context as u128) << 64)
+    }
 }
 
 /// The system call of this number; its first five arguments, in their order. There is one such function for each number, so that nothing is
@@ -135,18 +146,32 @@ extern "C" fn system_call<const NUMBER: u64>(a: u64, b: u64, c: u64, d: u64, e: 
         _ => return general_call::<NUMBER>(a, b, c, d, e),
     };
     match handed {
-        Some(context) => Outcome { status: 0, other: context.as_ptr() },
-        None => general_call::<NUMBER>(a, b, c, d, e),
+        Some(context) => Outcome::other(context.as_ptr()),
+        None => slow_message::<NUMBER>(),
     }
+}
+
+/// A message that is not like the last one. Its only argument is loaded again, so that the fast path need not keep it.
+#[cold]
+extern "C" fn slow_message<const NUMBER: u64>() -> Outcome {
+    let handed = match Syscall::from_number(NUMBER) {
+        Some(Syscall::Call) => kernel().first_call(),
+        _ => kernel().first_reply_receive(),
+    };
+    if let Some(context) = handed {
+        return Outcome::other(context.as_ptr());
+    }
+    // SAFETY: the entry stored the registers of the thread that is in the kernel.
+    let handle = unsafe { (*entry::current()).frame.rdi };
+    general_call::<NUMBER>(handle, 0, 0, 0, 0)
 }
 
 /// The same, by the general path.
 extern "C" fn general_call<const NUMBER: u64>(a: u64, b: u64, c: u64, d: u64, e: u64) -> Outcome {
-    let kernel = kernel();
-    match kernel.syscall(Syscall::from_number(NUMBER), [a, b, c, d, e]) {
-        Some(status) => Outcome { status, other: core::ptr::null_mut() },
-        None => Outcome { status: 0, other: go_on(kernel) },
-    }
+    let Some(status) = kernel().syscall(Syscall::from_number(NUMBER), [a, b, c, d, e]) else {
+        return go_on::<NUMBER>();
+    };
+    Outcome::same(status)
 }
 
 /// A system call of a number that means nothing.
@@ -166,16 +191,40 @@ static SYSTEM_CALLS: [SystemCall; Syscall::ALL.len()] = system_calls![
     48 49 50
 ];
 
-/// The context that the kernel chose, when its thread entered by `syscall`; others go on from here.
-fn go_on(kernel: &mut Kernel<X86>) -> *mut Context {
-    let next = kernel.choose_next();
+/// Who goes on after a system call that its caller does not come back from at once.
+#[inline(always)]
+fn go_on<const NUMBER: u64>() -> Outcome {
+    if NUMBER == Syscall::Yield as u64 { go_on_with(kernel().next_turn()) } else { go_on_after_block() }
+}
+
+extern "C" fn go_on_after_block() -> Outcome {
+    go_on_with(kernel().next_in_line())
+}
+
+#[inline(always)]
+fn go_on_with(next: InLine) -> Outcome {
+    match next {
+        // SAFETY: the context of a live thread.
+        Some((context, false)) if unsafe { context.as_ref() }.restore == RESTORE_SYSCALL => {
+            Outcome::other(context.as_ptr())
+        }
+        Some(_) => go_on_somehow(true),
+        None => go_on_somehow(false),
+    }
+}
+
+/// The same, when the timer is to be armed, the next one did not enter by `syscall`, or nobody was `chosen` yet.
+#[cold]
+extern "C" fn go_on_somehow(chosen: bool) -> Outcome {
+    let armed = if chosen { kernel().arm_for_next() } else { None };
+    let next = armed.map_or_else(|| kernel().choose_next(), |context| Next::Run(context.as_ptr()));
     if let Next::Run(context) = next {
         // SAFETY: `choose_next` names the context of a live thread.
         if unsafe { (*context).restore } == RESTORE_SYSCALL {
-            return context;
+            return Outcome::other(context);
         }
     }
-    run(kernel, next)
+    run(kernel(), next)
 }
 
 /// An interrupt or exception out of ring 3; the registers are in this context.

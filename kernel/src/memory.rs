@@ -281,7 +281,7 @@ impl<M: Machine> Kernel<M> {
     /// The page tables of a sandbox, with what they need to grow.
     pub(crate) fn paging(&mut self, sandbox: u32) -> Paging<'_, M> {
         let (root, account) = (self.sandboxes[sandbox].root, self.sandboxes[sandbox].header.account);
-        let active = self.sched.active_root() == root;
+        let active = self.sched.is_active(sandbox);
         Paging {
             machine: &mut self.machine,
             frames: &mut self.frames,

@@ -3,12 +3,19 @@
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::State;
+use crate::pool::Id;
 use hic_abi::message::Kind;
 use hic_abi::{Error, FOREVER, Handle, MessageInfo, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
     /// Sets bits and wakes whoever waits for them; no bits wake nobody.
     pub(crate) fn signal(&mut self, notification: u32, bits: u64) {
+        self.signal_here(notification, bits);
+    }
+
+    /// The same, as a part of its caller.
+    #[inline(always)]
+    pub(crate) fn signal_here(&mut self, notification: u32, bits: u64) {
         if bits == 0 {
             return;
         }
@@ -16,13 +23,23 @@ impl<M: Machine> Kernel<M> {
         n.bits |= bits;
         if let Some(waiter) = n.waiter.take() {
             let bits = core::mem::take(&mut n.bits);
-            self.timers.remove(waiter);
-            let frame = &mut self.threads[waiter].context.frame;
-            (frame.rax, frame.rdi) = (0, bits);
-            self.make_ready(waiter);
-        } else if let Some(bound) = n.bound
-            && self.threads.is_live(bound)
-            && let State::Receiving { endpoint } = self.threads[bound.index].state
+            let Some(thread) = self.threads.follow_mut(waiter) else { return };
+            (thread.context.frame.rax, thread.context.frame.rdi) = (0, bits);
+            let timed = thread.timed;
+            self.wake(waiter);
+            if timed {
+                self.timers.remove(waiter.index());
+            }
+        } else if let Some(bound) = n.bound {
+            self.end_receive_by(bound, notification);
+        }
+    }
+
+    /// A receive of the bound thread ends with the bits.
+    #[inline(never)]
+    fn end_receive_by(&mut self, bound: Id, notification: u32) {
+        if let Some(thread) = self.threads.get(bound)
+            && let State::Receiving { endpoint } = thread.state
         {
             self.endpoints[endpoint].receiver = None;
             self.timers.remove(bound.index);
@@ -32,20 +49,28 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `Signal`.
+    #[inline(always)]
     pub(crate) fn sys_signal(&mut self, handle: Handle, bits: u64) -> Result<u64, Error> {
         match self.object(handle, ObjectType::Notification, Rights::SEND) {
-            Ok(notification) => self.signal(notification, bits),
-            Err(Error::WrongType) => {
-                let port = self.object(handle, ObjectType::Port, Rights::SEND)?;
-                let endpoint = self.ports[port].endpoint;
-                if !self.endpoints.is_live(endpoint) {
-                    return Err(Error::Gone);
-                }
-                if let Some(bell) = self.endpoints[endpoint.index].bell {
-                    self.signal_id(bell, bits);
-                }
+            Ok(notification) => {
+                self.signal_here(notification, bits);
+                Ok(0)
             }
-            Err(error) => return Err(error),
+            Err(Error::WrongType) => self.ring(handle, bits),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `Signal` on a port.
+    #[inline(never)]
+    fn ring(&mut self, handle: Handle, bits: u64) -> Result<u64, Error> {
+        let port = self.object(handle, ObjectType::Port, Rights::SEND)?;
+        let endpoint = self.ports[port].endpoint;
+        if !self.endpoints.is_live(endpoint) {
+            return Err(Error::Gone);
+        }
+        if let Some(bell) = self.endpoints[endpoint.index].bell {
+            self.signal_id(bell, bits);
         }
         Ok(0)
     }
@@ -80,10 +105,10 @@ impl<M: Machine> Kernel<M> {
     /// `Wait`.
     pub(crate) fn sys_wait(&mut self, handle: Handle, deadline: u64) -> Result<u64, Error> {
         let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
-        let thread = self.sched.running();
+        let Some(thread) = self.sched.current_link() else { return Err(Error::WrongState) };
         let n = &mut self.notifications[index];
         if n.bits != 0 {
-            self.threads[thread].context.frame.rdi = core::mem::take(&mut n.bits);
+            self.threads[thread.index()].context.frame.rdi = core::mem::take(&mut n.bits);
             return Ok(0);
         }
         if n.waiter.is_some() {

@@ -1,8 +1,9 @@
 //! The kernel objects as data. What may be done with them is in the modules named after the operations.
 
 use crate::context::Context;
+use crate::fastpath::{CallRoute, ReceiveRoute};
 use crate::list::{Links, List, linked};
-use crate::pool::Id;
+use crate::pool::{Id, Link};
 use hic_abi::object::SealSpec;
 use hic_abi::{Handle, ObjectType};
 
@@ -101,10 +102,18 @@ pub struct Thread {
     pub header: Header,
     /// Its sandbox.
     pub sandbox: u32,
+    /// Where that lies; a sandbox outlives its threads.
+    pub home: Link<Sandbox>,
     /// What it does.
     pub state: State,
-    /// The caller that it owes an answer.
-    pub serving: Option<Id>,
+    /// Whether it waits until a deadline.
+    pub timed: bool,
+    /// The caller that it owes an answer; whoever stops waiting for one is taken out.
+    pub serving: Option<Link<Thread>>,
+    /// Where its last call led.
+    pub call_route: Option<CallRoute>,
+    /// Where its last answer was given.
+    pub receive_route: Option<ReceiveRoute>,
     /// The sandbox that it is destroying, in several calls.
     pub ending: Option<Id>,
     /// The notification that also ends its receive.
@@ -280,7 +289,7 @@ pub struct Endpoint {
     /// Who pays.
     pub header: Header,
     /// The waiting thread.
-    pub receiver: Option<u32>,
+    pub receiver: Option<Link<Thread>>,
     /// Ports with callers, in the order in which they became non-empty.
     pub pending: List<PENDING>,
     /// Where signals on its ports go.
@@ -318,7 +327,7 @@ pub struct Notification {
     /// Bits not yet taken.
     pub bits: u64,
     /// The thread that waits for them.
-    pub waiter: Option<u32>,
+    pub waiter: Option<Link<Thread>>,
     /// The thread whose receive they end.
     pub bound: Option<Id>,
 }

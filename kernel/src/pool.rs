@@ -4,8 +4,10 @@
 //! never reaches a new object. Taking and giving back are constant time; slots never touched cost nothing. This file never frees memory:
 //! the arena lives as long as the kernel.
 
+use core::fmt;
 use core::mem::MaybeUninit;
 use core::ops::{Index, IndexMut};
+use core::ptr::NonNull;
 
 /// No index: the end of a list.
 pub const NONE: u32 = u32::MAX;
@@ -22,6 +24,8 @@ pub struct Id {
 struct Slot<T> {
     /// Odd: `value` is an object.
     generation: u32,
+    /// Its own number, for those who know its address.
+    index: u32,
     next_free: u32,
     value: MaybeUninit<T>,
 }
@@ -32,9 +36,48 @@ impl<T> Slot<T> {
     }
 }
 
+/// Where a slot lies that was found by its index once: what the kernel's own links are on the paths that are to be short. As an index does, it
+/// says nothing about what lives there by now.
+pub struct Link<T>(NonNull<Slot<T>>);
+
+impl<T> Clone for Link<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Link<T> {}
+
+impl<T> PartialEq for Link<T> {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Link<T> {}
+
+impl<T> Link<T> {
+    /// The number of the slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn index(self) -> u32 {
+        // SAFETY: `Pool::link` made it of a slot that `insert` had written; the arena outlives it, and the number never changes.
+        unsafe { (*self.0.as_ptr()).index }
+    }
+}
+
+impl<T> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.index().fmt(f)
+    }
+}
+
 /// A pool of at most `capacity` objects.
 pub struct Pool<T: 'static> {
-    slots: &'static mut [MaybeUninit<Slot<T>>],
+    slots: NonNull<Slot<T>>,
+    capacity: u32,
     touched: u32,
     free: u32,
     live: u32,
@@ -49,29 +92,72 @@ impl<T> Pool<T> {
 
     /// An empty pool on memory from the arena.
     pub fn new(arena: &mut Arena, capacity: usize) -> Self {
-        Self { slots: arena.take(capacity), touched: 0, free: NONE, live: 0 }
+        let slots = NonNull::from(arena.take::<Slot<T>>(capacity)).cast();
+        Self { slots, capacity: capacity as u32, touched: 0, free: NONE, live: 0 }
+    }
+
+    /// Address of a slot below `touched`.
+    #[inline(always)]
+    fn place(&self, index: u32) -> Option<NonNull<Slot<T>>> {
+        #[cfg(test)]
+        accesses::count();
+        if index >= self.touched {
+            return None;
+        }
+        // SAFETY: below `capacity`, so within the memory that the pool took.
+        Some(unsafe { self.slots.add(index as usize) })
     }
 
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        #[cfg(test)]
-        accesses::count();
-        if index >= self.touched {
-            return None;
-        }
-        // SAFETY: `insert` alone raises `touched`, to at most `slots.len()`, after writing the slot; none is un-initialised again.
-        Some(unsafe { self.slots.get_unchecked(index as usize).assume_init_ref() })
+        // SAFETY: `insert` alone raises `touched`, after writing the slot; none is un-initialised again. The memory is this pool's alone.
+        self.place(index).map(|slot| unsafe { slot.as_ref() })
     }
 
     #[inline(always)]
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
-        #[cfg(test)]
-        accesses::count();
-        if index >= self.touched {
+        // SAFETY: as in `slot`.
+        self.place(index).map(|mut slot| unsafe { slot.as_mut() })
+    }
+
+    /// Where the live object at this index lies.
+    #[must_use]
+    #[inline(always)]
+    pub fn link(&self, index: u32) -> Option<Link<T>> {
+        self.slot(index).is_some_and(Slot::is_live).then(|| self.place(index).map(Link)).flatten()
+    }
+
+    /// The live object that a link of this pool leads to.
+    #[must_use]
+    #[inline(always)]
+    pub fn follow(&self, link: Link<T>) -> Option<&T> {
+        debug_assert!(self.place(link.index()) == Some(link.0), "a link of another pool");
+        // SAFETY: links are made by `link` of a slot that is initialised for ever, and a kernel has one pool of each type.
+        let slot = unsafe { link.0.as_ref() };
+        // SAFETY: as in `at`.
+        slot.is_live().then(|| unsafe { slot.value.assume_init_ref() })
+    }
+
+    /// The same, to change it.
+    #[inline(always)]
+    pub fn follow_mut(&mut self, mut link: Link<T>) -> Option<&mut T> {
+        debug_assert!(self.place(link.index()) == Some(link.0), "a link of another pool");
+        // SAFETY: as in `follow`.
+        let slot = unsafe { link.0.as_mut() };
+        // SAFETY: as in `at`.
+        slot.is_live().then(|| unsafe { slot.value.assume_init_mut() })
+    }
+
+    /// Two live objects at once, to change both; `None` when they are one.
+    #[inline(always)]
+    pub fn follow_two(&mut self, a: Link<T>, b: Link<T>) -> Option<(&mut T, &mut T)> {
+        if a == b {
             return None;
         }
-        // SAFETY: as in `slot`.
-        Some(unsafe { self.slots.get_unchecked_mut(index as usize).assume_init_mut() })
+        let a: *mut T = self.follow_mut(a)?;
+        let b: *mut T = self.follow_mut(b)?;
+        // SAFETY: both came from `&mut self` and are live; they are different slots, so the references do not overlap.
+        Some(unsafe { (&mut *a, &mut *b) })
     }
 
     /// Puts an object into a free slot; gives it back when there is none.
@@ -81,13 +167,11 @@ impl<T> Pool<T> {
     pub fn insert(&mut self, value: T) -> Result<Id, T> {
         let index = if self.free != NONE {
             self.free
-        } else if (self.touched as usize) < self.slots.len() {
+        } else if self.touched < self.capacity {
             let index = self.touched;
-            self.slots[index as usize].write(Slot {
-                generation: 0,
-                next_free: NONE,
-                value: MaybeUninit::uninit(),
-            });
+            let slot = Slot { generation: 0, index, next_free: NONE, value: MaybeUninit::uninit() };
+            // SAFETY: below `capacity`, so within the memory that the pool took, and aligned as `Arena::take` promises.
+            unsafe { self.slots.add(index as usize).write(slot) };
             self.touched += 1;
             index
         } else {
@@ -162,18 +246,6 @@ impl<T> Pool<T> {
         let slot = self.slot_mut(id.index)?;
         // SAFETY: as in `get`.
         (slot.generation == id.generation | 1).then(|| unsafe { slot.value.assume_init_mut() })
-    }
-
-    /// Two live objects at once, to change both; `None` when they are one.
-    #[inline(always)]
-    pub fn two(&mut self, a: u32, b: u32) -> Option<(&mut T, &mut T)> {
-        if a == b {
-            return None;
-        }
-        let a: *mut T = self.at_mut(a)?;
-        let b: *mut T = self.at_mut(b)?;
-        // SAFETY: both came from `&mut self` and are live; they are different slots, so the references do not overlap.
-        Some(unsafe { (&mut *a, &mut *b) })
     }
 
     /// Whether this identity still names a live object.

@@ -9,7 +9,9 @@ use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
-use crate::objects::{Queue, RUNNABLE, Sandbox, State};
+use crate::objects::{Queue, RUNNABLE, Sandbox, State, Thread};
+use crate::pool::Link;
+use hic_abi::object::MAX_PRIORITY;
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Next {
 
 /// Why the running thread gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resched {
+pub(crate) enum Resched {
     /// It does not.
     No,
     /// It does not, but others are ready now: its turn gets an end.
@@ -36,24 +38,27 @@ enum Resched {
 /// Rank of a sandbox that runs although its budget is spent: below every priority.
 const SPENT: i16 = -1;
 
+/// Priorities.
+pub(crate) const LEVELS: usize = MAX_PRIORITY as usize + 1;
+
 /// The queues and the clock hand.
 pub struct Scheduler {
-    ready: [List<RUNNABLE>; 32],
-    levels: u32,
-    spent: List<RUNNABLE>,
-    current: Option<u32>,
+    pub(crate) ready: [List<RUNNABLE>; LEVELS],
+    pub(crate) levels: u32,
+    pub(crate) spent: List<RUNNABLE>,
+    pub(crate) current: Option<Link<Thread>>,
     /// A thread that the running one handed the processor to.
-    handoff: Option<u32>,
-    active: Option<u32>,
+    pub(crate) handoff: Option<Link<Thread>>,
+    /// The sandbox whose page tables the processor uses, if it is not the kernel's own.
+    pub(crate) active: Option<Link<Sandbox>>,
     /// Priority of the running sandbox, or [`SPENT`].
-    rank: i16,
-    root: u64,
-    since: u64,
-    turn_ends: u64,
+    pub(crate) rank: i16,
+    pub(crate) since: u64,
+    pub(crate) turn_ends: u64,
     armed: u64,
     /// When the first of the spent budgets is renewed, or earlier.
-    next_renewal: u64,
-    resched: Resched,
+    pub(crate) next_renewal: u64,
+    pub(crate) resched: Resched,
     idle_since: Option<u64>,
 }
 
@@ -62,14 +67,13 @@ impl Scheduler {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            ready: [List::new(); 32],
+            ready: [List::new(); LEVELS],
             levels: 0,
             spent: List::new(),
             current: None,
             handoff: None,
             active: None,
             rank: SPENT,
-            root: 0,
             since: 0,
             turn_ends: 0,
             armed: u64::MAX,
@@ -80,14 +84,21 @@ impl Scheduler {
     }
 
     /// The running thread, if one runs.
+    #[inline(always)]
     #[must_use]
     pub fn current(&self) -> Option<u32> {
+        self.current.map(Link::index)
+    }
+
+    /// Where it lies.
+    #[inline(always)]
+    pub(crate) fn current_link(&self) -> Option<Link<Thread>> {
         self.current
     }
 
     /// The thread that made this system call.
     pub(crate) fn running(&self) -> u32 {
-        self.current.expect("a system call comes from a running thread")
+        self.current().expect("a system call comes from a running thread")
     }
 
     /// Whether nothing is to be decided before the running thread goes on.
@@ -120,13 +131,18 @@ impl Scheduler {
         self.armed <= at
     }
 
+    /// Whether something is to happen before the timer is to fire; `deadline` is the first of the waiting threads.
+    #[inline(always)]
+    pub(crate) fn is_due_before_timer(&self, deadline: u64) -> bool {
+        let others = if self.has_rivals() { self.turn_ends } else { u64::MAX };
+        others.min(deadline).min(self.next_renewal) < self.armed
+    }
+
     /// The running thread gave the rest of its turn to this one of this sandbox.
     #[inline]
-    pub(crate) fn turn_to(&mut self, thread: u32, index: u32, sandbox: &Sandbox) {
-        self.current = Some(thread);
-        self.active = Some(index);
+    pub(crate) fn turn_to(&mut self, thread: Link<Thread>, home: Link<Sandbox>, sandbox: &Sandbox) {
+        (self.current, self.active) = (Some(thread), Some(home));
         self.rank = i16::from(sandbox.priority);
-        self.root = sandbox.root;
     }
 
     /// Time before this has been charged.
@@ -135,9 +151,9 @@ impl Scheduler {
         self.since = now;
     }
 
-    /// The top-level page table that the processor uses; 0 = the kernel's own.
-    pub(crate) fn active_root(&self) -> u64 {
-        self.root
+    /// Whether the processor uses the page tables of this sandbox.
+    pub(crate) fn is_active(&self, sandbox: u32) -> bool {
+        self.active.map(Link::index) == Some(sandbox)
     }
 }
 
@@ -147,27 +163,44 @@ impl Default for Scheduler {
     }
 }
 
+impl Sandbox {
+    /// It runs in a turn of its own, or in what is left of one: how long that is.
+    #[inline(always)]
+    pub(crate) fn begin_turn(&mut self) -> u64 {
+        let rest = core::mem::take(&mut self.turn_left);
+        if rest == 0 { TIME_SLICE } else { rest }
+    }
+}
+
 impl<M: Machine> Kernel<M> {
     /// The running thread blocks in this state.
     pub(crate) fn block(&mut self, state: State, deadline: u64) {
         let Some(thread) = self.sched.current.take() else { return };
-        self.threads[thread].state = state;
-        if deadline != hic_abi::FOREVER {
-            self.timers.add(thread, deadline);
+        let Some(blocked) = self.threads.follow_mut(thread) else { return };
+        blocked.state = state;
+        blocked.timed = deadline != hic_abi::FOREVER;
+        if blocked.timed {
+            self.timers.add(thread.index(), deadline);
         }
     }
 
     /// A thread may run again.
     pub(crate) fn make_ready(&mut self, thread: u32) {
-        let woken = &mut self.threads[thread];
+        if let Some(thread) = self.threads.link(thread) {
+            self.wake(thread);
+        }
+    }
+
+    /// The same.
+    #[inline(always)]
+    pub(crate) fn wake(&mut self, thread: Link<Thread>) {
+        let Some(woken) = self.threads.follow_mut(thread) else { return };
         woken.state = State::Ready;
-        let sandbox = woken.sandbox;
-        self.enqueue(thread, sandbox, false);
+        let rank = self.enqueue(thread, false);
         if self.sched.current.is_none() || self.sched.resched == Resched::TurnOver {
             return;
         }
-        let woken = &self.sandboxes[sandbox];
-        if woken.queue == Queue::Priority && i16::from(woken.priority) > self.sched.rank {
+        if rank > self.sched.rank {
             self.sched.resched = Resched::Preempted;
         } else if self.sched.is_settled()
             && self.sched.armed > self.sched.turn_ends.min(self.next_replenish())
@@ -178,11 +211,10 @@ impl<M: Machine> Kernel<M> {
 
     /// The running thread blocks and this one goes on in its place, if nothing more important is ready.
     pub(crate) fn hand_to(&mut self, thread: u32) {
-        let next = &mut self.threads[thread];
-        next.state = State::Ready;
-        let sandbox = next.sandbox;
+        let Some(thread) = self.threads.link(thread) else { return };
+        self.threads[thread.index()].state = State::Ready;
         if self.sched.handoff.is_some() {
-            self.enqueue(thread, sandbox, true);
+            self.enqueue(thread, true);
         } else {
             self.sched.handoff = Some(thread);
         }
@@ -195,10 +227,10 @@ impl<M: Machine> Kernel<M> {
             self.leave_queue(sandbox);
         }
         self.sandboxes[sandbox].priority = priority;
-        if waits {
-            self.join_queue(sandbox, false);
+        if waits && let Some(home) = self.sandboxes.link(sandbox) {
+            self.join_queue(home, false);
         }
-        if self.sched.active == Some(sandbox) {
+        if self.sched.is_active(sandbox) {
             self.sched.rank = i16::from(priority);
         }
         // Either the running one has fallen below another, or this one has risen above it.
@@ -215,9 +247,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a ready thread off whatever queue it is on.
     pub(crate) fn unready(&mut self, thread: u32) {
-        if self.sched.current == Some(thread) {
+        if self.sched.current() == Some(thread) {
             self.sched.current = None;
-        } else if self.sched.handoff == Some(thread) {
+        } else if self.sched.handoff.map(Link::index) == Some(thread) {
             self.sched.handoff = None;
         } else {
             let sandbox = self.threads[thread].sandbox;
@@ -228,41 +260,62 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Puts a ready thread on its sandbox's list, and the sandbox on a queue.
+    /// Puts a ready thread on its sandbox's list, and the sandbox on a queue; the rank at which it waits.
     #[inline(always)]
-    fn enqueue(&mut self, thread: u32, index: u32, front: bool) {
-        let sandbox = &mut self.sandboxes[index];
+    fn enqueue(&mut self, link: Link<Thread>, front: bool) -> i16 {
+        let Some(thread) = self.threads.follow_mut(link) else { return SPENT };
+        let home = thread.home;
+        let Some(sandbox) = self.sandboxes.follow_mut(home) else { return SPENT };
         if front {
-            sandbox.ready.push_front(&mut self.threads, thread);
-        } else {
-            sandbox.ready.push_back(&mut self.threads, thread);
+            if let Some(behind) = sandbox.ready.put_first(link.index(), &mut thread.ready) {
+                self.threads[behind].ready.set_previous(link.index());
+            }
+        } else if let Some(before) = sandbox.ready.put_last(link.index(), &mut thread.ready) {
+            self.threads[before].ready.set_next(link.index());
         }
-        if sandbox.queue == Queue::Idle {
-            self.join_queue(index, front);
+        match sandbox.queue {
+            Queue::Idle => self.join_queue(home, front),
+            Queue::Priority => i16::from(sandbox.priority),
+            Queue::Spent => SPENT,
         }
     }
 
-    fn join_queue(&mut self, index: u32, front: bool) {
-        if self.sandboxes[index].budget.is_spent() && !self.renew_budget(index, self.machine.now()) {
-            let sandbox = &mut self.sandboxes[index];
-            sandbox.queue = Queue::Spent;
-            self.sched.next_renewal = self.sched.next_renewal.min(sandbox.budget.renewal());
-            self.sched.spent.push_back(&mut self.sandboxes, index);
-            return;
+    /// Puts a sandbox with ready threads on a queue; its rank there.
+    #[inline(always)]
+    pub(crate) fn join_queue(&mut self, home: Link<Sandbox>, front: bool) -> i16 {
+        let Some(sandbox) = self.sandboxes.follow_mut(home) else { return SPENT };
+        if sandbox.budget.is_spent() && !self.renewed(home) {
+            return SPENT;
         }
-        let sandbox = &mut self.sandboxes[index];
+        self.join_level(home, front)
+    }
+
+    #[inline(always)]
+    fn join_level(&mut self, home: Link<Sandbox>, front: bool) -> i16 {
+        let Some(sandbox) = self.sandboxes.follow_mut(home) else { return SPENT };
         sandbox.queue = Queue::Priority;
-        let level = usize::from(sandbox.priority);
-        self.sched.levels |= 1 << level;
+        let priority = sandbox.priority;
+        self.sched.levels |= 1 << priority;
+        let level = &mut self.sched.ready[usize::from(priority) % LEVELS];
         if front {
-            self.sched.ready[level].push_front(&mut self.sandboxes, index);
-        } else {
-            self.sched.ready[level].push_back(&mut self.sandboxes, index);
+            if let Some(behind) = level.put_first(home.index(), &mut sandbox.runnable) {
+                self.sandboxes[behind].runnable.set_previous(home.index());
+            }
+        } else if let Some(before) = level.put_last(home.index(), &mut sandbox.runnable) {
+            self.sandboxes[before].runnable.set_next(home.index());
+        }
+        i16::from(priority)
+    }
+
+    /// A waiting sandbox goes to the queue that it belongs on by now, behind the others there.
+    pub(crate) fn move_queue(&mut self, index: u32) {
+        self.leave_queue(index);
+        if let Some(home) = self.sandboxes.link(index) {
+            self.join_queue(home, false);
         }
     }
 
-    #[inline(always)]
-    fn leave_queue(&mut self, index: u32) {
+    pub(crate) fn leave_queue(&mut self, index: u32) {
         let queue = core::mem::replace(&mut self.sandboxes[index].queue, Queue::Idle);
         match queue {
             Queue::Idle => {}
@@ -286,7 +339,7 @@ impl<M: Machine> Kernel<M> {
                 self.arm(now, true);
             }
             if self.sched.resched == Resched::No {
-                return Next::Run(&raw mut self.threads[current].context);
+                return self.resume(current);
             }
         }
         if self.has_remains() {
@@ -299,20 +352,17 @@ impl<M: Machine> Kernel<M> {
             self.replenish(now);
         }
         if let Some(active) = budgeted {
-            self.renew_budget(active, now);
+            self.renew_budget(active.index(), now);
         }
         if let Some(current) = self.sched.current.take() {
             self.requeue(current, now);
         }
         self.sched.resched = Resched::No;
         if let Some(thread) = self.take_handoff() {
-            return self.switch_to(thread, now);
+            return self.switch_to(thread, now, false);
         }
         match self.choose() {
-            Some(thread) => {
-                self.begin_turn(thread, now);
-                self.switch_to(thread, now)
-            }
+            Some(thread) => self.switch_to(thread, now, true),
             None => {
                 self.sched.idle_since = Some(now);
                 self.arm(now, false);
@@ -333,163 +383,110 @@ impl<M: Machine> Kernel<M> {
     /// Puts the running thread back. A preempted one keeps the rest of its turn and no more, or frequent interrupts would let it starve
     /// its equals.
     #[inline(always)]
-    fn requeue(&mut self, thread: u32, now: u64) {
-        let index = self.threads[thread].sandbox;
+    fn requeue(&mut self, current: Link<Thread>, now: u64) {
+        let Some(thread) = self.threads.follow(current) else { return };
+        let home = thread.home;
+        let Some(sandbox) = self.sandboxes.follow_mut(home) else { return };
         let turn_left = self.sched.turn_ends.saturating_sub(now);
         let preempted = self.sched.resched == Resched::Preempted && turn_left >= MIN_TIMER;
-        let sandbox = &mut self.sandboxes[index];
         sandbox.turn_left = if preempted { turn_left } else { 0 };
-        if !preempted && sandbox.queue != Queue::Idle {
-            sandbox.ready.push_back(&mut self.threads, thread);
-            self.leave_queue(index);
-            self.join_queue(index, false);
-        } else {
-            self.enqueue(thread, index, preempted);
+        let waits = sandbox.queue != Queue::Idle;
+        self.enqueue(current, preempted);
+        if waits && !preempted {
+            self.move_queue(home.index());
         }
     }
 
     /// The thread that the one before handed the processor to, unless somebody more important is ready or its budget is spent. It goes on in
     /// the same turn: two that keep calling each other are no reason for a third of the same priority to wait longer.
     #[inline(always)]
-    fn take_handoff(&mut self) -> Option<u32> {
+    fn take_handoff(&mut self) -> Option<Link<Thread>> {
         let thread = self.sched.handoff.take()?;
-        let index = self.threads[thread].sandbox;
-        let sandbox = &self.sandboxes[index];
+        let sandbox = self.sandboxes.follow(self.threads.follow(thread)?.home)?;
         if !sandbox.budget.is_spent() && self.sched.none_ready_above(sandbox.priority) {
             return Some(thread);
         }
-        self.enqueue(thread, index, true);
+        self.enqueue(thread, true);
         None
     }
 
-    #[inline(always)]
-    fn choose(&mut self) -> Option<u32> {
-        let index = match self.sched.levels.checked_ilog2() {
-            Some(level) => self.sched.ready[level as usize & 31].first(),
-            None => self.first_conserving(),
-        }?;
-        let sandbox = &mut self.sandboxes[index];
-        let thread = sandbox.ready.pop_front(&mut self.threads);
-        if sandbox.ready.is_empty() {
-            self.leave_queue(index);
+    /// Takes the next thread off its queue.
+    fn choose(&mut self) -> Option<Link<Thread>> {
+        let Some(level) = self.sched.levels.checked_ilog2() else { return self.choose_spent() };
+        let queue = &mut self.sched.ready[level as usize % LEVELS];
+        let sandbox = &mut self.sandboxes[queue.first()?];
+        let thread = self.threads.link(sandbox.ready.first()?)?;
+        let next = sandbox.ready.take_first(&mut self.threads.follow_mut(thread)?.ready);
+        if let Some(next) = next {
+            self.threads[next].ready.set_first();
+            return Some(thread);
         }
-        thread
-    }
-
-    /// The first sandbox that spent its budget and may use what nobody else wants.
-    fn first_conserving(&self) -> Option<u32> {
-        let mut at = self.sched.spent.first();
-        while let Some(sandbox) = at {
-            if !self.sandboxes[sandbox].budget.hard {
-                return Some(sandbox);
-            }
-            at = self.sched.spent.after(&self.sandboxes, sandbox);
+        sandbox.queue = Queue::Idle;
+        match queue.take_first(&mut sandbox.runnable) {
+            Some(next) => self.sandboxes[next].runnable.set_first(),
+            None => self.sched.levels &= !(1 << level),
         }
-        None
+        Some(thread)
     }
 
+    /// Lets a thread run, in a turn of its own or in the rest of another's.
     #[inline(always)]
-    fn begin_turn(&mut self, thread: u32, now: u64) {
-        let sandbox = &mut self.sandboxes[self.threads[thread].sandbox];
-        let turn = match core::mem::take(&mut sandbox.turn_left) {
-            0 => TIME_SLICE,
-            rest => rest,
-        };
-        self.sched.turn_ends = now + turn;
-    }
-
-    #[inline(always)]
-    fn switch_to(&mut self, thread: u32, now: u64) -> Next {
-        let index = self.threads[thread].sandbox;
-        let sandbox = &self.sandboxes[index];
-        self.counters.switches += 1;
+    fn switch_to(&mut self, link: Link<Thread>, now: u64, own_turn: bool) -> Next {
+        let Some(thread) = self.threads.follow_mut(link) else { return Next::Idle };
+        let (context, home) = (&raw mut thread.context, thread.home);
+        let Some(sandbox) = self.sandboxes.follow_mut(home) else { return Next::Idle };
         let sched = &mut self.sched;
-        (sched.current, sched.since) = (Some(thread), now);
-        if sched.active != Some(index) || sched.root == 0 {
-            (sched.active, sched.root) = (Some(index), sandbox.root);
+        if own_turn {
+            sched.turn_ends = now + sandbox.begin_turn();
+        }
+        self.counters.switches += 1;
+        (sched.current, sched.since) = (Some(link), now);
+        if sched.active != Some(home) {
+            sched.active = Some(home);
             self.machine.activate(sandbox.root);
         }
         sched.rank = if sandbox.budget.is_spent() { SPENT } else { i16::from(sandbox.priority) };
-        let others = if sched.has_rivals() { sched.turn_ends } else { u64::MAX };
-        let due = others.min(self.timers.next()).min(sched.next_renewal);
-        if due < sched.armed || sandbox.budget.amount != 0 {
+        if sched.is_due_before_timer(self.timers.next()) || sandbox.budget.amount != 0 {
             self.arm(now, true);
         }
-        Next::Run(&raw mut self.threads[thread].context)
+        Next::Run(context)
+    }
+
+    fn resume(&mut self, thread: Link<Thread>) -> Next {
+        match self.threads.follow_mut(thread) {
+            Some(thread) => Next::Run(&raw mut thread.context),
+            None => Next::Idle,
+        }
     }
 
     /// Charges the time since the last switch to the sandbox that used it; which one, if it has a budget.
     #[inline(always)]
-    fn charge_time(&mut self, now: u64) -> Option<u32> {
-        let elapsed = now.saturating_sub(core::mem::replace(&mut self.sched.since, now));
+    fn charge_time(&mut self, now: u64) -> Option<Link<Sandbox>> {
+        let elapsed = now - core::mem::replace(&mut self.sched.since, now);
         if self.sched.idle_since.is_some() {
             return None;
         }
         let active = self.sched.active?;
-        let sandbox = self.sandboxes.at_mut(active)?;
+        let sandbox = self.sandboxes.follow_mut(active)?;
         sandbox.cpu += elapsed;
         if sandbox.budget.amount == 0 {
             return None;
         }
-        self.charge_budget(active, elapsed);
+        self.charge_budget(active.index(), elapsed);
         Some(active)
     }
 
-    fn charge_budget(&mut self, index: u32, elapsed: u64) {
-        let sandbox = &mut self.sandboxes[index];
-        if sandbox.budget.left == 0 {
-            return;
-        }
-        sandbox.budget.left = sandbox.budget.left.saturating_sub(elapsed);
-        if sandbox.budget.left == 0 && sandbox.queue == Queue::Priority {
-            self.leave_queue(index);
-            self.join_queue(index, false);
-        }
-    }
-
-    /// Starts new periods.
-    #[cold]
-    fn replenish(&mut self, now: u64) {
-        self.sched.next_renewal = u64::MAX;
-        let mut at = self.sched.spent.first();
-        while let Some(index) = at {
-            at = self.sched.spent.after(&self.sandboxes, index);
-            if self.renew_budget(index, now) {
-                self.leave_queue(index);
-                self.join_queue(index, false);
-            } else {
-                let renewal = self.sandboxes[index].budget.renewal();
-                self.sched.next_renewal = self.sched.next_renewal.min(renewal);
-            }
-        }
-    }
-
-    fn renew_budget(&mut self, index: u32, now: u64) -> bool {
-        let budget = &mut self.sandboxes[index].budget;
-        if budget.amount == 0 || now.saturating_sub(budget.since) < budget.period {
-            return false;
-        }
-        budget.left = budget.amount;
-        // On the grid of its periods: a timer that comes late makes no period longer.
-        budget.since = now - (now - budget.since) % budget.period;
-        true
-    }
-
-    fn next_replenish(&self) -> u64 {
-        if self.sched.spent.is_empty() { u64::MAX } else { self.sched.next_renewal }
-    }
-
     /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
-    fn arm(&mut self, now: u64, running: bool) {
+    pub(crate) fn arm(&mut self, now: u64, running: bool) {
         let mut at = self.timers.next().min(self.next_replenish());
         if running && self.sched.has_rivals() {
             at = at.min(self.sched.turn_ends);
         }
         if running
-            && let Some(active) = self.sched.active
-            && self.sandboxes[active].budget.amount != 0
+            && let Some(active) = self.sched.active.and_then(|active| self.sandboxes.follow(active))
+            && active.budget.amount != 0
         {
-            let budget = &self.sandboxes[active].budget;
+            let budget = &active.budget;
             at = at.min(if budget.is_spent() { budget.renewal() } else { now + budget.left });
         }
         if at < self.sched.armed || self.sched.armed <= now {
@@ -516,12 +513,11 @@ impl<M: Machine> Kernel<M> {
 
     /// The sandbox's page tables are about to go: the processor must not use them any more.
     pub(crate) fn leave_address_space(&mut self, sandbox: u32) {
-        if self.sched.active == Some(sandbox) {
+        if self.sched.is_active(sandbox) {
             let now = self.machine.now();
             self.charge_time(now);
             self.sched.active = None;
-            self.sched.root = 0;
-            self.machine.activate(0);
+            self.machine.deactivate();
         }
     }
 }
@@ -530,7 +526,7 @@ impl<M: Machine> Kernel<M> {
 impl<M: Machine> Kernel<M> {
     /// A test says who runs: this ready thread; the running one goes back to its queue.
     pub(crate) fn run_instead(&mut self, thread: u32) {
-        if self.sched.current == Some(thread) {
+        if self.sched.current() == Some(thread) {
             return;
         }
         assert_eq!(self.threads[thread].state, State::Ready, "only a ready thread can make a system call");
@@ -538,18 +534,18 @@ impl<M: Machine> Kernel<M> {
         let now = self.machine.now();
         self.charge_time(now);
         if let Some(other) = self.sched.handoff.take() {
-            self.enqueue(other, self.threads[other].sandbox, true);
+            self.enqueue(other, true);
         }
         if let Some(current) = self.sched.current.take() {
-            self.enqueue(current, self.threads[current].sandbox, true);
+            self.enqueue(current, true);
         }
         self.unready(thread);
-        self.begin_turn(thread, now);
-        self.switch_to(thread, now);
+        let thread = self.threads.link(thread).expect("it is ready");
+        self.switch_to(thread, now, true);
     }
 
     /// The thread that the running one handed the processor to.
     pub(crate) fn handed_to(&self) -> Option<u32> {
-        self.sched.handoff
+        self.sched.handoff.map(Link::index)
     }
 }

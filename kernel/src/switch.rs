@@ -43,6 +43,7 @@ impl<M: Machine> Kernel<M> {
         let switched = &mut self.ports[port];
         switched.endpoint = id;
         switched.switches += 1;
+        self.caps.changed();
         if waiting {
             self.endpoints[endpoint].pending.push_back(&mut self.ports, port);
         }

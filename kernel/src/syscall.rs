@@ -31,26 +31,22 @@ impl<M: Machine> Kernel<M> {
         if self.fuses != 0 && self.burn_fuse() {
             return None;
         }
-        let thread = self.sched.current();
+        let thread = self.sched.current_link();
         let result = match call {
             Some(call) => self.dispatch(call, args),
             None => Err(Error::UnknownCall),
         };
         let status = result.unwrap_or_else(Error::code);
-        if self.sched.current() != thread {
+        if self.sched.current_link() != thread {
             return None;
         }
         if self.sched.is_settled() {
             return Some(status);
         }
-        self.set_status(status);
+        if let Some(thread) = thread.and_then(|thread| self.threads.follow_mut(thread)) {
+            thread.context.frame.rax = status;
+        }
         None
-    }
-
-    /// What the running thread will find in RAX.
-    fn set_status(&mut self, status: u64) {
-        let thread = self.sched.running();
-        self.threads[thread].context.frame.rax = status;
     }
 
     #[inline(always)]

@@ -346,6 +346,12 @@ pub unsafe extern "C" fn resume(context: *mut Context) -> ! {
     )
 }
 
+/// The context of the thread that entered the kernel last.
+pub fn current() -> *mut Context {
+    // SAFETY: one word, which only the assembly changes (`CoreCell`).
+    unsafe { *CURRENT.get() }
+}
+
 /// Waits for an interrupt, with interrupts on nowhere else in the kernel but in [`let_interrupts_in`]. Naked, so no red zone lies below its stack pointer, and its
 /// caller keeps nothing in the registers that a call may change.
 #[unsafe(naked)]

@@ -8,17 +8,8 @@ use core::ops::Range;
 use core0::machine::{Machine, PowerAction};
 use x86_64::{VirtAddr, instructions::tlb};
 
-/// The machine; its state lives in the registers and statics of `arch`.
-pub struct X86 {
-    root: u64,
-}
-
-impl X86 {
-    /// After the rest of `arch` was set up. The current address space is the kernel's own.
-    pub fn new() -> Self {
-        Self { root: paging::kernel_root() }
-    }
-}
+/// The machine, once the rest of `arch` is set up; its state lives in the registers and statics there.
+pub struct X86;
 
 /// The direct map's address of a range of memory. Panics when the range is not in it, which no checked object can cause.
 #[inline]
@@ -97,12 +88,13 @@ impl Machine for X86 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn activate(&mut self, root: u64) {
-        if self.root != root {
-            self.root = root;
-            paging::activate(root);
-        }
+        paging::activate(root);
+    }
+
+    fn deactivate(&mut self) {
+        paging::activate(paging::kernel_root());
     }
 
     fn write_back(&mut self) {

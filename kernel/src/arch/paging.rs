@@ -5,11 +5,6 @@
 //! belongs to ring 3 alone; the boot mappings there are gone once [`init`] returns. Intel SDM vol. 3A, chapter 4.
 
 use super::{CoreCell, segments};
-use x86_64::{
-    PhysAddr,
-    registers::control::{Cr3, Cr3Flags},
-    structures::paging::PhysFrame,
-};
 
 /// Where physical address 0 appears.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
@@ -156,10 +151,11 @@ pub fn kernel_half() -> [(usize, u64); 2] {
     [(DIRECT_SLOT, root.0[DIRECT_SLOT]), (KERNEL_SLOT, root.0[KERNEL_SLOT])]
 }
 
-/// Makes this top-level table the current one. It must hold the kernel's half.
+/// Makes this top-level table the current one: the address of a page that holds the kernel's half.
+#[inline(always)]
 pub fn activate(root: u64) {
     // SAFETY: the caller's table holds the kernel's half, so this code and its stack stay mapped.
-    unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(root)), Cr3Flags::empty()) };
+    unsafe { core::arch::asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
 /// Where this physical address is mapped.

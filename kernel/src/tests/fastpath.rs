@@ -3,11 +3,11 @@
 use super::arguments::Random;
 use super::invariants::check;
 use super::random::{Tally, crowd, step, stir};
-use super::world::{ACCOUNT, CALL, SERVE, World, pair, sandbox_spec, word};
+use super::world::{ACCOUNT, Actor, BADGE, CALL, Pair, SERVE, World, pair, sandbox_spec, word};
 use crate::config::TIME_SLICE;
 use crate::machine::Machine;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, FOREVER, Rights};
+use hic_abi::{Error, FOREVER, Handle, Rights};
 use std::format;
 use std::string::String;
 
@@ -38,9 +38,12 @@ fn observable(w: &mut World) -> String {
 fn chat(w: &mut World, random: &mut Random, tally: &mut Tally) {
     let Some(thread) = w.running().filter(|_| !random.once_in(12)) else { return step(w, random, tally) };
     // The slots of `crowd` in which its members hold endpoints and ports.
-    let (endpoints, ports) = ([SERVE, 14, 19], [CALL, 15, 18]);
-    let (call, handle) = match random.below(8) {
+    let (endpoints, ports, notifications) = ([SERVE, 14, 19], [CALL, 15, 18], [12, 13]);
+    let (call, handle) = match random.below(11) {
         0 | 1 => (Syscall::Receive, random.pick(&endpoints)),
+        2 => (Syscall::Signal, random.pick(&notifications)),
+        3 => (Syscall::Wait, random.pick(&notifications)),
+        4 => (Syscall::Yield, 0),
         _ if w.k.threads[thread].serving.is_some() => (Syscall::ReplyReceive, random.pick(&endpoints)),
         _ => (Syscall::Call, random.pick(&ports)),
     };
@@ -51,6 +54,9 @@ fn chat(w: &mut World, random: &mut Random, tally: &mut Tally) {
     frame.rsi = if random.once_in(10) { random.pick(&odd) } else { random.below(1 << 32) };
     (frame.rdx, frame.r10, frame.r8, frame.r9) = (random.next(), random.next(), random.next(), random.next());
     frame.r12 = if random.once_in(10) { soon } else { FOREVER };
+    if call == Syscall::Wait {
+        frame.rsi = frame.r12;
+    }
     frame.r13 = if random.once_in(10) { random.next() } else { 0 };
     w.enter(call as u64);
     if random.once_in(8) {
@@ -60,7 +66,7 @@ fn chat(w: &mut World, random: &mut Random, tally: &mut Tally) {
 
 #[test]
 fn with_and_without_it_random_calls_lead_to_the_same_state() {
-    let mut fast_calls = 0;
+    let (mut fast_calls, mut quick_turns) = (0, 0);
     for seed in 1..120 {
         let (mut random, mut twin_random) = (Random(seed), Random(seed));
         let (mut tally, mut twin_tally) = (Tally::new(), Tally::new());
@@ -79,11 +85,13 @@ fn with_and_without_it_random_calls_lead_to_the_same_state() {
             let difference = one.lines().zip(other.lines()).find(|(one, other)| one != other);
             assert_eq!(difference, None, "seed {seed} step {n}");
         }
-        assert_eq!(twin.k.counters.fast_calls, 0);
+        assert_eq!((twin.k.counters.fast_calls, twin.quick_turns), (0, 0));
         fast_calls += w.k.counters.fast_calls;
+        quick_turns += w.quick_turns;
         check(&w.k);
     }
     assert!(fast_calls >= 600, "only {fast_calls} calls took the fast path");
+    assert!(quick_turns >= 600, "only {quick_turns} threads were the next in line");
 }
 
 #[test]
@@ -110,6 +118,91 @@ fn an_answer_by_a_handle_that_may_not_receive_is_refused() {
     w.call(p.client, CALL, word(1));
     w.message(p.server, Syscall::ReplyReceive, 40, word(2));
     assert_eq!(w.got(p.server), Some(Err(Error::MissingRights)));
+    check(&w.k);
+}
+
+/// A pair of which both sides have found their ways, and the server waits again.
+fn acquainted(w: &mut World) -> Pair {
+    let p = pair(w);
+    w.receive(p.server, SERVE);
+    w.call(p.client, CALL, word(1));
+    w.reply_receive(p.server, SERVE, word(2));
+    assert_eq!(w.k.counters.fast_calls, 2);
+    p
+}
+
+/// A server that waits on an endpoint of its own, and a port to it.
+fn another(w: &mut World) -> (Actor, Handle, Handle) {
+    let (server, endpoint) = (w.child(), w.endpoint());
+    let port = w.port(endpoint, 7);
+    w.give(endpoint, server, SERVE, Rights::RECEIVE);
+    w.receive(server, SERVE);
+    (server, endpoint, port)
+}
+
+#[test]
+fn a_call_after_its_capability_was_deleted_is_refused() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    w.ok(p.client, Syscall::CapDelete, [0, CALL.into(), 0, 0, 0]);
+    assert_eq!(w.call(p.client, CALL, word(3)), Some(Err(Error::InvalidHandle)));
+    check(&w.k);
+}
+
+#[test]
+fn a_call_after_its_capability_was_moved_goes_where_the_handle_leads_now() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    let (server, _, port) = another(&mut w);
+    w.ok(p.client, Syscall::CapMove, [0, 40, 0, CALL.into(), 0]);
+    w.give(port, p.client, CALL, Rights::SEND);
+    w.call(p.client, CALL, word(3));
+    assert_eq!(w.got(server).map(|got| got.map(|got| got.badge)), Some(Ok(7)));
+    check(&w.k);
+}
+
+#[test]
+fn a_call_after_a_switch_goes_to_the_new_endpoint() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    let (server, endpoint, _) = another(&mut w);
+    w.ok(w.manager, Syscall::PortSwitch, [p.port.into(), endpoint.into(), 0, 0, 0]);
+    w.call(p.client, CALL, word(3));
+    assert_eq!(w.got(server).map(|got| got.map(|got| got.badge)), Some(Ok(BADGE)));
+    check(&w.k);
+}
+
+#[test]
+fn a_call_does_not_reach_what_took_the_place_of_a_destroyed_port() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    let (server, endpoint, _) = another(&mut w);
+    w.ok(w.manager, Syscall::Destroy, [0, p.port.into(), 0, 0, 0]);
+    w.port(endpoint, 8);
+    assert_eq!(w.call(p.client, CALL, word(3)), Some(Err(Error::InvalidHandle)));
+    assert_eq!(w.got(server), None, "it still waits");
+    check(&w.k);
+}
+
+#[test]
+fn a_call_does_not_reach_what_took_the_place_of_a_destroyed_endpoint() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    w.ok(w.manager, Syscall::Destroy, [0, p.endpoint.into(), 0, 0, 0]);
+    let (server, ..) = another(&mut w);
+    assert_eq!(w.call(p.client, CALL, word(3)), Some(Err(Error::Gone)));
+    assert_eq!(w.got(server), None, "it still waits");
+    check(&w.k);
+}
+
+#[test]
+fn a_fuse_counts_the_next_call() {
+    let mut w = World::new();
+    let p = acquainted(&mut w);
+    w.ok(w.manager, Syscall::SandboxFuse, [p.client.cap.into(), 1, 5, 0, 0]);
+    w.call(p.client, CALL, word(3));
+    assert!(w.k.sandboxes[p.client.sandbox].frozen);
+    assert_eq!(w.got(p.server), None, "it still waits");
     check(&w.k);
 }
 

@@ -5,7 +5,7 @@ use super::world::FRAMES;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::{Backing, Header, ObjectRef, Queue, Space, State};
-use crate::pool::{Id, Pool};
+use crate::pool::{Id, Link, Pool};
 use hic_abi::{ObjectType, PAGE_SIZE, Rights, USER_BASE};
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
@@ -147,12 +147,14 @@ fn waiting_is_mutual(k: &K) {
                 *queued.entry(port).or_default() += 1;
             }
             State::Awaiting { server } => {
-                assert_eq!(k.threads[server].serving, own, "an answer is owed");
+                assert_eq!(k.threads[server].serving, k.threads.link(index), "an answer is owed");
                 assert!(!k.sandboxes[k.threads[server].sandbox].frozen, "the dead owe nothing");
             }
-            State::Receiving { endpoint } => assert_eq!(k.endpoints[endpoint].receiver, Some(index)),
+            State::Receiving { endpoint } => {
+                assert_eq!(k.endpoints[endpoint].receiver, k.threads.link(index));
+            }
             State::Waiting { notification } => {
-                assert_eq!(k.notifications[notification].waiter, Some(index));
+                assert_eq!(k.notifications[notification].waiter, k.threads.link(index));
             }
             State::Ready | State::Stopped => {}
         }
@@ -184,7 +186,7 @@ fn endpoints_link_their_ports(k: &K) {
             .collect();
         assert_eq!(pending, expected, "ports with callers of endpoint {index}");
         assert_eq!(endpoint.pending.len() as usize, pending.len());
-        if let Some(receiver) = endpoint.receiver {
+        if let Some(receiver) = endpoint.receiver.map(Link::index) {
             assert_eq!(k.threads[receiver].state, State::Receiving { endpoint: index });
             assert!(pending.is_empty(), "nobody waits for a message while there is one");
         }

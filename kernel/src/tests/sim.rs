@@ -153,6 +153,10 @@ impl Machine for SimMachine {
         self.root = root;
     }
 
+    fn deactivate(&mut self) {
+        self.root = 0;
+    }
+
     fn write_back(&mut self) {}
 
     fn flush(&mut self, _address: u64) {}

@@ -80,8 +80,10 @@ pub fn word(value: u64) -> Send {
 pub struct World {
     pub k: Kernel<SimMachine>,
     pub manager: Actor,
-    /// Whether calls may take the fast path.
+    /// Whether calls may take the fast path, and turns the short way to the next.
     pub fast_path: bool,
+    /// Turns that began in the short way.
+    pub quick_turns: u64,
     next_slot: Handle,
     /// Goes after the kernel that lives in it.
     _tables: Tables,
@@ -128,7 +130,14 @@ impl World {
         let sandbox = k.new_sandbox(root, &spec).expect("room").index;
         k.sandboxes[sandbox].header.capabilities = 1;
         let blank = Actor { thread: 0, sandbox, cap: SELF, region: 0, memory: 0 };
-        let mut world = Self { k, manager: blank, fast_path: true, next_slot: FIRST_FREE, _tables: tables };
+        let mut world = Self {
+            k,
+            manager: blank,
+            fast_path: true,
+            quick_turns: 0,
+            next_slot: FIRST_FREE,
+            _tables: tables,
+        };
         world.grant_everything(root);
         let entry = ThreadSpec { entry: USER_BASE, stack: USER_BASE, argument: 0 };
         world.manager.thread = world.k.new_thread(root, sandbox, &entry).expect("room").index;
@@ -222,9 +231,13 @@ impl World {
 
     /// The running thread enters the kernel, as the entry code lets it: by the fast path where there is one.
     pub fn enter(&mut self, number: u64) {
+        // A test may have woken the thread while the processor was idle, without an interrupt that would have ended that.
+        self.k.idle_ended();
         let handed = match Syscall::from_number(number) {
-            Some(Syscall::Call) if self.fast_path => self.k.fast_call(),
-            Some(Syscall::ReplyReceive) if self.fast_path => self.k.fast_reply_receive(),
+            Some(Syscall::Call) if self.fast_path => self.k.fast_call().or_else(|| self.k.first_call()),
+            Some(Syscall::ReplyReceive) if self.fast_path => {
+                self.k.fast_reply_receive().or_else(|| self.k.first_reply_receive())
+            }
             _ => None,
         };
         if handed.is_none() {
@@ -240,8 +253,19 @@ impl World {
         let args = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8];
         if let Some(status) = self.k.syscall(Syscall::from_number(frame.rax), args) {
             self.k.threads[thread].context.frame.rax = status;
+        } else {
+            let quick = match Syscall::from_number(frame.rax) {
+                _ if !self.fast_path => None,
+                Some(Syscall::Yield) => self.k.next_turn(),
+                _ => self.k.next_in_line(),
+            };
+            self.quick_turns += u64::from(quick.is_some());
+            match quick {
+                Some((_, true)) => drop(self.k.arm_for_next()),
+                Some((_, false)) => {}
+                None => drop(self.k.choose_next()),
+            }
         }
-        self.k.choose_next();
         let again = self.k.sched.current() == Some(thread) && self.k.threads[thread].context.frame.rip != rip;
         if again {
             self.k.threads[thread].context.frame.rip = rip;

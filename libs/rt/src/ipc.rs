@@ -176,6 +176,27 @@ fn received(out: MessageRegisters) -> Received {
     }
 }
 
+/// Answers one call after the other, as a server of register words does; `answer` gets badge, caller and message of each. What it returns is the
+/// first that was no call.
+///
+/// # Errors
+/// As [`receive`] and [`reply`].
+#[inline(always)]
+pub fn answer_calls(
+    endpoint: Handle,
+    buffer: &mut Buffer,
+    mut answer: impl FnMut(u64, u64, Message) -> Message,
+) -> Result<Received, Error> {
+    let (at, empty) = (endpoint.into(), Message::new(0, [0; 4]));
+    let mut out = sys::message(Syscall::Receive, registers(at, empty, FOREVER), buffer.pointer())?;
+    while MessageInfo(out.info).kind() == Kind::Call {
+        let message = Message { info: MessageInfo(out.info), words: out.words };
+        let message = answer(out.rdi, out.r12, message);
+        out = sys::message(Syscall::ReplyReceive, registers(at, message, FOREVER), buffer.pointer())?;
+    }
+    Ok(received(out))
+}
+
 /// Waits on an endpoint until `deadline` ([`FOREVER`], or 0 to poll).
 ///
 /// # Errors

@@ -145,7 +145,7 @@ impl Caller<'_> {
         if self.random.once_in(2) {
             // What the fast path is for.
             let info = MessageInfo::new(self.random.next() as u32).0;
-            return [Word::Is(0), Word::Is(info | kind), w0, w1, w2, w3, Word::Is(FOREVER), at];
+            return [Word::Is(0), Word::Is(info), w0, w1, w2, w3, Word::Is(FOREVER), at];
         }
         [Word::Is(0), Word::Is(info | kind), w0, w1, w2, w3, Word::Is(self.deadline()), at]
     }

@@ -3,7 +3,7 @@
 use crate::meter::nothing;
 use crate::partners::{ECHO, SIGNALLER, YIELDER};
 use crate::suite::Stage;
-use hic_abi::{FOREVER, Handle, ObjectType, Rights};
+use hic_abi::{FOREVER, Handle, ObjectType, Rights, SELF};
 use hic_rt::ipc::{self, Message};
 use hic_rt::loader::{LoadError, at, new_slot};
 use hic_rt::{cap, sys};
@@ -30,6 +30,14 @@ fn calls(stage: &Stage) -> Result<(), LoadError> {
     call(port, [0; 4]).map_err(at("first call"))?;
     stage.meter.measure("ipc_call_reply_0w", nothing, || call(port, [0; 4]))?;
     stage.meter.measure("ipc_call_reply_4w", nothing, || call(port, [1, 2, 3, 4]))?;
+    // Something ended in between, so both sides look their handles up again.
+    let spare = new_slot()?;
+    let end_something = || {
+        sys::cap_copy((SELF, spare), (SELF, port), Rights::SEND)?;
+        sys::cap_delete(SELF, spare)
+    };
+    stage.meter.measure("ipc_call_reply_looked_up", end_something, || call(port, [0; 4]))?;
+    cap::release(spare);
     echo.destroy()?;
     cap::drop_slot(port);
     cap::drop_slot(endpoint);

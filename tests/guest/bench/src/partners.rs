@@ -1,7 +1,7 @@
 //! The other side of calls, signals and turns, each in a sandbox of its own.
 
 use hic_abi::FOREVER;
-use hic_rt::ipc::{self, Buffer, Message, Received};
+use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{StartPage, start, sys};
 
 /// Name of the one that answers calls.
@@ -18,15 +18,11 @@ pub const DRIVER: &str = "driver";
 pub fn echo(page: &'static StartPage) -> u64 {
     let endpoint = start::require(page, "endpoint:echo").slot;
     let mut buffer = Buffer::new();
-    let mut next = ipc::receive(endpoint, &mut buffer, FOREVER);
     loop {
-        next = match next {
-            Ok(Received::Call { message, .. }) => {
-                ipc::reply_receive(endpoint, Message::new(0, message.words), &mut buffer, FOREVER)
-            }
-            Ok(_) => ipc::receive(endpoint, &mut buffer, FOREVER),
-            Err(error) => return error.code(),
-        };
+        let next = ipc::answer_calls(endpoint, &mut buffer, |_, _, message| Message::new(0, message.words));
+        if let Err(error) = next {
+            return error.code();
+        }
     }
 }
 
