@@ -35,7 +35,7 @@ pub use signature::{
     CertificateReport, SignatureReport, certificate_report, date, hex, is_signed_form_of, parse_date,
 };
 
-pub use hic_hicmod::archive::{BUILT, REVOKED, TRUST_ROOT};
+pub use hic_hicmod::archive::{BUILT, REPOSITORY_ROOT, REVOKED, TRUST_ROOT};
 
 use hic_hicmod::Container;
 use hic_hicmod::archive::{ArchiveError, encode};

@@ -4,7 +4,7 @@ use crate::defaults::PROBATION;
 use crate::manager::{Manager, StartError, at};
 use crate::modules::{self, Origin};
 use crate::network::Network;
-use crate::repository::{Repository, STORAGE, VERIFIER};
+use crate::repository::{Repository, STORAGE, VAULT, VERIFIER};
 use crate::services::Purpose;
 use crate::tasks::Missing;
 use alloc::vec::Vec;
@@ -74,7 +74,10 @@ impl Manager {
             Some(verifier) => self.verify_archive(verifier)?,
             None => self.trust_archive(),
         }
-        if self.start_first(STORAGE).is_some() {
+        // The system disk comes first on the bus.
+        let vault = self.start_first(VAULT);
+        self.start_first(STORAGE);
+        if vault.is_some() {
             self.load_defaults();
         }
         // From here on a later start finishes what is missing; before it, one begins again.
@@ -136,7 +139,8 @@ impl Manager {
             }
         }
         let cached = self.journal.cached.iter().map(|cached| cached.region);
-        for slot in [self.journal.bell, self.journal.token].into_iter().chain(cached) {
+        let own = [self.journal.bell, self.journal.token, self.journal.metadata.region];
+        for slot in own.into_iter().chain(cached) {
             cap::claim(slot);
         }
         for slot in self.page.first_free_slot as u32..self.page.slots as u32 {

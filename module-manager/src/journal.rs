@@ -263,6 +263,18 @@ pub struct UpdateRecord {
     pub slots: hic_update::Slots,
 }
 
+/// The region for metadata of the repository: kept over a restart of the manager, so that it is used again and not lost.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct MetadataRegion {
+    /// The manager's slot; 0 while there is none.
+    pub region: Handle,
+    /// Padding, zero.
+    pub reserved: u32,
+    /// Where it is mapped in whoever sees it.
+    pub address: u64,
+}
+
 /// The journal as it lies in the keeper's region.
 #[repr(C)]
 pub struct Journal {
@@ -278,6 +290,8 @@ pub struct Journal {
     pub trust: [Trust; MAX_ARCHIVED],
     /// Modules of the repository.
     pub cached: [CachedModule; MAX_CACHED],
+    /// Where the repository's metadata lies.
+    pub metadata: MetadataRegion,
     /// The defaults as the disk has them or is to have them: bytes in use, and the encoded record.
     pub defaults_length: u64,
     /// See `defaults_length`.

@@ -15,6 +15,7 @@ mod cache;
 mod defaults;
 mod hardware;
 mod manager;
+mod metadata;
 mod modules;
 mod network;
 mod orders;

@@ -60,6 +60,8 @@ pub struct TrustRoot {
     pub root: Span,
     /// Revoked certificates; may be empty.
     pub revoked: Span,
+    /// The root of the module repository; empty in an image without one.
+    pub repository: Span,
     /// When the archive was made, seconds since 1970, UTC; 0 if it does not say. The clock is never believed to be earlier.
     pub built: u64,
 }
@@ -90,7 +92,12 @@ pub fn trust_root(files: &Archive<'static>) -> TrustRoot {
             "the machine's clock is {behind} s behind the time at which this system was made; that time counts, set the clock"
         );
     }
-    TrustRoot { root: entry(archive::TRUST_ROOT), revoked: entry(archive::REVOKED), built }
+    TrustRoot {
+        root: entry(archive::TRUST_ROOT),
+        revoked: entry(archive::REVOKED),
+        repository: entry(archive::REPOSITORY_ROOT),
+        built,
+    }
 }
 
 /// The modules of the archive, in its order, not verified yet. One that does not parse is left out.
@@ -123,9 +130,14 @@ impl Manager {
         self.module(name_str(&record.info.name), name_str(&record.info.version)).ok_or(StartError::NoModule)
     }
 
+    /// The time that counts, seconds since 1970, UTC: never before this system was made.
+    pub fn now(&self) -> u64 {
+        clock::wall_seconds().unwrap_or(0).max(self.trust_root.built)
+    }
+
     /// The question about one file of the repository.
     pub fn verify_question(&self, module: Span) -> Message {
-        self.question_at(module, clock::wall_seconds().unwrap_or(0).max(self.trust_root.built))
+        self.question_at(module, self.now())
     }
 
     /// The question about one file of the archive. The kernel is bound to the archive, so what counts is when it was made: a system that was

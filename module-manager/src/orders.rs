@@ -80,6 +80,13 @@ impl Manager {
         if share != 0 {
             policy.share = share;
         }
+        if let Some(objection) = self.objection(service, version) {
+            self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", objection.check));
+            let mut text = heapless::String::<MAX_TEXT>::new();
+            // Cut where the answer has no more room.
+            let _ = write!(text, "{objection}");
+            return refused(buffer, &text);
+        }
         let result = self.begin_update(service, version, policy);
         if let Err(error) = &result {
             self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", error.code()));

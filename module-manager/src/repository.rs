@@ -6,6 +6,7 @@
 
 use crate::cache::{ModuleName, discard};
 use crate::manager::{Manager, StartError, at};
+use crate::metadata::{Metadata, Walk};
 use crate::modules::{NOTE_REFUSED, read_verdict};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -21,6 +22,8 @@ use module_manager::patience::{Patience, Verdict};
 
 /// The services asked.
 pub const STORAGE: &str = "storage";
+/// The service that keeps the record, on a disk that nobody else writes.
+pub const VAULT: &str = "vault";
 /// See [`STORAGE`].
 pub const VERIFIER: &str = "verifier";
 /// Longest module file, bytes.
@@ -65,7 +68,7 @@ pub struct Changes {
 
 /// A file on its way into memory.
 #[derive(Clone, Debug)]
-struct Fetch {
+pub struct Fetch {
     index: u32,
     count: u32,
     name: FileName,
@@ -80,11 +83,15 @@ struct Fetch {
 
 /// What was asked last.
 #[derive(Clone, Debug, Default)]
-enum Job {
+pub enum Job {
     #[default]
     Idle,
     /// The storage service looks at the disk anew.
     Rescanning,
+    /// The verifier looks at the metadata.
+    Walking(Walk),
+    /// A file of the metadata is read.
+    Fetching(Walk),
     Listing {
         index: u32,
     },
@@ -97,7 +104,11 @@ enum Job {
 impl Job {
     /// Whose answer it waits for.
     fn service(&self) -> &'static str {
-        if matches!(self, Self::Verifying(_)) { VERIFIER } else { STORAGE }
+        match self {
+            Self::Verifying(_) | Self::Walking(_) => VERIFIER,
+            Self::Writing => VAULT,
+            _ => STORAGE,
+        }
     }
 }
 
@@ -113,6 +124,10 @@ pub struct Repository {
     rest: Option<u32>,
     /// The defaults as they are to be on the disk; `None` while nothing was read.
     pub defaults: Option<Defaults>,
+    /// What the metadata says.
+    pub metadata: Metadata,
+    /// It says something else than at the last scan: every file is looked at again.
+    pub metadata_changed: bool,
     /// A scan came to its end.
     complete: bool,
     /// A scan is to follow.
@@ -140,7 +155,8 @@ impl Repository {
 
     /// Whether there are files that nobody knows yet. Looking whether those that are known are still there is no reading.
     pub fn is_reading(&self) -> bool {
-        let reads = matches!(self.job, Job::Reading(_) | Job::Verifying(_));
+        let reads =
+            matches!(self.job, Job::Reading(_) | Job::Verifying(_) | Job::Walking(_) | Job::Fetching(_));
         reads || (!self.complete && !self.is_idle())
     }
 
@@ -155,6 +171,30 @@ impl Repository {
         self.files.iter().chain(&self.before)
     }
 
+    /// What is under way.
+    pub const fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// A question was asked just now.
+    pub fn be_patient(&mut self) {
+        self.patience = Patience::begin(clock::now());
+    }
+
+    /// Writes the record; then that many module files are listed.
+    pub fn write_first(&mut self, files: u32) {
+        (self.dirty, self.written) = (true, None);
+        self.begin_listing();
+        // With no file to list there is nothing to go on with.
+        self.rest = Some(0).filter(|_| files > 0);
+        self.complete |= files == 0;
+    }
+
+    /// From here on, files of the last scan are those that were not come to yet.
+    fn begin_listing(&mut self) {
+        self.before = core::mem::take(&mut self.files);
+    }
+
     /// The region that is shown to a service at this moment, and how.
     fn shown(&self, name: &str) -> Option<(Handle, Rights)> {
         match (&self.job, name) {
@@ -165,7 +205,7 @@ impl Repository {
     }
 }
 
-fn storage_question(request: &Request<'_>) -> Message {
+pub fn storage_question(request: &Request<'_>) -> Message {
     let mut buffer = [0; MAX_MESSAGE_BYTES];
     // Every request fits by the definition of `MAX_MESSAGE_BYTES`.
     let bytes = request.encode(&mut buffer).unwrap_or_default();
@@ -227,6 +267,16 @@ impl Manager {
                 None => Job::Rescanning,
                 Some(answer) => self.rescanned(&answer),
             },
+            Job::Walking(walk) => {
+                match self.journal.find(VERIFIER).map(|verifier| self.answer_of(verifier)) {
+                    Some(None) => Job::Walking(walk),
+                    answer => self.walk_answered(walk, answer.flatten().as_ref()),
+                }
+            }
+            Job::Fetching(walk) => match self.storage_answer() {
+                None => Job::Fetching(walk),
+                Some(answer) => self.metadata_came(walk, &answer),
+            },
             Job::Listing { index } => match self.storage_answer() {
                 None => Job::Listing { index },
                 Some(answer) => self.listed(index, &answer),
@@ -238,10 +288,15 @@ impl Manager {
             Job::Verifying(fetch) => {
                 match self.journal.find(VERIFIER).map(|verifier| self.answer_of(verifier)) {
                     Some(None) => Job::Verifying(fetch),
-                    answer => self.verified(fetch, read_verdict(answer.flatten().as_ref())),
+                    answer => {
+                        let answer = answer.flatten();
+                        let verdict =
+                            self.admit(answer.as_ref()).and_then(|()| read_verdict(answer.as_ref()));
+                        self.verified(fetch, verdict)
+                    }
                 }
             }
-            Job::Writing => match self.storage_answer() {
+            Job::Writing => match self.journal.find(VAULT).and_then(|vault| self.answer_of(vault)) {
                 None => Job::Writing,
                 Some(answer) => {
                     let result = match Reply::decode(answer.payload()) {
@@ -279,6 +334,9 @@ impl Manager {
         let silent = || refused("no-answer", &format_args!("the service {service} does not answer"));
         match job {
             Job::Verifying(fetch) => self.give_up(fetch, silent()),
+            Job::Walking(walk) | Job::Fetching(walk) => {
+                self.walked(walk.files(), Metadata::Refused(silent()))
+            }
             Job::Reading(fetch) => {
                 self.drop_fetch(&fetch, &silent());
                 self.stop_scan(StoreError::Device)
@@ -311,6 +369,11 @@ impl Manager {
         self.journal.find(STORAGE).is_some_and(|storage| self.ask(storage, &storage_question(request)))
     }
 
+    fn ask_vault(&mut self, request: &Request<'_>) -> bool {
+        self.repository.patience = Patience::begin(clock::now());
+        self.journal.find(VAULT).is_some_and(|vault| self.ask(vault, &storage_question(request)))
+    }
+
     fn begin(&mut self) -> Job {
         if core::mem::take(&mut self.repository.dirty) {
             return self.begin_writing();
@@ -333,13 +396,16 @@ impl Manager {
 
     fn rescanned(&mut self, answer: &Message) -> Job {
         match Reply::decode(answer.payload()) {
-            Ok(Reply::Scanned { count }) => {
-                self.repository.before = core::mem::take(&mut self.repository.files);
-                if count == 0 { self.finish_scan() } else { self.list_file(0) }
-            }
+            Ok(Reply::Scanned { count }) => self.begin_walk(count),
             Ok(Reply::Failed(error)) => self.stop_scan(error),
             _ => self.stop_scan(StoreError::Malformed),
         }
+    }
+
+    /// Lists the module files, from the first one on.
+    pub fn list_from_start(&mut self, files: u32) -> Job {
+        self.repository.begin_listing();
+        if files == 0 { self.finish_scan() } else { self.list_file(0) }
     }
 
     /// All files were looked at: what is left of those of the last scan is gone, or was written anew.
@@ -364,7 +430,7 @@ impl Manager {
         let asked = match defaults.encode(&mut buffer) {
             Ok(record) => {
                 keep_defaults(self.journal, record);
-                self.ask_storage(&Request::WriteState { record })
+                self.ask_vault(&Request::WriteState { record })
             }
             Err(_) => false,
         };
@@ -406,6 +472,9 @@ impl Manager {
 
     /// Whether a file that looks as before need not be read again.
     fn is_settled(&self, file: &File) -> bool {
+        if self.repository.metadata_changed {
+            return false;
+        }
         match &file.content {
             Err(_) => !self.repository.thorough,
             Ok((name, version)) => self.is_loaded(name, *version) || !self.is_wanted(name, *version),
@@ -483,9 +552,12 @@ impl Manager {
         let verifier = self.journal.find(VERIFIER).ok_or(StartError::NoAuthority("verifier"))?;
         self.show_archive(verifier)?;
         self.show(verifier, fetch.region, Rights::READ)?;
+        if self.journal.metadata.region != 0 {
+            self.show(verifier, self.journal.metadata.region, Rights::READ)?;
+        }
         let file = Span { address: fetch.address, length: fetch.size.into() };
         self.repository.patience = Patience::begin(clock::now());
-        self.ask(verifier, &self.verify_question(file));
+        self.ask(verifier, &self.listed_question(file, &fetch.name));
         Ok(())
     }
 
@@ -531,6 +603,12 @@ impl Manager {
         if read {
             let known = self.repository.before.iter().position(|before| before.is(fetch));
             let before = known.map(|known| self.repository.before.swap_remove(known));
+            if let (Some(Ok((name, version))), Err(_)) =
+                (before.as_ref().map(|before| &before.content), &file.content)
+            {
+                // It was good, and the metadata says otherwise now.
+                self.forget_module(name, *version);
+            }
             // One that was only read again, since its module was not in memory any more, is no news.
             if before.is_none_or(|before| before.content != file.content) {
                 self.repository.changes.new.push(file.clone());
@@ -554,10 +632,8 @@ impl Manager {
         if name == VERIFIER {
             self.show_archive(index)?;
         }
-        match self.repository.shown(name).or_else(|| self.network.shown(name)) {
-            Some((region, rights)) => self.show(index, region, rights),
-            None => Ok(()),
-        }
+        let shown = [self.repository.shown(name), self.network.shown(name), self.metadata_shown(name)];
+        shown.into_iter().flatten().try_for_each(|(region, rights)| self.show(index, region, rights))
     }
 
     /// After a restart of the manager: what was under way is forgotten, and nobody is left with a question about memory that will go.
@@ -568,7 +644,7 @@ impl Manager {
             .get(..self.journal.defaults_length as usize)
             .filter(|kept| !kept.is_empty());
         self.repository.defaults = kept.and_then(|kept| Defaults::decode(kept).ok());
-        [STORAGE, VERIFIER].into_iter().for_each(|service| self.calm(service));
+        [STORAGE, VAULT, VERIFIER].into_iter().for_each(|service| self.calm(service));
         self.stop_fetcher();
     }
 
@@ -576,6 +652,8 @@ impl Manager {
     fn calm(&mut self, service: &str) {
         if service == STORAGE {
             self.ask_storage(&Request::List { index: u32::MAX });
+        } else if service == VAULT {
+            self.ask_vault(&Request::List { index: u32::MAX });
         } else if let Some(verifier) = self.journal.find(VERIFIER) {
             self.ask(verifier, &self.verify_question(Span { address: 0, length: 0 }));
         }
@@ -583,8 +661,10 @@ impl Manager {
 
     /// Reads the defaults. For the boot only: waits for the disk.
     pub fn read_defaults(&mut self) {
-        let Some(storage) = self.journal.find(STORAGE) else { return };
-        let answer = self.ask_and_wait(storage, &storage_question(&Request::ReadState), BOOT_PATIENCE);
+        let Some(vault) = self.journal.find(VAULT) else {
+            return log!("no system disk: nothing outlives power");
+        };
+        let answer = self.ask_and_wait(vault, &storage_question(&Request::ReadState), BOOT_PATIENCE);
         let defaults = match answer.as_ref().map(|answer| Reply::decode(answer.payload())) {
             Some(Ok(Reply::State { record: Some(record) })) => {
                 keep_defaults(self.journal, record);
@@ -592,7 +672,7 @@ impl Manager {
             }
             Some(Ok(Reply::State { record: None })) => Ok(Defaults::default()),
             Some(Ok(Reply::Failed(error))) => return log!("defaults: {error}"),
-            _ => return log!("defaults: the storage service did not answer"),
+            _ => return log!("defaults: the service vault did not answer"),
         };
         match defaults {
             Ok(defaults) => self.repository.defaults = Some(defaults),

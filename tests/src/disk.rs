@@ -1,11 +1,12 @@
-//! The repository disk, seen from the host: an image with one FAT16 partition and a folder `HIC`, as any operator's tools read and write it.
+//! The repository disk, and the system disk with the guest's record, seen from the host: an image with one FAT16 partition and a folder `HIC`, as any operator's tools read and write it.
 //!
 //! Mounting needs no privilege here, since the file system is a library. An image must not be changed while a guest runs on it.
 //!
 //! ```text
 //!   sector 0          the partition table (MBR): one entry
-//!   sector 2048 on    FAT16: HIC/STATE.BIN  8 KiB, the guest's record of default versions
-//!                            HIC/*.hicmod   modules; their names do not matter
+//!   sector 2048 on    FAT16: HIC/STATE.BIN  8 KiB, the guest's record; used on the system disk alone
+//!                            HIC/*.hicmod   modules; the metadata lists them by these names
+//!                            HIC/*.tuf      the repository's metadata
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -26,6 +27,8 @@ pub const STATE_FILE: &str = "STATE.BIN";
 pub const STATE_BYTES: usize = 8192;
 /// File name of an image.
 pub const IMAGE: &str = "repository.img";
+/// File name of the image of a system disk, which holds the record and nothing else.
+pub const SYSTEM_IMAGE: &str = "system.img";
 
 const SECTOR: u64 = 512;
 /// First sector of the partition: at 1 MiB, where all tools of today put it.

@@ -129,6 +129,8 @@ pub struct Machine {
     pub net: Net,
     /// Write what passes the guest's wire to this pcap file.
     pub capture: Option<PathBuf>,
+    /// The raw image of the system disk. It comes first, and its serial number says what it is.
+    pub system: Option<PathBuf>,
     /// Raw disk images, attached as virtio disks in this order.
     pub disks: Vec<PathBuf>,
     /// Let an IOMMU stand between the devices and memory; the virtio devices then go through it.
@@ -163,6 +165,7 @@ impl Machine {
             reboot: false,
             net: Net::None,
             capture: None,
+            system: None,
             disks: Vec::new(),
             iommu: false,
             devices: Vec::new(),
@@ -284,6 +287,10 @@ impl Machine {
     }
 
     fn disk_args(&self, args: &mut Args) {
+        if let Some(system) = &self.system {
+            args.pair("-drive", with_path("if=none,id=system,format=raw,file=", system));
+            args.pair("-device", format!("virtio-blk-pci,drive=system,serial=hic-system,{}", self.virtio()));
+        }
         for (index, disk) in self.disks.iter().enumerate() {
             args.pair("-drive", with_path(&format!("if=none,id=disk{index},format=raw,file="), disk));
             args.pair("-device", format!("virtio-blk-pci,drive=disk{index},{}", self.virtio()));

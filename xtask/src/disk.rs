@@ -1,10 +1,11 @@
-//! The repository disk of a profile: modules that can be installed while the system runs, and the guest's record of default versions.
+//! The disks of a profile: the repository disk, with modules that can be installed while the system runs, and the system disk, with what the guest keeps.
 //!
 //! ```text
 //!   target/hic/PROFILE/repository.img   as it was built, with no record: each test boots a copy of its own
-//!                     /run.img          what `cargo xtask run` boots: the record outlives the machine
+//!                     /run.img          what `cargo xtask run` boots
+//!                     /run-system.img   its system disk: the record outlives the machine
 //! ```
-//! Both are made again when a module in them changes. A second `run` at the same time gets a copy that ends with it.
+//! All are made again when a module changes. A second `run` at the same time gets a copy that ends with it.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::image::Builder;
 use crate::profiles::Profiles;
+use crate::publish;
 
 /// The package that drives the disk.
 const STORAGE: &str = "storage";
@@ -27,7 +29,11 @@ pub fn of_profile(builder: &mut Builder, profile: &str) -> Result<Option<PathBuf
         let _ = std::fs::remove_file(&image);
         return Ok(None);
     }
-    let made = builder.repository(profile).and_then(|paths| repository(&image, &named(paths)));
+    let made = builder.repository(profile).and_then(|paths| {
+        let mut files = named(paths);
+        files.extend(publish::publish(&images, profile, &files)?);
+        repository(&image, &files)
+    });
     // A test must not boot with the modules of yesterday.
     made.map(Some).inspect_err(|_| drop(std::fs::remove_file(&image)))
 }
@@ -58,32 +64,38 @@ fn repository(image: &Path, files: &[(String, PathBuf)]) -> Result<PathBuf> {
 pub struct RunDisk {
     /// The image.
     pub image: PathBuf,
+    /// The image of the system disk that goes with it.
+    pub system: PathBuf,
     _lock: Option<File>,
 }
 
 /// The disk for a run: the one that the last run left, or one of its own in `private` if another run has that.
 pub fn for_run(repository: &Path, private: &Path) -> Result<RunDisk> {
     let image = repository.with_file_name("run.img");
+    let system = repository.with_file_name("run-system.img");
     let lock = File::create(image.with_extension("lock")).context("cannot lock the disk")?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let image = private.join(disk::IMAGE);
+            let system = private.join(disk::SYSTEM_IMAGE);
             disk::copy(repository, &image)?;
+            disk::create(&system, &[])?;
             println!(
                 "another machine runs on the disk of this profile: this one has a new disk, which ends with it"
             );
-            return Ok(RunDisk { image, _lock: None });
+            return Ok(RunDisk { image, system, _lock: None });
         }
         Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the disk"),
     }
     let digest = std::fs::read_to_string(stamp(repository)).unwrap_or_default();
-    if digest.is_empty() || !is_of(&image, &digest) {
+    if digest.is_empty() || !is_of(&image, &digest) || !system.is_file() {
         let _ = std::fs::remove_file(stamp(&image));
+        disk::create(&system, &[])?;
         disk::copy(repository, &image)?;
         sign_off(&image, &digest)?;
     }
-    Ok(RunDisk { image, _lock: Some(lock) })
+    Ok(RunDisk { image, system, _lock: Some(lock) })
 }
 
 /// Says by names and contents whether an image is the one for these files.
@@ -140,16 +152,15 @@ mod tests {
         let pristine = repository(&folder.path().join("p").join(disk::IMAGE), &module(folder.path(), "one"))
             .expect("made");
         let run = for_run(&pristine, folder.path()).expect("a disk");
-        disk::put(&run.image, "record", b"").expect("written");
+        disk::put(&run.system, "record", b"").expect("written");
         drop(run);
         let run = for_run(&pristine, folder.path()).expect("the same disk");
-        assert!(disk::get(&run.image, "record").is_ok());
-        assert!(disk::get(&pristine, "record").is_err());
+        assert!(disk::get(&run.system, "record").is_ok());
         drop(run);
         repository(&folder.path().join("p").join(disk::IMAGE), &module(folder.path(), "two"))
             .expect("made again");
         let run = for_run(&pristine, folder.path()).expect("a new disk");
-        assert!(disk::get(&run.image, "record").is_err());
+        assert!(disk::get(&run.system, "record").is_err());
     }
 
     #[test]
@@ -161,6 +172,7 @@ mod tests {
         let private = tempfile::tempdir().expect("a folder");
         let second = for_run(&pristine, private.path()).expect("another disk");
         assert_ne!(first.image, second.image);
+        assert_ne!(first.system, second.system);
         assert!(second.image.starts_with(private.path()));
     }
 }

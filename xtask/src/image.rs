@@ -11,13 +11,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_policy::{POLICY, Rules};
 use hic_tests::runner::{BootFiles, Images, Needs, SystemTest};
-use hicmod_tool::{BUILT, REVOKED, TRUST_ROOT};
+use hicmod_tool::{BUILT, REPOSITORY_ROOT, REVOKED, TRUST_ROOT};
 
 use crate::cargo::{self, FREESTANDING, Package, Workspace};
 use crate::cli::ImageOptions;
-use crate::profiles::{Entry, Profiles};
+use crate::profiles::{self, Entry, Profiles};
 use crate::signing::Signing;
-use crate::{deps, iso};
+use crate::{deps, iso, publish};
 
 /// The kernel's package.
 const KERNEL: &str = "core0";
@@ -132,6 +132,7 @@ impl Builder {
             let signing = self.signing()?;
             contents.push((TRUST_ROOT.to_owned(), signing.root()?));
             contents.extend(signing.revoked()?.map(|lists| (REVOKED.to_owned(), lists)));
+            contents.push((REPOSITORY_ROOT.to_owned(), publish::root(&self.folder())?));
         }
         if names.contains(MANAGER) {
             contents.push((POLICY.to_owned(), policy()?));
@@ -236,6 +237,10 @@ impl Builder {
         let mut file = format!("{}-{}", entry.package, manifest.version);
         for feature in &entry.features {
             file = file + "+" + feature;
+        }
+        // Two modules may be made of one package by their manifests alone.
+        if entry.manifest != profiles::MANIFEST {
+            file = file + "+" + &manifest.name;
         }
         let path = self.folder().join("modules").join(file + ".hicmod");
         let signed = self.signing()?.sign(&bytes, std::fs::read(&path).ok())?;

@@ -29,6 +29,7 @@ mod image;
 mod iso;
 mod mutate;
 mod profiles;
+mod publish;
 mod run;
 mod signing;
 mod test;

@@ -12,7 +12,7 @@ pub const DEFAULT: &str = "default";
 const FILE: &str = "qemu/modules.toml";
 
 /// A module's manifest where a profile names no other: beside its `Cargo.toml`.
-const MANIFEST: &str = "hicmod.toml";
+pub const MANIFEST: &str = "hicmod.toml";
 
 /// All profiles.
 #[derive(Debug, Deserialize)]

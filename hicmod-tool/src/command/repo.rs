@@ -70,9 +70,12 @@ enum Command {
     Rotate {
         #[command(flatten)]
         place: Place,
-        /// The roles: root, timestamp, snapshot, targets.
-        #[arg(required = true, value_parser = role)]
+        /// The roles: root, timestamp, snapshot, targets. None: a new root with the keys that are there.
+        #[arg(value_parser = role)]
         roles: Vec<Role>,
+        /// Whether systems may use modules that the repository does not list; without it, as before.
+        #[arg(long, value_name = "BOOL")]
+        allow_unlisted: Option<bool>,
         #[command(flatten)]
         lives: Days,
     },
@@ -179,8 +182,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Rotate { place, roles, lives } => {
-            let version = place.open()?.rotate(&roles, now()?, lives.lives()).map_err(Failure::new)?;
+        Command::Rotate { place, roles, allow_unlisted, lives } => {
+            let version =
+                place.open()?.rotate(&roles, allow_unlisted, now()?, lives.lives()).map_err(Failure::new)?;
             println!(
                 "root {version} made; the keys before it stay beside the new ones, destroy them when every system has seen it"
             );

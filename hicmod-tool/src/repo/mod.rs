@@ -22,7 +22,7 @@ use hic_hicmod::{Container, Module};
 use hic_tuf::metadata::FileRef;
 use hic_tuf::targets::is_file_name;
 use hic_tuf::write::{self, Draft, RoleSpec, reference};
-use hic_tuf::{FileName, Head, Role, Target};
+use hic_tuf::{FileName, Head, Role, Target, Targets};
 use rsa::RsaPrivateKey;
 use rsa::rand_core::OsRng;
 
@@ -234,7 +234,7 @@ impl Repository {
         }
         let last = self.newest(Role::Targets);
         if let Some((version, file)) = &last
-            && write::targets_of(file).is_some_and(|list| {
+            && Targets::of_verified(file).is_some_and(|list| {
                 fresh(list.head(), now, lives.targets) && list.iter().eq(targets.iter().cloned())
             })
         {
@@ -255,15 +255,22 @@ impl Repository {
         Ok(reference(version, &file))
     }
 
-    /// Exchanges the keys of `roles` and publishes: what to do when one was lost or stolen. The new root is signed by the old root's keys and its own.
+    /// Exchanges the keys of `roles` and publishes: what to do when one was lost or stolen. With `unlisted`, the new root also says whether systems
+    /// may use modules that are not listed. The new root is signed by the old root's keys and its own.
     ///
     /// # Errors
     /// [`RepoError`].
-    pub fn rotate(&self, roles: &[Role], now: u64, lives: Lives) -> Result<u32, RepoError> {
+    pub fn rotate(
+        &self,
+        roles: &[Role],
+        unlisted: Option<bool>,
+        now: u64,
+        lives: Lives,
+    ) -> Result<u32, RepoError> {
         let (version, file) = self.newest(Role::Root).ok_or_else(|| RepoError::None(self.folder.clone()))?;
         let path = self.metadata().join(FileName(Role::Root, version).to_string());
         let old = write::root_of(&file).ok_or(RepoError::Damaged(path))?;
-        let (unlisted, threshold) = (old.unlisted, old.role(Role::Root).threshold);
+        let (unlisted, threshold) = (unlisted.unwrap_or(old.unlisted), old.role(Role::Root).threshold);
         let before = self.keys.roots()?;
         for &role in roles {
             self.keys.exchange(role, version)?;

@@ -1,19 +1,21 @@
 //! How the module manager asks the verifier about a module, and how the verifier answers.
 //!
-//! The question is eight words, the answer a few bytes: what was wrong, or what the module manager must know to load the
+//! The question is eight words and, for a file of a repository with metadata, a [`Listing`]; the answer a few bytes: what was wrong, or what the module manager must know to load the
 //! module. The manifest comes in its normal form and is checked again by [`Verdict::decode`], so that the asker never
 //! parses a byte of the module itself. All fields of the answer are little-endian:
 //!
 //! | byte | good | refused |
 //! | --- | --- | --- |
 //! | 0 | 1 | 2 |
-//! | 1 | 1 if the root is a development root | 0 |
+//! | 1 | bits: 1 the root is a development root, 2 the repository's metadata lists the module | 0 |
 //! | 2 | `u16` length of the signer's name | `u16` length of the check's name |
 //! | 4 | `u32` length of the manifest | `u32` length of the text |
 //! | 8 | digest, 48 bytes; `signed_at: u64`; `valid_until: u64` | |
 //! | .. | name of the signer, manifest | name of the check, text |
 
 use core::fmt::{self, Write};
+
+use serde::{Deserialize, Serialize};
 
 use crate::bytes::{array_at, slice_at, u16_at, u32_at, u64_at};
 use crate::manifest::{self, MAX_MANIFEST_BYTES, Manifest};
@@ -28,17 +30,21 @@ pub const MAX_VERDICT_BYTES: usize = 3968;
 pub const MAX_SIGNER_BYTES: usize = 64;
 /// Longest name of a check, bytes.
 pub const MAX_CHECK_BYTES: usize = 24;
+/// Longest [`Listing`], bytes: two numbers and the name of a file.
+pub const MAX_LISTING_BYTES: usize = 320;
 /// Longest sentence; what is beyond is cut off.
 pub const MAX_TEXT_BYTES: usize = 320;
 
 const GOOD: u8 = 1;
 const REFUSED: u8 = 2;
+const DEVELOPMENT: u8 = 1;
+const LISTED: u8 = 2;
 const HEADER_BYTES: usize = 8;
 const DIGEST_BYTES: usize = 48;
 const FACTS_BYTES: usize = DIGEST_BYTES + 2 * size_of::<u64>();
 
 /// A run of bytes in the verifier's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Where it starts.
     pub address: u64,
@@ -82,6 +88,29 @@ impl Question {
     }
 }
 
+/// What the verified metadata of a repository says about the file: the payload of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing<'a> {
+    /// The targets file, whose signatures the verifier found good before.
+    pub targets: Span,
+    /// Name of the file in the repository.
+    pub file: &'a str,
+}
+
+impl<'a> Listing<'a> {
+    /// As the payload of a message, at most [`MAX_LISTING_BYTES`]; `None` if the name is too long.
+    #[must_use]
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; MAX_LISTING_BYTES]) -> Option<&'b [u8]> {
+        postcard::to_slice(self, buffer).ok().map(|used| &*used)
+    }
+
+    /// Reads a payload; `None` if it is none.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
 /// What the verifier found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "made and taken apart once for each module; no heap is needed")]
@@ -101,6 +130,8 @@ pub struct Facts {
     pub signer: heapless::String<MAX_SIGNER_BYTES>,
     /// Whether the chain ends in a development root.
     pub development: bool,
+    /// Whether the repository's metadata names the file, and says the same of it.
+    pub listed: bool,
     /// When it was signed, seconds since 1970, UTC.
     pub signed_at: u64,
     /// When its chain expires, seconds since 1970, UTC.
@@ -110,7 +141,7 @@ pub struct Facts {
 }
 
 /// Why a module was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Stable code of the check that failed.
     pub check: heapless::String<MAX_CHECK_BYTES>,
@@ -161,8 +192,8 @@ impl Out<'_> {
         Some(())
     }
 
-    fn header(&mut self, tag: u8, flag: bool, short: usize, long: usize) -> Option<()> {
-        self.put(&[tag, u8::from(flag)])?;
+    fn header(&mut self, tag: u8, flags: u8, short: usize, long: usize) -> Option<()> {
+        self.put(&[tag, flags])?;
         self.put(&u16::try_from(short).ok()?.to_le_bytes())?;
         self.put(&u32::try_from(long).ok()?.to_le_bytes())
     }
@@ -178,7 +209,8 @@ impl Verdict {
             Self::Good(facts) => {
                 let mut manifest = [0; MAX_MANIFEST_BYTES];
                 let manifest = manifest::encode(&facts.manifest, &mut manifest).ok()?;
-                out.header(GOOD, facts.development, facts.signer.len(), manifest.len())?;
+                let flags = (u8::from(facts.development) * DEVELOPMENT) | (u8::from(facts.listed) * LISTED);
+                out.header(GOOD, flags, facts.signer.len(), manifest.len())?;
                 out.put(&facts.digest)?;
                 out.put(&facts.signed_at.to_le_bytes())?;
                 out.put(&facts.valid_until.to_le_bytes())?;
@@ -186,7 +218,7 @@ impl Verdict {
                 out.put(manifest)?;
             }
             Self::Refused(refusal) => {
-                out.header(REFUSED, false, refusal.check.len(), refusal.text.len())?;
+                out.header(REFUSED, 0, refusal.check.len(), refusal.text.len())?;
                 out.put(refusal.check.as_bytes())?;
                 out.put(refusal.text.as_bytes())?;
             }
@@ -198,7 +230,7 @@ impl Verdict {
     /// Reads a verdict which takes up all of `bytes`; `None` if it is none, or its manifest is not valid.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let [tag, flag] = array_at(bytes, 0)?;
+        let [tag, flags] = array_at(bytes, 0)?;
         let (short, long) = (usize::from(u16_at(bytes, 2)?), u32_at(bytes, 4)? as usize);
         let facts = if tag == GOOD { FACTS_BYTES } else { 0 };
         let at = HEADER_BYTES + facts;
@@ -207,13 +239,14 @@ impl Verdict {
         }
         let name = core::str::from_utf8(slice_at(bytes, at, short)?).ok()?;
         let rest = slice_at(bytes, at + short, long)?;
-        match (tag, flag) {
-            (GOOD, 0 | 1) => Some(Self::Good(Facts {
+        match (tag, flags) {
+            (GOOD, 0..=3) => Some(Self::Good(Facts {
                 digest: array_at(bytes, HEADER_BYTES)?,
                 signed_at: u64_at(bytes, HEADER_BYTES + DIGEST_BYTES)?,
                 valid_until: u64_at(bytes, HEADER_BYTES + DIGEST_BYTES + size_of::<u64>())?,
                 signer: shown(name)?,
-                development: flag == 1,
+                development: flags & DEVELOPMENT != 0,
+                listed: flags & LISTED != 0,
                 manifest: manifest::decode(rest).ok()?,
             })),
             (REFUSED, 0) => Some(Self::Refused(Refusal {
@@ -244,6 +277,7 @@ mod tests {
             digest: [7; DIGEST_BYTES],
             signer: "HIC signer".parse().unwrap(),
             development: true,
+            listed: true,
             signed_at: 1_800_000_000,
             valid_until: 1_900_000_000,
             manifest: netstack(),

@@ -15,12 +15,16 @@ use core::fmt;
 use hic_hicmod::manifest::{Name, Version};
 use serde::{Deserialize, Serialize};
 
+use hic_tuf::Trusted;
+
 use crate::MAX_RECORD_BYTES;
 
 /// Boots in which a default may fail before the version before it is started.
 pub const MAX_BOOT_ATTEMPTS: u32 = 2;
 /// Most services with a default of their own: as many as the longest record holds, with room to spare.
-pub const MAX_SERVICES: usize = 48;
+pub const MAX_SERVICES: usize = 40;
+/// Most modules whose epoch is above zero.
+pub const MAX_EPOCHS: usize = 16;
 
 /// Schema of the record: the first two bytes, little-endian. Postcard does not describe itself, so another schema is refused by number.
 const SCHEMA: u16 = 2;
@@ -48,6 +52,19 @@ pub struct Defaults {
     pub update: Option<RunningUpdate>,
     /// Repositories on the network.
     pub sources: Sources,
+    /// What was seen of the repository's metadata.
+    pub trusted: Trusted,
+    /// The highest epochs of modules that were chosen; others have epoch 0.
+    pub epochs: heapless::Vec<Epoch, MAX_EPOCHS>,
+}
+
+/// The highest epoch of a module that was ever chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// The module.
+    pub name: Name,
+    /// Releases of lower epochs are not used any more.
+    pub epoch: u32,
 }
 
 /// Whether a service is there, apart from what the boot archive says.
@@ -185,6 +202,8 @@ pub fn boot_choice(service: &ServiceDefault) -> BootChoice {
 pub enum RecordError {
     /// More than [`MAX_SERVICES`] services.
     TooManyServices,
+    /// More than [`MAX_EPOCHS`] modules have an epoch.
+    TooManyEpochs,
     /// It was written by a system with another schema.
     Schema {
         /// Its number.
@@ -200,6 +219,7 @@ impl fmt::Display for RecordError {
             Self::TooManyServices => {
                 write!(f, "more than {MAX_SERVICES} services were updated, installed or removed")
             }
+            Self::TooManyEpochs => write!(f, "more than {MAX_EPOCHS} modules have an anti-rollback epoch"),
             Self::Schema { found } => {
                 write!(
                     f,
@@ -222,6 +242,28 @@ impl Defaults {
 
     fn service_mut(&mut self, name: &str) -> Option<&mut ServiceDefault> {
         self.services.iter_mut().find(|service| service.name == name)
+    }
+
+    /// The lowest epoch of which releases of a module are still used.
+    #[must_use]
+    pub fn epoch(&self, name: &str) -> u32 {
+        self.epochs.iter().find(|known| known.name == name).map_or(0, |known| known.epoch)
+    }
+
+    /// A release of this epoch was chosen: those of lower epochs are not used any more.
+    ///
+    /// # Errors
+    /// [`RecordError::TooManyEpochs`].
+    pub fn raise_epoch(&mut self, name: &Name, epoch: u32) -> Result<(), RecordError> {
+        match self.epochs.iter_mut().find(|known| known.name == *name) {
+            Some(known) => known.epoch = known.epoch.max(epoch),
+            None if epoch == 0 => {}
+            None => {
+                let epoch = Epoch { name: name.clone(), epoch };
+                self.epochs.push(epoch).map_err(|_| RecordError::TooManyEpochs)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes `version` the default of a service that runs `running` by now: `running` is the version before it. Nothing changes if it is the

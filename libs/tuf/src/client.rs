@@ -121,6 +121,12 @@ impl<'a> Client<'a> {
         Ok(client)
     }
 
+    /// Whether the last root says that modules which are not listed may be used.
+    #[must_use]
+    pub const fn allows_unlisted(&self) -> bool {
+        self.root.unlisted
+    }
+
     /// What is to be fetched next.
     #[must_use]
     pub const fn wanted(&self) -> Wanted {

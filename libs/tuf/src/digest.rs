@@ -3,6 +3,7 @@
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "verify")]
 use sha2::{Digest as _, Sha384};
 
 /// Bytes of a digest.
@@ -14,12 +15,14 @@ pub struct Digest([[u8; 16]; 3]);
 
 impl Digest {
     /// The digest of `bytes`.
+    #[cfg(feature = "verify")]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self::of_parts(&[bytes])
     }
 
     /// The digest of `parts`, one after the other.
+    #[cfg(feature = "verify")]
     pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hash = Sha384::new();
         parts.iter().for_each(|part| hash.update(part));

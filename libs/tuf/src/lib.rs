@@ -16,6 +16,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`ask`] | how the module manager asks the verifier to walk |
 //! | [`client`] | the order in which files are fetched and checked |
 //! | [`envelope`] | a file: payload and signatures |
 //! | [`metadata`] | root, timestamp, snapshot |
@@ -38,24 +39,37 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod ask;
+#[cfg(feature = "verify")]
 pub mod client;
+#[cfg(feature = "verify")]
 pub mod envelope;
+#[cfg(feature = "verify")]
 pub mod error;
+#[cfg(feature = "verify")]
 pub mod key;
+#[cfg(feature = "verify")]
 pub mod metadata;
+#[cfg(feature = "verify")]
 pub mod targets;
 pub mod trusted;
 #[cfg(feature = "write")]
 pub mod write;
 
+#[cfg(feature = "verify")]
 mod codec;
 mod digest;
 
+#[cfg(feature = "verify")]
 pub use client::{Client, Current, FileName, Next, Wanted};
 pub use digest::{DIGEST_BYTES, Digest};
+#[cfg(feature = "verify")]
 pub use error::{Check, Refused};
+#[cfg(feature = "verify")]
 pub use key::{Key, KeyId};
+#[cfg(feature = "verify")]
 pub use metadata::{Head, Role, Root};
+#[cfg(feature = "verify")]
 pub use targets::{Target, TargetError, Targets};
 pub use trusted::Trusted;
 

@@ -240,12 +240,6 @@ pub fn peek(role: Role, file: &[u8]) -> Option<Head> {
     postcard::take_from_bytes::<Head>(payload).ok().map(|(head, _)| head)
 }
 
-/// The list in a targets file of one's own, whether anybody believes it or not.
-#[must_use]
-pub fn targets_of(file: &[u8]) -> Option<Targets<'_>> {
-    Targets::parse(crate::envelope::Envelope::parse(Role::Targets, file).ok()?.payload()).ok()
-}
-
 /// A root file of one's own, whether anybody believes it or not.
 #[must_use]
 pub fn root_of(file: &[u8]) -> Option<Root<'_>> {

@@ -84,10 +84,13 @@ impl Manager {
 
     /// The module that an operator names, or why it cannot be had.
     fn wanted_module(&self, name: &Name, version: Version) -> Answer<usize> {
-        if let Some(module) = self.position(name, version) {
-            return Ok(module);
-        }
         let number = format!("{version}");
+        if let Some(module) = self.position(name, version) {
+            return match self.objection(name, &number) {
+                Some(objection) => Err(format!("{objection}")),
+                None => Ok(module),
+            };
+        }
         if self.refused_file(name, &number).is_some() {
             let mut text = String::new();
             self.explain(&UpdateRefused::Module { code: 0 }, name, &number, &mut text);
@@ -180,9 +183,11 @@ impl Manager {
         index: usize,
         change: impl FnOnce(&mut Defaults) -> Result<(), RecordError>,
     ) -> Answer<()> {
+        let module = self.module_of(&self.journal.records[index]);
+        let epoch = module.map_or(0, |module| self.modules[module].module.manifest.epoch);
         let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
         let before = defaults.service(name).cloned();
-        if let Err(error) = change(defaults) {
+        if let Err(error) = change(defaults).and_then(|()| defaults.raise_epoch(name, epoch)) {
             defaults.restore(name, before);
             return Err(record_failed(error));
         }

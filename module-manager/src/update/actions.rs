@@ -2,7 +2,7 @@
 
 use super::{AT_CREATE, AT_RECORD, AT_RESTART, AT_START, NOTE_UPDATE, load_failed};
 use crate::manager::Manager;
-use crate::repository::STORAGE;
+use crate::repository::VAULT;
 use alloc::format;
 use alloc::string::String;
 use hic_abi::{Handle, Rights, name_str};
@@ -194,13 +194,18 @@ impl Manager {
         };
         let parse = |text: &[u8; 16]| name_str(text).parse::<Version>().ok();
         let name = name_str(&request.service).parse().ok();
-        if self.journal.find(STORAGE).is_none() {
-            log!("update: no disk in this system; after a boot the archive's version is the default");
+        let module = self.module(name_str(&request.service), name_str(version));
+        let epoch = module.map_or(0, |module| self.modules[module].module.manifest.epoch);
+        if self.journal.find(VAULT).is_none() {
+            log!("update: no system disk; after a boot the archive's version is the default");
             return Some(Event::Recorded(Ok(())));
         }
         let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
         let set = name.zip(parse(version)).zip(parse(before));
-        let set = set.map(|((name, version), before)| defaults.set_default(&name, version, before));
+        let set = set.map(|((name, version), before)| {
+            defaults.raise_epoch(&name, epoch)?;
+            defaults.set_default(&name, version, before)
+        });
         if !matches!(set, Some(Ok(()))) {
             return Some(Event::Recorded(Err(Failed { code: 0, at: AT_RECORD })));
         }

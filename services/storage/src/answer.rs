@@ -4,12 +4,14 @@ use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
 
 use crate::disk::Disk;
 use crate::repository::{Listed, Repository};
+use crate::role::Role;
 
 /// Most bytes that one request reads, so that a liveness question behind it need not wait long. A client asks for the rest again.
 pub const MAX_READ_BYTES: u32 = 256 * 1024;
 
-/// Answers a request; `memory` gives the bytes at an address that the client named, `None` if there cannot be any.
+/// Answers a request of those that belong to `role`; `memory` gives the bytes at an address that the client named, `None` if there cannot be any.
 pub fn answer<'b, D: Disk>(
+    role: Role,
     repository: &mut Result<Repository<D>, StoreError>,
     request: Request<'_>,
     memory: impl FnOnce(u64, usize) -> Option<&'static mut [u8]>,
@@ -19,6 +21,9 @@ pub fn answer<'b, D: Disk>(
         Ok(repository) => repository,
         Err(error) => return Reply::Failed(*error),
     };
+    if !role.answers(&request) {
+        return Reply::Failed(StoreError::ReadOnly);
+    }
     let result = match request {
         Request::Rescan => repository.rescan().map(|()| Reply::Scanned { count: repository.count() as u32 }),
         Request::List { index } => list(repository, index),

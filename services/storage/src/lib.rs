@@ -11,6 +11,7 @@
 //! | [`disk`] | what a disk does |
 //! | [`cache`] | fewer, larger reads |
 //! | [`repository`] | module files and the defaults record on a FAT volume |
+//! | [`role`] | repository disk or system disk, and what follows from it |
 //! | [`answer`] | requests and answers |
 //!
 //! What it must never do: write anything but the record's file, or look into a module: whoever reads one verifies it.
@@ -28,8 +29,10 @@ pub mod answer;
 pub mod cache;
 pub mod disk;
 pub mod repository;
+pub mod role;
 
 #[cfg(test)]
 mod image;
 
 pub use repository::Repository;
+pub use role::Role;

@@ -1,4 +1,4 @@
-//! The storage service: modules from the repository disk, and the defaults record on it.
+//! The storage service: modules from the repository disk; and, as another instance called vault, the record on the system disk.
 //!
 //! ```text
 //!   module manager ─ question in the channel, rings our endpoint ─▶ answer ─▶ Repository ─▶ disk
@@ -32,8 +32,8 @@ use hic_control::{OK, PING, Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{Error, FOREVER, Handle, StartPage, log, start, sys};
 use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
-use storage::Repository;
 use storage::answer::answer;
+use storage::{Repository, Role};
 use virtio_disk::VirtioDisk;
 
 hic_rt::entry!(main);
@@ -47,7 +47,11 @@ const NO_ENDPOINT: u64 = 2;
 type Store = Result<Repository<VirtioDisk>, StoreError>;
 
 fn main(page: &'static StartPage) -> u64 {
-    let endpoint = start::require(page, "endpoint:storage").slot;
+    let found = |name| start::find(page, name).map(|grant| grant.slot);
+    let (role, endpoint) = match found("endpoint:vault") {
+        Some(endpoint) => (Role::Vault, endpoint),
+        None => (Role::Repository, start::require(page, "endpoint:storage").slot),
+    };
     let channel = match Channel::open(page, endpoint) {
         Ok(channel) => channel,
         Err(error) => {
@@ -55,15 +59,21 @@ fn main(page: &'static StartPage) -> u64 {
             return NO_CHANNEL;
         }
     };
-    let store = open_store(page);
-    serve(endpoint, channel, store)
+    let store = open_store(page, role);
+    serve(endpoint, channel, role, store)
 }
 
-fn open_store(page: &'static StartPage) -> Store {
-    let disk = setup::disk(page).map_err(|error| {
+fn open_store(page: &'static StartPage, role: Role) -> Store {
+    let mut disk = setup::disk(page).map_err(|error| {
         log!("no disk: {error}");
         StoreError::Device
     })?;
+    if !disk.serial_is(|serial| role.takes(serial)) {
+        log!(
+            "this disk is not for this service: the system disk has the serial number hic-system, no other has it"
+        );
+        return Err(StoreError::NoDisk);
+    }
     let repository = Repository::open(disk).inspect_err(|error| log!("{error}"))?;
     log!("ready: {} files", repository.count());
     if repository.left_out() > 0 {
@@ -72,9 +82,9 @@ fn open_store(page: &'static StartPage) -> Store {
     Ok(repository)
 }
 
-fn serve(endpoint: Handle, mut channel: Channel, mut store: Store) -> u64 {
+fn serve(endpoint: Handle, mut channel: Channel, role: Role, mut store: Store) -> u64 {
     // A question that an earlier start did not answer is still open.
-    channel.answer_open(&mut store);
+    channel.answer_open(role, &mut store);
     let mut buffer = Buffer::new();
     let mut next = ipc::receive(endpoint, &mut buffer, FOREVER);
     loop {
@@ -84,7 +94,7 @@ fn serve(endpoint: Handle, mut channel: Channel, mut store: Store) -> u64 {
                 ipc::reply_receive(endpoint, ipc::Message::new(label, [0; 4]), &mut buffer, FOREVER)
             }
             Ok(Received::Signal(_)) => {
-                channel.answer_open(&mut store);
+                channel.answer_open(role, &mut store);
                 ipc::receive(endpoint, &mut buffer, FOREVER)
             }
             Ok(Received::Fault { .. })
@@ -122,12 +132,12 @@ impl Channel {
     }
 
     /// Answers the open question, if there is one, and rings.
-    fn answer_open(&mut self, store: &mut Store) {
+    fn answer_open(&mut self, role: Role, store: &mut Store) {
         let Some((number, question)) = self.questions.question() else { return };
         let mut record = [0; MAX_RECORD_BYTES];
         let mut bytes = [0; hic_channel::PAYLOAD];
         let reply = match Request::decode(question.payload()) {
-            Ok(request) => answer(store, request, client_memory, &mut record),
+            Ok(request) => answer(role, store, request, client_memory, &mut record),
             Err(_) => Reply::Failed(StoreError::Malformed),
         };
         // The payload is longer than the longest answer.

@@ -25,6 +25,8 @@ pub const FOLDER: &str = "HIC";
 pub const STATE_FILE: &str = "STATE.BIN";
 /// Extension of a module file's short name. Hosts make it of `.hicmod`.
 const MODULE_EXTENSION: &[u8] = b"HIC";
+/// Extension of a metadata file.
+const METADATA_EXTENSION: &[u8] = b"TUF";
 /// Most module files that are listed; the rest is counted and left alone.
 pub const MAX_FILES: usize = 256;
 /// Bytes of the longest long file name: 255 characters of at most 3 bytes.
@@ -69,6 +71,8 @@ pub struct Repository<D: Disk> {
     volume: RawVolume,
     folder: RawDirectory,
     modules: Vec<Module>,
+    /// Found by name only: whoever wants one knows what it is called.
+    metadata: Vec<Module>,
     left_out: usize,
     /// Where the record's file lies; `None` if it must be made first.
     state: Option<[u64; STATE_SECTORS]>,
@@ -97,7 +101,15 @@ impl<D: Disk> Repository<D> {
     pub fn open(disk: D) -> Result<Self, StoreError> {
         let volumes = Volumes::new_with_limits(Cached::new(disk), Epoch, 1);
         let (volume, folder) = open_folder(&volumes)?;
-        let mut repository = Self { volumes, volume, folder, modules: Vec::new(), left_out: 0, state: None };
+        let mut repository = Self {
+            volumes,
+            volume,
+            folder,
+            modules: Vec::new(),
+            metadata: Vec::new(),
+            left_out: 0,
+            state: None,
+        };
         repository.look()?;
         Ok(repository)
     }
@@ -107,7 +119,7 @@ impl<D: Disk> Repository<D> {
     /// # Errors
     /// As [`Self::open`]; there are no files then, and the next attempt begins anew.
     pub fn rescan(&mut self) -> Result<(), StoreError> {
-        (self.modules, self.left_out, self.state) = (Vec::new(), 0, None);
+        (self.modules, self.metadata, self.left_out, self.state) = (Vec::new(), Vec::new(), 0, None);
         // They are closed already where the last attempt failed.
         let _ = (self.volumes.close_dir(self.folder), self.volumes.close_volume(self.volume));
         self.volumes.device(Cached::forget);
@@ -126,12 +138,14 @@ impl<D: Disk> Repository<D> {
     fn scan(&mut self) -> Result<(), StoreError> {
         let mut storage = [0; LONG_NAME_BYTES];
         let mut long_names = LfnBuffer::new(&mut storage);
-        let (modules, left_out) = (&mut self.modules, &mut self.left_out);
+        let (modules, metadata, left_out) = (&mut self.modules, &mut self.metadata, &mut self.left_out);
         let listed = self.volumes.iterate_dir_lfn(self.folder, &mut long_names, |entry, long| {
             let is_file = !entry.attributes.is_directory() && !entry.attributes.is_volume();
-            if !is_file || entry.name.extension() != MODULE_EXTENSION {
+            let extension = entry.name.extension();
+            if !is_file || ![MODULE_EXTENSION, METADATA_EXTENSION].contains(&extension) {
                 return ControlFlow::Continue(());
             }
+            let modules = if extension == METADATA_EXTENSION { &mut *metadata } else { &mut *modules };
             if modules.len() == MAX_FILES {
                 *left_out += 1;
                 // A directory whose cluster chain is a circle must not be walked for ever.
@@ -169,12 +183,13 @@ impl<D: Disk> Repository<D> {
         Ok(Listed { name, size: *size, stamp: *stamp })
     }
 
-    /// Reads a module file from `offset` on into `out`; how many bytes there were.
+    /// Reads a module or metadata file from `offset` on into `out`; how many bytes there were.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn read(&mut self, name: &str, offset: u32, out: &mut [u8]) -> Result<usize, StoreError> {
-        let module = self.modules.iter().find(|module| module.name == name).ok_or(StoreError::NotFound)?;
+        let mut files = self.modules.iter().chain(&self.metadata);
+        let module = files.find(|file| file.name == name).ok_or(StoreError::NotFound)?;
         if offset >= module.size {
             return Ok(0);
         }

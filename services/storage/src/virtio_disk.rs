@@ -14,6 +14,13 @@ impl VirtioDisk {
         VirtIOBlk::new(registers).map(Self)
     }
 
+    /// Whether the machine gave the disk a serial number that `right` takes. One that does not tell has none.
+    pub fn serial_is(&mut self, right: impl FnOnce(&[u8]) -> bool) -> bool {
+        let mut serial = [0; 20];
+        let length = self.0.device_id(&mut serial).unwrap_or(0);
+        right(serial.get(..length).unwrap_or_default())
+    }
+
     /// Number of the first sector for the crate, if all `bytes` lie on the disk.
     fn place(&self, first: u64, bytes: usize) -> Result<usize, DiskError> {
         let outside = DiskError::Outside { sector: first };

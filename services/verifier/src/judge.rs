@@ -1,7 +1,8 @@
 //! One question answered.
 
-use hic_hicmod::verdict::{Facts, Question, Refusal, Span, Verdict};
+use hic_hicmod::verdict::{Facts, Listing, Question, Refusal, Span, Verdict};
 use hic_hicmod::{RevocationList, TrustRoot, Verified, VerifyError, verify};
+use hic_tuf::{TargetError, Targets};
 
 /// Why there is no good verdict.
 enum Problem {
@@ -11,6 +12,10 @@ enum Problem {
     NoRoot,
     /// A check failed.
     Failed(VerifyError),
+    /// The file is not what the repository's metadata says.
+    Target(TargetError),
+    /// The list of modules, found good before, is not where the asker says.
+    NoList,
 }
 
 impl From<Problem> for Refusal {
@@ -23,13 +28,20 @@ impl From<Problem> for Refusal {
                 Self::new("root", &"this system trusts no root; build the image with a root certificate")
             }
             Problem::Failed(error) => Self::new(error.check_name(), &error),
+            Problem::Target(error) => Self::new(error.name(), &error),
+            Problem::NoList => Self::new("question", &"there is no list of modules where the question says"),
         }
     }
 }
 
-/// Answers `question`. `memory` gives the bytes of a span, or `None` for one that cannot be memory of the asker's.
-pub fn judge<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Verdict {
-    match check(question, memory) {
+/// Answers `question`. `memory` gives the bytes of a span, or `None` for one that cannot be memory of the asker's. With a `listing`, the file must
+/// be what the metadata says of it, if it names it.
+pub fn judge<'m>(
+    question: &Question,
+    listing: Option<Listing<'_>>,
+    memory: impl Fn(Span) -> Option<&'m [u8]>,
+) -> Verdict {
+    match check(question, listing, memory) {
         Ok(facts) => Verdict::Good(facts),
         Err(problem) => Verdict::Refused(problem.into()),
     }
@@ -40,7 +52,11 @@ pub fn overdue<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]
     RevocationList::parse(memory(question.revoked)?).ok()?.overdue_since(question.now)
 }
 
-fn check<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> Result<Facts, Problem> {
+fn check<'m>(
+    question: &Question,
+    listing: Option<Listing<'_>>,
+    memory: impl Fn(Span) -> Option<&'m [u8]>,
+) -> Result<Facts, Problem> {
     let bytes = |span, what| memory(span).ok_or(Problem::Outside(what));
     let module = bytes(question.module, "module")?;
     let root = bytes(question.root, "root certificate")?;
@@ -48,16 +64,31 @@ fn check<'m>(question: &Question, memory: impl Fn(Span) -> Option<&'m [u8]>) -> 
     if root.is_empty() {
         return Err(Problem::NoRoot);
     }
+    let target = match listing {
+        None => None,
+        Some(Listing { targets, file }) => {
+            let list = Targets::of_verified(bytes(targets, "list of modules")?).ok_or(Problem::NoList)?;
+            list.find(file)
+        }
+    };
+    if let Some(target) = &target {
+        target.check_bytes(module).map_err(Problem::Target)?;
+    }
     let root = TrustRoot::parse(root).map_err(Problem::Failed)?;
     let revoked = RevocationList::parse(revoked).map_err(Problem::Failed)?;
-    verify(module, &root, question.now, &revoked).map(facts).map_err(Problem::Failed)
+    let verified = verify(module, &root, question.now, &revoked).map_err(Problem::Failed)?;
+    if let Some(target) = &target {
+        target.check_manifest(&verified.module().manifest).map_err(Problem::Target)?;
+    }
+    Ok(facts(verified, target.is_some()))
 }
 
-fn facts(verified: Verified<'_>) -> Facts {
+fn facts(verified: Verified<'_>, listed: bool) -> Facts {
     Facts {
         digest: *verified.digest(),
         signer: verified.signer().clone(),
         development: verified.is_development(),
+        listed,
         signed_at: verified.signed_at(),
         valid_until: verified.valid_until(),
         manifest: verified.module().manifest.clone(),
@@ -124,7 +155,7 @@ mod tests {
     fn ask(module: &[u8], root: &[u8], now: u64) -> Verdict {
         let span = |address, bytes: &[u8]| Span { address, length: bytes.len() as u64 };
         let question = Question { module: span(1, module), root: span(2, root), revoked: span(3, &[]), now };
-        judge(&question, |span| match span.address {
+        judge(&question, None, |span| match span.address {
             1 => Some(module),
             2 => Some(root),
             3 => Some(&[]),
@@ -175,6 +206,44 @@ mod tests {
     fn memory_that_is_nobody_s_is_not_looked_at() {
         let nowhere = Span { address: 99, length: 1 };
         let question = Question { module: nowhere, root: nowhere, revoked: nowhere, now: NOW };
-        assert_eq!(check_of(&judge(&question, |_| None)), "question");
+        assert_eq!(check_of(&judge(&question, None, |_| None)), "question");
+    }
+
+    #[test]
+    fn a_listed_file_must_be_what_the_list_says() {
+        use hic_tuf::write::Draft;
+        use hic_tuf::{Head, Target};
+        let (file, root) = signed();
+        let key = generate_key(&mut OsRng).unwrap();
+        let head = Head { version: 1, issued: NOW, expires: NOW };
+        let list = |name: &str, bytes: &[u8], manifest: &Manifest| {
+            let target = Target::describe(name, bytes, manifest).unwrap();
+            Draft::targets(head, &[target]).unwrap().sign(&[&key], &mut OsRng).unwrap()
+        };
+        let span = |address, bytes: &[u8]| Span { address, length: bytes.len() as u64 };
+        let ask = |list: &[u8]| {
+            let question =
+                Question { module: span(1, &file), root: span(2, &root), revoked: span(3, &[]), now: NOW };
+            let listing = Listing { targets: span(4, list), file: "echo-1.0.0.hicmod" };
+            // The bytes of the list are on the stack of this closure: nothing of the verdict refers to them.
+            judge(&question, Some(listing), |span| match span.address {
+                1 => Some(&file[..]),
+                2 => Some(&root[..]),
+                3 => Some(&[]),
+                _ => Some(list),
+            })
+        };
+        let listed = |verdict: &Verdict| matches!(verdict, Verdict::Good(facts) if facts.listed);
+        let name = "echo-1.0.0.hicmod";
+        assert!(listed(&ask(&list(name, &file, &echo()))));
+        let other = ask(&list("other-1.0.0.hicmod", &file, &echo()));
+        assert!(matches!(&other, Verdict::Good(facts) if !facts.listed), "{other:?}");
+        assert_eq!(check_of(&ask(&list(name, &file[1..], &echo()))), "target-length");
+        let mut changed = file.clone();
+        changed[200] ^= 1;
+        assert_eq!(check_of(&ask(&list(name, &changed, &echo()))), "target-digest");
+        let manifest = Manifest { version: manifest::Version::new(1, 0, 1), ..echo() };
+        assert_eq!(check_of(&ask(&list(name, &file, &manifest))), "target-identity");
+        assert_eq!(check_of(&ask(b"no list")), "question");
     }
 }

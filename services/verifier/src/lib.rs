@@ -3,6 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`judge`](mod@judge) | the question, checked by `hic_hicmod::verify` |
+//! | [`metadata`] | a repository's metadata, checked by `hic_tuf` |
 //! | [`crumb`] | what is under way, so that a file which kills the verifier does so at most twice |
 #![no_std]
 #![cfg_attr(
@@ -15,5 +16,6 @@ extern crate std;
 
 pub mod crumb;
 pub mod judge;
+pub mod metadata;
 
 pub use judge::judge;

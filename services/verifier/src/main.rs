@@ -1,4 +1,4 @@
-//! The verifier: the only program that reads modules, certificates and revocation lists before anybody vouched for them.
+//! The verifier: the only program that reads modules, certificates, revocation lists and a repository's metadata before anybody vouched for them.
 //!
 //! ```text
 //!   module manager ─ maps the bytes here, read-only; question in the channel, rings our endpoint ─▶ judge
@@ -19,11 +19,12 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hic_channel::{Answerer, Message, PAYLOAD};
 use hic_control::{OK, PING, Refusal as Label, grants};
-use hic_hicmod::verdict::{MAX_VERDICT_BYTES, Question, Refusal, Span, VERIFY, Verdict};
+use hic_hicmod::verdict::{Listing, MAX_VERDICT_BYTES, Question, Refusal, Span, VERIFY, Verdict};
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{Error, FOREVER, Handle, SELF, StartPage, cap, log, start, sys};
+use hic_tuf::ask::{self, Answer, MAX_ANSWER_BYTES, METADATA};
 use verifier::crumb::Crumb;
-use verifier::judge;
+use verifier::{judge, metadata};
 
 hic_rt::entry!(main);
 
@@ -113,17 +114,23 @@ impl Channel {
     /// Answers the open question, if there is one, and rings.
     fn answer_open(&mut self) {
         let Some((number, message)) = self.questions.question() else { return };
-        let verdict = match self.begin(number) {
-            true => answer(&message),
-            false => Verdict::Refused(Refusal::new(
-                "verifier-died",
-                &"the verifier died of it twice; do not use it",
-            )),
-        };
-        let mut buffer = [0; MAX_VERDICT_BYTES];
-        // Empty bytes are no verdict, so the asker refuses the module; the buffer is always large enough.
-        let bytes = verdict.encode(&mut buffer).unwrap_or_default();
-        self.questions.reply(number, &Message::new(VERIFY, [0; _]).with_payload(bytes));
+        let dead = || Refusal::new("verifier-died", &"the verifier died of it twice; do not use it");
+        let alive = self.begin(number);
+        // Empty bytes are no verdict, so the asker refuses the module; the buffers are always large enough.
+        if message.label == METADATA {
+            let answer = match alive {
+                true => answer_metadata(&message),
+                false => Answer::Refused { refusal: dead(), absent: false, unlisted: false },
+            };
+            let mut buffer = [0; MAX_ANSWER_BYTES];
+            let bytes = answer.encode(&mut buffer).unwrap_or_default();
+            self.questions.reply(number, &Message::new(METADATA, [0; _]).with_payload(bytes));
+        } else {
+            let verdict = if alive { answer(&message) } else { Verdict::Refused(dead()) };
+            let mut buffer = [0; MAX_VERDICT_BYTES];
+            let bytes = verdict.encode(&mut buffer).unwrap_or_default();
+            self.questions.reply(number, &Message::new(VERIFY, [0; _]).with_payload(bytes));
+        }
         if let Err(error) = sys::signal(self.bell, self.bell_bits) {
             log!("cannot ring the module manager: {error}");
         }
@@ -143,15 +150,29 @@ impl Channel {
     }
 }
 
+fn unknown() -> Refusal {
+    Refusal::new("question", &"the question is not one that the verifier knows")
+}
+
 fn answer(message: &Message) -> Verdict {
-    match Question::from_words(message.words).filter(|_| message.label == VERIFY) {
-        Some(question) => {
+    let listing = match message.payload() {
+        [] => Some(None),
+        bytes => Listing::decode(bytes).map(Some),
+    };
+    let question = Question::from_words(message.words).filter(|_| message.label == VERIFY);
+    match (question, listing) {
+        (Some(question), Some(listing)) => {
             tell_overdue(&question);
-            judge(&question, asker_memory)
+            judge(&question, listing, asker_memory)
         }
-        None => {
-            Verdict::Refused(Refusal::new("question", &"the question is not one that the verifier knows"))
-        }
+        _ => Verdict::Refused(unknown()),
+    }
+}
+
+fn answer_metadata(message: &Message) -> Answer {
+    match ask::Question::decode(message.payload()) {
+        Some(question) => metadata::walk(&question, asker_memory),
+        None => Answer::Refused { refusal: unknown(), absent: false, unlisted: false },
     }
 }
 

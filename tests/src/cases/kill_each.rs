@@ -15,10 +15,11 @@ use crate::vm::{Console, Vm};
 
 /// Who is killed, in this order, and whether the echo connections live through it: all do but those of the application that
 /// serves them, which ends with its own.
-const VICTIMS: [(&str, bool); 11] = [
+const VICTIMS: [(&str, bool); 12] = [
     ("web_server", true),
     ("example_guestbook", true),
     ("storage", true),
+    ("vault", true),
     ("verifier", true),
     ("monitor", true),
     ("module-manager", true),

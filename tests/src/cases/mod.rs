@@ -19,6 +19,7 @@ mod new_root;
 mod newcomer;
 mod persistence;
 mod plan;
+mod repository_attacks;
 mod selftest;
 mod service;
 mod storage;
@@ -142,6 +143,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(300),
         run: iommu::hostile,
+    },
+    SystemTest {
+        name: "repository_attacks",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: repository_attacks::run,
     },
     SystemTest {
         name: "bad_modules",

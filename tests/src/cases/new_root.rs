@@ -22,6 +22,8 @@ use crate::vm::Console;
 
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(30);
+/// The file of the module that was signed anew.
+const SIGNED_ANEW: &str = "signed-anew.hicmod";
 /// Days for which certificates and lists are valid.
 const DAYS: u32 = 30;
 
@@ -74,7 +76,9 @@ fn sign_anew(machine: &Machine, folder: &Path) -> Result<String> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let file = format!("{SERVICE}-{NEW}.hicmod");
     let signed = set.sign(&disk::get(image, &file)?, now).map_err(failed)?;
-    disk::put(image, &file, &signed)?;
+    // Under a name that the repository's metadata does not list: under its own it would be another file than is listed.
+    disk::remove(image, &file)?;
+    disk::put(image, SIGNED_ANEW, &signed)?;
 
     let cross = keys::read_certificate(&next.join("cross.der")).map_err(failed)?;
     let dates = ListDates { now, next: now + u64::from(DAYS) * 86_400 };
@@ -103,10 +107,9 @@ fn newest(console: &Console<'_>) -> Result<serde_json::Value> {
     wait_for_repository(console)?;
     let document = ask(console, "modules")?;
     let rows = document["modules"].as_array().with_context(|| format!("no modules in {document}"))?;
-    let file = format!("{SERVICE}-{NEW}.hicmod");
     let is_it = |row: &&serde_json::Value| {
         let name = row["name"].as_str().unwrap_or_default();
-        (name == SERVICE && row["version"] == NEW) || name.eq_ignore_ascii_case(&file)
+        (name == SERVICE && row["version"] == NEW) || name.eq_ignore_ascii_case(SIGNED_ANEW)
     };
     rows.iter()
         .find(is_it)

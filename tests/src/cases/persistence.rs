@@ -29,7 +29,7 @@ const BOOTS: u32 = 3;
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let machine = context.machine()?;
-    let disk = machine.disks.first().cloned().context("this profile has no repository disk")?;
+    let disk = machine.system.clone().context("this profile has no system disk")?;
     survives_a_reboot(context, &network, &machine, &disk).context("a reboot after an update")?;
     gives_way(context, &network, &machine, &disk).context("a default that does not come up")
 }

@@ -25,7 +25,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     }
     disk::put(&image, "notes.txt", b"not a module")?;
     let mut machine = context.machine()?;
-    machine.disks = vec![image.clone()];
+    machine.system = Some(image.clone());
     expect(&selftest::passes(context, machine.clone())?, "boot 1: 4 files")?;
     disk::put(&image, "a name that an operator chose.hicmod", &contents(ADDED))?;
     expect(&selftest::passes(context, machine)?, "boot 2: 5 files")?;

@@ -105,7 +105,7 @@ impl TestContext {
     }
 
     /// A machine with the kernel and the boot archive of the test's profile, and, if the profile has one, a repository disk of its own:
-    /// `machine.disks[0]`, as it was built. A clone of the machine boots over what the first one left there.
+    /// `machine.disks[0]`, as it was built, and an empty system disk. A clone of the machine boots over what the first one left there.
     pub fn machine(&self) -> Result<Machine> {
         let files = self.built(&self.images.profiles)?;
         let mut machine = files.machine();
@@ -116,6 +116,9 @@ impl TestContext {
             let own = self.file(&format!("{number}-{}", disk::IMAGE))?;
             disk::copy(&repository, &own)?;
             machine.disks.push(own);
+            let system = self.file(&format!("{number}-{}", disk::SYSTEM_IMAGE))?;
+            disk::create(&system, &[])?;
+            machine.system = Some(system);
         }
         Ok(machine)
     }

@@ -114,7 +114,10 @@ fn configure(machine: &mut Machine, options: &RunOptions) -> Result<()> {
         }
     };
     if let Some(folder) = &options.disks {
-        machine.disks = disk_images(folder)?;
+        let (system, others) = disk_images(folder)?
+            .into_iter()
+            .partition(|image| image.ends_with(hic_tests::disk::SYSTEM_IMAGE));
+        (machine.system, machine.disks) = (Vec::into_iter(system).next(), others);
     }
     Ok(())
 }
@@ -132,6 +135,7 @@ fn attach_repository(
     let Some(repository) = disk::of_profile(builder, &options.profile)? else { return Ok(None) };
     let disk = disk::for_run(&repository, &files.folder)?;
     machine.disks.push(disk.image.clone());
+    machine.system = Some(disk.system.clone());
     Ok(Some(disk))
 }
 

@@ -39,6 +39,8 @@ pub const TRUST_ROOT: &str = "trust-root";
 pub const REVOKED: &str = "revoked";
 /// Name of the file that says when the archive was made: eight bytes, little-endian, seconds since 1970, UTC; it may be absent.
 pub const BUILT: &str = "built";
+/// Name of the file that holds the root of the module repository, `N.root.tuf`; without it, modules are judged by their signatures alone.
+pub const REPOSITORY_ROOT: &str = "repository-root";
 /// Files start at multiples of this many bytes.
 pub const FILE_ALIGN: usize = 4096;
 

@@ -106,14 +106,42 @@ fn the_largest_record_fits_and_one_more_service_is_refused() {
     for _ in 0..MAX_SOURCES {
         defaults.sources.push("x".repeat(MAX_SOURCE_BYTES).as_str().try_into().unwrap()).unwrap();
     }
+    for n in 0..MAX_EPOCHS {
+        defaults.raise_epoch(&name(&format!("a-service-with-long-{n:04}")), u32::MAX).unwrap();
+    }
+    let one_more = defaults.raise_epoch(&name("one-more"), 1);
+    assert_eq!(one_more, Err(RecordError::TooManyEpochs));
+    let digest = hic_tuf::Digest::from_bytes([255; 48]);
+    defaults.trusted = Trusted {
+        root: u32::MAX,
+        root_digest: digest,
+        online_keys: digest,
+        timestamp: u32::MAX,
+        snapshot: u32::MAX,
+        targets: u32::MAX,
+    };
     let mut buffer = [0; MAX_RECORD_BYTES];
     let bytes = defaults.encode(&mut buffer).unwrap();
     assert_eq!(Defaults::decode(bytes), Ok(defaults));
 }
 
 #[test]
+fn an_epoch_only_rises() {
+    let mut defaults = Defaults::default();
+    let (netstack, other) = (name("netstack"), name("inetd"));
+    for (raise, then) in [(0, 0), (3, 3), (2, 3), (4, 4)] {
+        defaults.raise_epoch(&netstack, raise).unwrap();
+        assert_eq!((defaults.epoch("netstack"), defaults.epoch(&other)), (then, 0));
+    }
+    // Removing the service or installing another version does not bring old releases back.
+    defaults.install(&netstack, NEW).unwrap();
+    defaults.remove(&netstack, NEW, false).unwrap();
+    assert_eq!(defaults.epoch("netstack"), 4);
+}
+
+#[test]
 fn a_record_of_another_schema_is_refused_by_number() {
-    let mut buffer = [0; 64];
+    let mut buffer = [0; 256];
     updated().encode(&mut buffer).unwrap();
     buffer[0] = 3;
     assert_eq!(Defaults::decode(&buffer), Err(RecordError::Schema { found: 3 }));
@@ -125,7 +153,7 @@ fn a_service_that_is_named_twice_makes_a_record_malformed() {
     let mut defaults = updated();
     let twice = defaults.services[0].clone();
     defaults.services.push(twice).unwrap();
-    let mut buffer = [0; 128];
+    let mut buffer = [0; 256];
     let bytes = defaults.encode(&mut buffer).unwrap();
     assert_eq!(Defaults::decode(bytes), Err(RecordError::Malformed));
 }

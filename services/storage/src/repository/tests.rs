@@ -44,6 +44,20 @@ fn modules_that_a_host_put_on_the_disk_are_listed_by_their_long_names_and_read_w
 }
 
 #[test]
+fn metadata_is_read_by_name_and_is_no_module() {
+    let image =
+        Image::with_files(&[(MODULE, b"module"), ("1.root.tuf", b"root"), ("timestamp.tuf", &[7; 9000])]);
+    let mut repository = open(&image);
+    assert_eq!(repository.count(), 1);
+    let mut out = [0; 8193];
+    assert_eq!(repository.read("1.root.tuf", 0, &mut out), Ok(4));
+    assert_eq!(&out[..4], b"root");
+    // One byte more than is allowed tells that a file does not end there.
+    assert_eq!(repository.read("timestamp.tuf", 0, &mut out), Ok(8193));
+    assert_eq!(repository.read("2.root.tuf", 0, &mut out), Err(StoreError::NotFound));
+}
+
+#[test]
 fn what_a_host_put_there_or_took_away_is_seen_by_the_next_scan() {
     let image = Image::with_files(&[(MODULE, b"old"), ("gone.hicmod", b"gone")]);
     let mut repository = open(&image);

@@ -15,7 +15,7 @@ use hic_stage::Image;
 use hic_stage::refused;
 
 /// Name of the module.
-const NAME: &str = "storage";
+const NAME: &str = "vault";
 /// A virtio disk: vendor | device << 16.
 const DISK: u64 = 0x1af4 | 0x1042 << 16;
 /// As in the module's manifest.
@@ -105,7 +105,7 @@ impl Service {
         let account = self.instance.account;
         let receive = Rights::RECEIVE | Rights::MANAGE;
         self.grant(grants::ACCOUNT, account, ObjectType::Account, Rights::CHARGE, (0, 0))?;
-        self.grant("endpoint:storage", endpoint, ObjectType::Endpoint, receive, (0, 0))?;
+        self.grant("endpoint:vault", endpoint, ObjectType::Endpoint, receive, (0, 0))?;
         let device = start::grants(page)
             .iter()
             .find(|grant| name_str(&grant.name) == grants::DEVICE && grant.address == DISK)

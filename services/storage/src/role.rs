@@ -1,0 +1,51 @@
+//! Which of the two disks an instance has, and what it answers.
+//!
+//! One program, two modules: `storage` reads the repository disk, whose files anybody may have written, and `vault` keeps the record on the system
+//! disk, which nobody else writes. Two sandboxes, so that whoever takes over the reader of foreign file systems has no hand on the record. What a
+//! disk is says its serial number, which the machine gives it: contents can be forged, so they decide nothing.
+
+use hic_store::Request;
+
+/// The serial number of the system disk.
+pub const SYSTEM_SERIAL: &[u8] = b"hic-system";
+
+/// What an instance is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads modules and metadata from the repository disk.
+    Repository,
+    /// Keeps the record on the system disk.
+    Vault,
+}
+
+impl Role {
+    /// Whether the disk with this serial number is for it.
+    #[must_use]
+    pub fn takes(self, serial: &[u8]) -> bool {
+        (serial == SYSTEM_SERIAL) == (self == Self::Vault)
+    }
+
+    /// Whether it answers a request: the record is never kept on the repository disk.
+    #[must_use]
+    pub const fn answers(self, request: &Request<'_>) -> bool {
+        let of_record = matches!(request, Request::ReadState | Request::WriteState { .. });
+        matches!(self, Self::Vault) || !of_record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_is_kept_on_the_disk_that_the_machine_calls_the_system_s_and_on_no_other() {
+        let (reader, vault) = (Role::Repository, Role::Vault);
+        for (serial, is_system) in [(&b"hic-system"[..], true), (b"hic-repository", false), (b"", false)] {
+            assert_eq!((reader.takes(serial), vault.takes(serial)), (!is_system, is_system));
+        }
+        for request in [Request::ReadState, Request::WriteState { record: &[1] }] {
+            assert!(!reader.answers(&request) && vault.answers(&request));
+        }
+        assert!(reader.answers(&Request::List { index: 0 }));
+    }
+}
