@@ -3,21 +3,31 @@
 //! One job at a time, in steps: each step is a question to the storage service or the verifier, and the next begins when its answer has come.
 //! Nobody is waited for (but at boot, when nobody is served yet). A file's bytes lie in a region of the manager, which the storage service can
 //! write while it reads the file into it, then the verifier can read, and then nobody can change.
+//!
+//! This file: the jobs, and whose turn it is. `listing` looks through the disk, `fetch` brings one file into memory and past the verifier, `record`
+//! keeps the defaults.
 
-use crate::cache::{ModuleName, discard};
-use crate::manager::{Manager, StartError, at};
+mod fetch;
+mod listing;
+mod record;
+
+pub use fetch::Fetch;
+pub use listing::{Changes, File};
+
+use crate::cache::ModuleName;
+use crate::manager::{Manager, StartError};
 use crate::metadata::{Metadata, Walk};
-use crate::modules::{NOTE_REFUSED, read_verdict};
+use crate::modules::read_verdict;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use hic_abi::{Error, FOREVER, Handle, Nanos, Rights, name_str};
+use hic_abi::{FOREVER, Handle, Nanos, Rights, name_str};
 use hic_channel::{Message, WORDS};
 use hic_hicmod::verdict::{Refusal, Span};
-use hic_rt::{cap, clock, log, sys};
+use hic_rt::{clock, log, sys};
 use hic_store::messages::{MAX_MESSAGE_BYTES, Reply, Request};
-use hic_store::{Defaults, FileName, StoreError};
-use module_manager::journal::{Journal, Phase, Trust};
+use hic_store::{Defaults, StoreError};
+use module_manager::journal::Phase;
 use module_manager::patience::{Patience, Verdict};
 
 /// The services asked.
@@ -26,60 +36,8 @@ pub const STORAGE: &str = "storage";
 pub const VAULT: &str = "vault";
 /// See [`STORAGE`].
 pub const VERIFIER: &str = "verifier";
-/// Longest module file, bytes.
-const MAX_FILE: u32 = 32 << 20;
 /// How long the boot waits for the disk.
 const BOOT_PATIENCE: Nanos = 60_000_000_000;
-
-/// A file of the repository.
-#[derive(Clone)]
-pub struct File {
-    /// Its name.
-    pub name: FileName,
-    /// Its bytes.
-    size: u32,
-    /// Changes when it is written anew.
-    stamp: u64,
-    /// The module in it, or why it cannot be used.
-    pub content: Result<ModuleName, Box<Refusal>>,
-}
-
-impl File {
-    /// Why it cannot be used.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        self.content.as_ref().err().map(|refusal| &**refusal)
-    }
-
-    fn is(&self, fetch: &Fetch) -> bool {
-        self.name == fetch.name && self.size == fetch.size && self.stamp == fetch.stamp
-    }
-}
-
-/// What a look through the repository brought.
-#[derive(Default)]
-pub struct Changes {
-    /// Files that were not there before, or not like this.
-    pub new: Vec<File>,
-    /// Files that are not there any more.
-    pub gone: Vec<File>,
-    /// Why it came to no end.
-    pub error: Option<StoreError>,
-}
-
-/// A file on its way into memory.
-#[derive(Clone, Debug)]
-pub struct Fetch {
-    index: u32,
-    count: u32,
-    name: FileName,
-    size: u32,
-    stamp: u64,
-    region: Handle,
-    address: u64,
-    done: u32,
-    /// It came over the network, and is no file of the disk.
-    remote: bool,
-}
 
 /// What was asked last.
 #[derive(Clone, Debug, Default)]
@@ -225,12 +183,6 @@ impl Manager {
         self.scan_repository();
     }
 
-    /// Writes the defaults to the disk; `repository.written` tells when it is done.
-    pub fn write_defaults(&mut self) {
-        (self.repository.dirty, self.repository.written) = (true, None);
-        self.repository_turn();
-    }
-
     /// Does what can be done now: takes answers in and asks the next question. When to look again if nobody answers.
     pub fn repository_turn(&mut self) -> Nanos {
         loop {
@@ -310,14 +262,6 @@ impl Manager {
         }
     }
 
-    fn wrote(&mut self, result: Result<(), StoreError>) -> Job {
-        // An answer to what was replaced meanwhile says nothing.
-        if !self.repository.dirty {
-            self.repository.written = Some(result);
-        }
-        Job::Idle
-    }
-
     /// A service that does not answer is started again; it finds the question open.
     pub fn start_again(&mut self, name: &str) {
         let stopped = |index: &usize| self.journal.records[*index].phase == Phase::STOPPED;
@@ -344,20 +288,6 @@ impl Manager {
             Job::Writing => self.wrote(Err(StoreError::Device)),
             Job::Idle | Job::Rescanning | Job::Listing { .. } => self.stop_scan(StoreError::Device),
         }
-    }
-
-    /// Ends a scan that cannot go on; what was known stays known.
-    fn stop_scan(&mut self, error: StoreError) -> Job {
-        let before = core::mem::take(&mut self.repository.before);
-        self.repository.files.extend(before);
-        self.repository.changes.error = Some(error);
-        self.end_scan()
-    }
-
-    fn end_scan(&mut self) -> Job {
-        (self.repository.complete, self.repository.thorough) = (true, false);
-        self.repository.rest = None;
-        Job::Idle
     }
 
     fn storage_answer(&self) -> Option<Message> {
@@ -394,238 +324,6 @@ impl Manager {
         Job::Idle
     }
 
-    fn rescanned(&mut self, answer: &Message) -> Job {
-        match Reply::decode(answer.payload()) {
-            Ok(Reply::Scanned { count }) => self.begin_walk(count),
-            Ok(Reply::Failed(error)) => self.stop_scan(error),
-            _ => self.stop_scan(StoreError::Malformed),
-        }
-    }
-
-    /// Lists the module files, from the first one on.
-    pub fn list_from_start(&mut self, files: u32) -> Job {
-        self.repository.begin_listing();
-        if files == 0 { self.finish_scan() } else { self.list_file(0) }
-    }
-
-    /// All files were looked at: what is left of those of the last scan is gone, or was written anew.
-    fn finish_scan(&mut self) -> Job {
-        let before = core::mem::take(&mut self.repository.before);
-        for file in before {
-            if let Ok((name, version)) = &file.content
-                && !self.repository.files.iter().any(|other| other.content == file.content)
-            {
-                self.forget_module(name, *version);
-            }
-            if !self.repository.files.iter().any(|other| other.name == file.name) {
-                self.repository.changes.gone.push(file);
-            }
-        }
-        self.end_scan()
-    }
-
-    fn begin_writing(&mut self) -> Job {
-        let mut buffer = [0; hic_store::MAX_RECORD_BYTES];
-        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        let asked = match defaults.encode(&mut buffer) {
-            Ok(record) => {
-                keep_defaults(self.journal, record);
-                self.ask_vault(&Request::WriteState { record })
-            }
-            Err(_) => false,
-        };
-        if asked {
-            return Job::Writing;
-        }
-        self.repository.written = Some(Err(StoreError::NoDisk));
-        Job::Idle
-    }
-
-    fn list_file(&mut self, index: u32) -> Job {
-        if self.ask_storage(&Request::List { index }) {
-            return Job::Listing { index };
-        }
-        self.stop_scan(StoreError::NoDisk)
-    }
-
-    fn listed(&mut self, index: u32, answer: &Message) -> Job {
-        let (count, name, size, stamp) = match Reply::decode(answer.payload()) {
-            Ok(Reply::File { count, name, size, stamp }) => (count, name, size, stamp),
-            Ok(Reply::Failed(error)) => return self.stop_scan(error),
-            _ => return self.stop_scan(StoreError::Malformed),
-        };
-        let fetch = Fetch { index, count, name, size, stamp, region: 0, address: 0, done: 0, remote: false };
-        let known = self.repository.before.iter().position(|file| file.is(&fetch));
-        let known = known.filter(|&known| self.is_settled(&self.repository.before[known]));
-        if let Some(known) = known {
-            let before = self.repository.before.swap_remove(known);
-            return self.next(&fetch, before.content, false);
-        }
-        match self.make_room(fetch.clone()) {
-            Ok(fetch) => {
-                self.ask_part(&fetch);
-                Job::Reading(fetch)
-            }
-            Err(refusal) => self.next(&fetch, Err(refusal), true),
-        }
-    }
-
-    /// Whether a file that looks as before need not be read again.
-    fn is_settled(&self, file: &File) -> bool {
-        if self.repository.metadata_changed {
-            return false;
-        }
-        match &file.content {
-            Err(_) => !self.repository.thorough,
-            Ok((name, version)) => self.is_loaded(name, *version) || !self.is_wanted(name, *version),
-        }
-    }
-
-    /// A region for the file, which the storage service can write.
-    fn make_room(&mut self, mut fetch: Fetch) -> Result<Fetch, Box<Refusal>> {
-        if fetch.size == 0 || fetch.size > MAX_FILE {
-            return Err(refused("size", &format_args!("{} bytes are no module", fetch.size)));
-        }
-        let storage = self.journal.find(STORAGE).ok_or_else(|| refused("disk", &"no storage service"))?;
-        let short = |error: &dyn fmt::Display| refused("memory", error);
-        let region = cap::allocate().ok_or_else(|| short(&"no capability slot is free"))?;
-        let made = sys::create_region(self.account, region, fetch.size.into()).map_err(at("region"));
-        let made = made.and_then(|address| {
-            self.show(storage, region, Rights::READ | Rights::WRITE)?;
-            Ok(address)
-        });
-        match made {
-            Ok(address) => {
-                (fetch.region, fetch.address) = (region, address);
-                Ok(fetch)
-            }
-            Err(error) => {
-                discard(region);
-                Err(short(&error))
-            }
-        }
-    }
-
-    fn ask_part(&mut self, fetch: &Fetch) {
-        self.ask_storage(&Request::Read {
-            name: &fetch.name,
-            offset: fetch.done,
-            length: fetch.size - fetch.done,
-            destination: fetch.address + u64::from(fetch.done),
-        });
-    }
-
-    fn read(&mut self, mut fetch: Fetch, answer: &Message) -> Job {
-        match Reply::decode(answer.payload()) {
-            Ok(Reply::Read { length }) if length > 0 && length <= fetch.size - fetch.done => {
-                fetch.done += length
-            }
-            Ok(Reply::Failed(error)) => return self.give_up(fetch, refused("disk", &error)),
-            _ => return self.give_up(fetch, refused("disk", &"the file ends before its size")),
-        }
-        if fetch.done < fetch.size {
-            self.ask_part(&fetch);
-            // The same job with another question: `repository_turn` must look at it again only when there is an answer.
-            return Job::Reading(fetch);
-        }
-        self.begin_verifying(fetch)
-    }
-
-    fn begin_verifying(&mut self, fetch: Fetch) -> Job {
-        match self.pass_to_verifier(&fetch) {
-            Ok(()) => Job::Verifying(fetch),
-            Err(error) => self.give_up(fetch, refused("no-verdict", &error)),
-        }
-    }
-
-    /// Has a file verified that came over the network, and kept if it is good; `network.outcome` tells what came of it.
-    pub fn take_arrived(&mut self, name: FileName, region: Handle, address: u64, size: u32) {
-        let fetch =
-            Fetch { index: 0, count: 0, name, size, stamp: 0, region, address, done: size, remote: true };
-        self.repository.arrived = Some(fetch);
-        self.repository_turn();
-    }
-
-    /// Takes the file from the storage service, for good, and shows it to the verifier.
-    fn pass_to_verifier(&mut self, fetch: &Fetch) -> Result<(), StartError> {
-        self.hide(STORAGE, fetch.region)?;
-        let verifier = self.journal.find(VERIFIER).ok_or(StartError::NoAuthority("verifier"))?;
-        self.show_archive(verifier)?;
-        self.show(verifier, fetch.region, Rights::READ)?;
-        if self.journal.metadata.region != 0 {
-            self.show(verifier, self.journal.metadata.region, Rights::READ)?;
-        }
-        let file = Span { address: fetch.address, length: fetch.size.into() };
-        self.repository.patience = Patience::begin(clock::now());
-        self.ask(verifier, &self.listed_question(file, &fetch.name));
-        Ok(())
-    }
-
-    pub fn hide(&self, service: &str, region: Handle) -> Result<(), StartError> {
-        let Some(index) = self.journal.find(service) else { return Ok(()) };
-        match sys::region_unmap(self.journal.records[index].instance.sandbox, region) {
-            Ok(()) | Err(Error::WrongState) => Ok(()),
-            Err(error) => Err(at("unmap in another sandbox")(error)),
-        }
-    }
-
-    fn verified(&mut self, fetch: Fetch, verdict: Result<Trust, Box<Refusal>>) -> Job {
-        let kept = verdict.and_then(|trust| {
-            self.hide(VERIFIER, fetch.region).map_err(|error| refused("memory", &error))?;
-            self.keep(fetch.region, fetch.address, fetch.size.into(), trust)
-        });
-        match kept {
-            Ok(module) => self.next(&fetch, Ok(module), true),
-            Err(refusal) => self.give_up(fetch, refusal),
-        }
-    }
-
-    fn give_up(&mut self, fetch: Fetch, refusal: Box<Refusal>) -> Job {
-        self.drop_fetch(&fetch, &refusal);
-        self.next(&fetch, Err(refusal), true)
-    }
-
-    fn drop_fetch(&mut self, fetch: &Fetch, refusal: &Refusal) {
-        log!("repository: {}: {refusal}", fetch.name);
-        self.note(NOTE_REFUSED, u64::from(fetch.index), format_args!("{} {}", refusal.check, fetch.name));
-        let _ = (self.hide(STORAGE, fetch.region), self.hide(VERIFIER, fetch.region));
-        discard(fetch.region);
-    }
-
-    /// Notes what a file holds and goes on with the next one.
-    fn next(&mut self, fetch: &Fetch, content: Result<ModuleName, Box<Refusal>>, read: bool) -> Job {
-        if fetch.remote {
-            self.network.outcome = Some(content);
-            return Job::Idle;
-        }
-        let Fetch { name, size, stamp, .. } = fetch.clone();
-        let file = File { name, size, stamp, content };
-        if read {
-            let known = self.repository.before.iter().position(|before| before.is(fetch));
-            let before = known.map(|known| self.repository.before.swap_remove(known));
-            if let (Some(Ok((name, version))), Err(_)) =
-                (before.as_ref().map(|before| &before.content), &file.content)
-            {
-                // It was good, and the metadata says otherwise now.
-                self.forget_module(name, *version);
-            }
-            // One that was only read again, since its module was not in memory any more, is no news.
-            if before.is_none_or(|before| before.content != file.content) {
-                self.repository.changes.new.push(file.clone());
-            }
-        }
-        self.repository.files.push(file);
-        let following = fetch.index + 1;
-        if following >= fetch.count {
-            return self.finish_scan();
-        }
-        if self.repository.dirty {
-            self.repository.rest = Some(following);
-            return Job::Idle;
-        }
-        self.list_file(following)
-    }
-
     /// Shows a service that starts again what it was shown before.
     pub fn show_again(&self, index: usize) -> Result<(), StartError> {
         let name = name_str(&self.journal.records[index].info.name);
@@ -659,27 +357,6 @@ impl Manager {
         }
     }
 
-    /// Reads the defaults. For the boot only: waits for the disk.
-    pub fn read_defaults(&mut self) {
-        let Some(vault) = self.journal.find(VAULT) else {
-            return log!("no system disk: nothing outlives power");
-        };
-        let answer = self.ask_and_wait(vault, &storage_question(&Request::ReadState), BOOT_PATIENCE);
-        let defaults = match answer.as_ref().map(|answer| Reply::decode(answer.payload())) {
-            Some(Ok(Reply::State { record: Some(record) })) => {
-                keep_defaults(self.journal, record);
-                Defaults::decode(record)
-            }
-            Some(Ok(Reply::State { record: None })) => Ok(Defaults::default()),
-            Some(Ok(Reply::Failed(error))) => return log!("defaults: {error}"),
-            _ => return log!("defaults: the service vault did not answer"),
-        };
-        match defaults {
-            Ok(defaults) => self.repository.defaults = Some(defaults),
-            Err(error) => log!("defaults: {error}; the boot archive's versions are started"),
-        }
-    }
-
     /// Goes on until nothing is under way. For the boot only.
     pub fn finish_repository(&mut self) {
         let deadline = clock::now() + BOOT_PATIENCE;
@@ -694,14 +371,6 @@ impl Manager {
             }
         }
     }
-}
-
-/// Keeps the defaults over a restart of the manager.
-fn keep_defaults(journal: &mut Journal, record: &[u8]) {
-    for (to, from) in journal.defaults.iter_mut().zip(record) {
-        *to = *from;
-    }
-    journal.defaults_length = record.len() as u64;
 }
 
 pub fn refused(check: &str, why: &dyn fmt::Display) -> Box<Refusal> {

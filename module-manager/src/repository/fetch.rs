@@ -1,0 +1,147 @@
+//! One file on its way: from the disk or the network into memory of the manager, past the verifier, and kept or dropped.
+
+use super::{Job, STORAGE, VERIFIER, refused};
+use crate::cache::discard;
+use crate::manager::{Manager, StartError, at};
+use crate::modules::NOTE_REFUSED;
+use alloc::boxed::Box;
+use core::fmt;
+use hic_abi::{Error, Handle, Rights};
+use hic_channel::Message;
+use hic_hicmod::verdict::{Refusal, Span};
+use hic_rt::{cap, clock, log, sys};
+use hic_store::FileName;
+use hic_store::messages::{Reply, Request};
+use module_manager::journal::Trust;
+use module_manager::patience::Patience;
+
+/// Longest module file, bytes.
+const MAX_FILE: u32 = 32 << 20;
+
+/// A file on its way into memory.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    pub(super) index: u32,
+    pub(super) count: u32,
+    pub(super) name: FileName,
+    pub(super) size: u32,
+    pub(super) stamp: u64,
+    pub(super) region: Handle,
+    pub(super) address: u64,
+    pub(super) done: u32,
+    /// It came over the network, and is no file of the disk.
+    pub(super) remote: bool,
+}
+
+impl Manager {
+    /// A region for the file, which the storage service can write.
+    pub(super) fn make_room(&mut self, mut fetch: Fetch) -> Result<Fetch, Box<Refusal>> {
+        if fetch.size == 0 || fetch.size > MAX_FILE {
+            return Err(refused("size", &format_args!("{} bytes are no module", fetch.size)));
+        }
+        let storage = self.journal.find(STORAGE).ok_or_else(|| refused("disk", &"no storage service"))?;
+        let short = |error: &dyn fmt::Display| refused("memory", error);
+        let region = cap::allocate().ok_or_else(|| short(&"no capability slot is free"))?;
+        let made = sys::create_region(self.account, region, fetch.size.into()).map_err(at("region"));
+        let made = made.and_then(|address| {
+            self.show(storage, region, Rights::READ | Rights::WRITE)?;
+            Ok(address)
+        });
+        match made {
+            Ok(address) => {
+                (fetch.region, fetch.address) = (region, address);
+                Ok(fetch)
+            }
+            Err(error) => {
+                discard(region);
+                Err(short(&error))
+            }
+        }
+    }
+
+    pub(super) fn ask_part(&mut self, fetch: &Fetch) {
+        self.ask_storage(&Request::Read {
+            name: &fetch.name,
+            offset: fetch.done,
+            length: fetch.size - fetch.done,
+            destination: fetch.address + u64::from(fetch.done),
+        });
+    }
+
+    pub(super) fn read(&mut self, mut fetch: Fetch, answer: &Message) -> Job {
+        match Reply::decode(answer.payload()) {
+            Ok(Reply::Read { length }) if length > 0 && length <= fetch.size - fetch.done => {
+                fetch.done += length
+            }
+            Ok(Reply::Failed(error)) => return self.give_up(fetch, refused("disk", &error)),
+            _ => return self.give_up(fetch, refused("disk", &"the file ends before its size")),
+        }
+        if fetch.done < fetch.size {
+            self.ask_part(&fetch);
+            // The same job with another question: `repository_turn` must look at it again only when there is an answer.
+            return Job::Reading(fetch);
+        }
+        self.begin_verifying(fetch)
+    }
+
+    pub(super) fn begin_verifying(&mut self, fetch: Fetch) -> Job {
+        match self.pass_to_verifier(&fetch) {
+            Ok(()) => Job::Verifying(fetch),
+            Err(error) => self.give_up(fetch, refused("no-verdict", &error)),
+        }
+    }
+
+    /// Has a file verified that came over the network, and kept if it is good; `network.outcome` tells what came of it.
+    pub fn take_arrived(&mut self, name: FileName, region: Handle, address: u64, size: u32) {
+        let fetch =
+            Fetch { index: 0, count: 0, name, size, stamp: 0, region, address, done: size, remote: true };
+        self.repository.arrived = Some(fetch);
+        self.repository_turn();
+    }
+
+    /// Takes the file from the storage service, for good, and shows it to the verifier.
+    fn pass_to_verifier(&mut self, fetch: &Fetch) -> Result<(), StartError> {
+        self.hide(STORAGE, fetch.region)?;
+        let verifier = self.journal.find(VERIFIER).ok_or(StartError::NoAuthority("verifier"))?;
+        self.show_archive(verifier)?;
+        self.show(verifier, fetch.region, Rights::READ)?;
+        if self.journal.metadata.region != 0 {
+            self.show(verifier, self.journal.metadata.region, Rights::READ)?;
+        }
+        let file = Span { address: fetch.address, length: fetch.size.into() };
+        self.repository.patience = Patience::begin(clock::now());
+        self.ask(verifier, &self.listed_question(file, &fetch.name));
+        Ok(())
+    }
+
+    pub fn hide(&self, service: &str, region: Handle) -> Result<(), StartError> {
+        let Some(index) = self.journal.find(service) else { return Ok(()) };
+        match sys::region_unmap(self.journal.records[index].instance.sandbox, region) {
+            Ok(()) | Err(Error::WrongState) => Ok(()),
+            Err(error) => Err(at("unmap in another sandbox")(error)),
+        }
+    }
+
+    pub(super) fn verified(&mut self, fetch: Fetch, verdict: Result<Trust, Box<Refusal>>) -> Job {
+        let kept = verdict.and_then(|trust| {
+            self.hide(VERIFIER, fetch.region).map_err(|error| refused("memory", &error))?;
+            self.keep(fetch.region, fetch.address, fetch.size.into(), trust)
+        });
+        match kept {
+            Ok(module) => self.next(&fetch, Ok(module), true),
+            Err(refusal) => self.give_up(fetch, refusal),
+        }
+    }
+
+    pub(super) fn give_up(&mut self, fetch: Fetch, refusal: Box<Refusal>) -> Job {
+        self.drop_fetch(&fetch, &refusal);
+        self.next(&fetch, Err(refusal), true)
+    }
+
+    pub(super) fn drop_fetch(&mut self, fetch: &Fetch, refusal: &Refusal) {
+        log!("repository: {}: {refusal}", fetch.name);
+        self.note(NOTE_REFUSED, u64::from(fetch.index), format_args!("{} {}", refusal.check, fetch.name));
+        let _ = (self.hide(STORAGE, fetch.region), self.hide(VERIFIER, fetch.region));
+        discard(fetch.region);
+    }
+}
