@@ -9,10 +9,11 @@
 //! a release. Whoever ships modules makes a repository with `hicmod-tool repo init`.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use hicmod_tool::repo::{InitOptions, Lives, METADATA, Repository, TARGETS, default_keys};
+
+use crate::signing::now;
 
 /// The root that all profiles share.
 const ROOT: &str = "1.root.tuf";
@@ -99,11 +100,6 @@ fn fill(folder: &Path, modules: &[(String, PathBuf)]) -> Result<bool> {
         }
     }
     Ok(changed)
-}
-
-fn now() -> Result<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(since.context("the clock of this machine is before 1970")?.as_secs())
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ fn expires(folder: &Path) -> Result<u64> {
     keys::valid_until(&certificate).with_context(|| format!("{} is no certificate", path.display()))
 }
 
-fn now() -> Result<u64> {
+/// Seconds since 1970.
+pub fn now() -> Result<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Ok(since.context("the clock of this machine is before 1970")?.as_secs())
 }
