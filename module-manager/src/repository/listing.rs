@@ -35,15 +35,33 @@ impl File {
     }
 }
 
-/// What a look through the repository brought.
+/// What looks through the repository brought.
 #[derive(Default)]
 pub struct Changes {
     /// Files that were not there before, or not like this.
     pub new: Vec<File>,
     /// Files that are not there any more.
     pub gone: Vec<File>,
-    /// Why it came to no end.
+    /// Why the last look came to no end.
     pub error: Option<StoreError>,
+}
+
+impl Changes {
+    fn add_new(&mut self, file: File) {
+        self.forget(&file);
+        self.new.push(file);
+    }
+
+    fn add_gone(&mut self, file: File) {
+        self.forget(&file);
+        self.gone.push(file);
+    }
+
+    /// What was found out about a file of this name is overtaken.
+    fn forget(&mut self, file: &File) {
+        self.new.retain(|other| other.name != file.name);
+        self.gone.retain(|other| other.name != file.name);
+    }
 }
 
 impl Manager {
@@ -125,7 +143,7 @@ impl Manager {
             }
             // One that was only read again, since its module was not in memory any more, is no news.
             if before.is_none_or(|before| before.content != file.content) {
-                self.repository.changes.new.push(file.clone());
+                self.repository.changes.add_new(file.clone());
             }
         }
         self.repository.files.push(file);
@@ -150,7 +168,7 @@ impl Manager {
                 self.forget_module(name, *version);
             }
             if !self.repository.files.iter().any(|other| other.name == file.name) {
-                self.repository.changes.gone.push(file);
+                self.repository.changes.add_gone(file);
             }
         }
         self.end_scan()
@@ -165,6 +183,10 @@ impl Manager {
     }
 
     fn end_scan(&mut self) -> Job {
+        // What the first look finds was there before anybody could ask.
+        if !self.repository.complete && !self.repository.thorough {
+            (self.repository.changes.new, self.repository.changes.gone) = (Vec::new(), Vec::new());
+        }
         (self.repository.complete, self.repository.thorough) = (true, false);
         self.repository.rest = None;
         Job::Idle

@@ -90,9 +90,11 @@ pub struct Repository {
     complete: bool,
     /// A scan is to follow.
     scan: bool,
-    /// The scan reads refused files again, though they look as before.
+    /// Somebody waits for a scan that begins from now on; the end of one that is under way says nothing about the disk as it is.
+    asked: bool,
+    /// The scan under way is that one: it reads refused files again, though they look as before.
     thorough: bool,
-    /// What the scan under way found to have changed, or the last one.
+    /// What scans found to have changed since it was told last, or since the first one.
     pub changes: Changes,
     /// How long the question of the job may still stay open.
     patience: Patience,
@@ -115,7 +117,7 @@ impl Repository {
     pub fn is_reading(&self) -> bool {
         let reads =
             matches!(self.job, Job::Reading(_) | Job::Verifying(_) | Job::Walking(_) | Job::Fetching(_));
-        reads || (!self.complete && !self.is_idle())
+        reads || ((self.asked || !self.complete) && !self.is_idle())
     }
 
     /// A file that holds this module.
@@ -179,7 +181,7 @@ impl Manager {
 
     /// The same for somebody who waits for the end of it ([`Repository::is_reading`]), with another look at what was refused.
     pub fn refresh_repository(&mut self) {
-        (self.repository.complete, self.repository.thorough) = (false, true);
+        self.repository.asked = true;
         self.scan_repository();
     }
 
@@ -315,7 +317,10 @@ impl Manager {
             return self.begin_verifying(fetch);
         }
         if core::mem::take(&mut self.repository.scan) {
-            self.repository.changes = Changes::default();
+            self.repository.changes.error = None;
+            if core::mem::take(&mut self.repository.asked) {
+                (self.repository.complete, self.repository.thorough) = (false, true);
+            }
             if self.ask_storage(&Request::Rescan) {
                 return Job::Rescanning;
             }
