@@ -27,7 +27,8 @@ pub enum Command {
     Test(TestOptions),
     /// The slow form of system tests that have one: a full sweep of the points at which something is killed, or many updates.
     Soak(SoakOptions),
-    /// Take each check of the kernel out, one at a time, and see whether its test notices (kernel/mutations.toml).
+    /// Take each check of the kernel and of what judges modules out, one at a time, and see whether its test notices
+    /// (kernel/mutations.toml, and the files of this name below libs).
     Mutate(MutateOptions),
     /// Measure the kernel in guest instructions; prints a table and writes target/bench/report.json.
     Bench(BenchOptions),

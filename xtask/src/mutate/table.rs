@@ -1,4 +1,4 @@
-//! The tables of mutations: `kernel/mutations.toml` and `libs/mutations.toml`.
+//! The tables of mutations: `kernel/mutations.toml`, `libs/mutations.toml`, and those of single libraries beside them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// Where they are, from the root of the workspace.
-const FILES: [&str; 2] = ["kernel/mutations.toml", "libs/mutations.toml"];
+const FILES: [&str; 3] = ["kernel/mutations.toml", "libs/mutations.toml", "libs/hicmod/mutations.toml"];
 /// The package whose host tests are meant where a mutation names none.
 const KERNEL: &str = "core0";
 

@@ -134,7 +134,9 @@ fn reseal(bytes: &mut [u8]) {
 fn forged_tables_are_refused() {
     let row = |index: usize| HEADER_BYTES + index * ROW_BYTES;
     assert_eq!(forged(|_| ()), Ok(()));
+    assert_eq!(forged(|b| b[0] = b'h'), Err(ContainerError::Magic));
     assert_eq!(forged(|b| b[8] = 9), Err(ContainerError::Version { found: 9 }));
+    assert_eq!(forged(|b| b[10] = 17), Err(ContainerError::TooManySections { count: 17 }));
     assert_eq!(forged(|b| b[20] = 1), Err(ContainerError::Reserved));
     assert_eq!(forged(|b| b[row(1) + 2] = 2), Err(ContainerError::Flags { index: 1, flags: 2 }));
     assert_eq!(forged(|b| b[row(1) + 4] -= 8), Err(ContainerError::Position { index: 1 }), "overlap");
@@ -150,6 +152,17 @@ fn forged_tables_are_refused() {
         b[12] += 1;
     });
     assert!(matches!(grown, Err(ContainerError::TrailingBytes { .. })));
+    let shorter_than_it_is = forged(|b| b[12] -= 8);
+    assert!(matches!(shorter_than_it_is, Err(ContainerError::TrailingBytes { .. })));
+    let cut = forged(|b| b.truncate(b.len() - 1));
+    assert!(matches!(cut, Err(ContainerError::Truncated { .. })));
+    let gap = forged(|b| {
+        let second = u32_at(b, row(1) + 4).unwrap() as usize;
+        b.splice(second..second, [0; SECTION_ALIGN]);
+        b[row(1) + 4] += SECTION_ALIGN as u8;
+        b[12] += SECTION_ALIGN as u8;
+    });
+    assert_eq!(gap, Err(ContainerError::Position { index: 1 }), "zeroes, but more than padding");
 }
 
 proptest! {

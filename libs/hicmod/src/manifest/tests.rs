@@ -207,6 +207,14 @@ fn every_truncation_and_extension_of_the_encoding_is_refused() {
 }
 
 #[test]
+fn what_was_written_without_the_checks_is_refused_when_it_is_read() {
+    let mut bytes = encoded(&netstack());
+    // Behind schema and length: the first letter of the name.
+    bytes[3] = b'N';
+    assert_eq!(decode(&bytes), Err(ManifestError::InvalidName { field: "name", value: name("Netstack") }));
+}
+
+#[test]
 fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
     let numbered = |n: usize| name(&std::format!("a-name-of-twenty-four-{n:02}"));
     let mut largest = driver();

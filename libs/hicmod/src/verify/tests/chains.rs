@@ -2,7 +2,10 @@
 
 use std::string::ToString;
 
+use x509_cert::TbsCertificate;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::KeyUsages;
+use x509_cert::name::Name;
 
 use super::*;
 use crate::sign::Constraints;
@@ -102,6 +105,38 @@ fn a_key_is_used_only_for_what_its_certificate_allows() {
     assert_eq!(error, VerifyError::KeyUsage { of: Role::Root, needed: "keyCertSign" });
 }
 
+/// The certificate of a root, whose own signature nobody verifies, with the one place of `from` in it replaced.
+fn patched(certificate: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = certificate.to_vec();
+    let places: Vec<usize> =
+        (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
+    assert_eq!(places.len(), 1, "it is there once");
+    bytes[places[0]..places[0] + to.len()].copy_from_slice(to);
+    bytes
+}
+
+#[test]
+fn an_authority_for_other_purposes_does_not_vouch_for_code() {
+    let for_code = chain(|specs| specs.root.code_signing = true).root;
+    assert!(TrustRoot::parse(&for_code).is_ok());
+    // id-kp-codeSigning becomes id-kp-serverAuth.
+    let purpose = |last| [0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, last];
+    let for_servers = patched(&for_code, &purpose(3), &purpose(1));
+    let error = TrustRoot::parse(&for_servers).unwrap_err();
+    assert_eq!(error, VerifyError::KeyUsage { of: Role::Root, needed: "codeSigning" });
+}
+
+#[test]
+fn what_is_critical_and_unknown_or_there_twice_is_refused() {
+    let extension = |number| [0x06, 0x03, 0x55, 0x1D, number];
+    let (key_usage, subject_key, authority_key, none) = (0x0F, 0x0E, 0x23, 0x7E);
+    let with = |from, to| {
+        TrustRoot::parse(&patched(&good_chain().root, &extension(from), &extension(to))).unwrap_err()
+    };
+    assert_eq!(with(key_usage, none), VerifyError::CriticalExtension { of: Role::Root });
+    assert_eq!(with(authority_key, subject_key), VerifyError::Certificate { of: Role::Root });
+}
+
 #[test]
 fn only_authorities_issue_and_no_authority_signs() {
     let error = refusal(&chain(|specs| specs.intermediate.constraints = Constraints::None));
@@ -145,6 +180,21 @@ fn certificates_that_are_none_are_refused() {
     longer.intermediate.push(0);
     assert_eq!(refusal(&longer), VerifyError::Certificate { of: Role::Intermediate });
     assert!(TrustRoot::parse(&[]).is_err());
+}
+
+#[test]
+fn certificates_of_another_version_or_without_a_name_are_refused() {
+    // `[0] EXPLICIT INTEGER`: 2 stands for version 3, 1 for version 2.
+    let version = |number| [0xA0, 0x03, 0x02, 0x01, number];
+    let second = TrustRoot::parse(&patched(&good_chain().root, &version(2), &version(1)));
+    assert_eq!(second.unwrap_err(), VerifyError::Certificate { of: Role::Root });
+    let without = |name: fn(&mut TbsCertificate) -> &mut Name| {
+        let mut certificate = x509_cert::Certificate::from_der(&good_chain().root).unwrap();
+        *name(&mut certificate.tbs_certificate) = Name::default();
+        TrustRoot::parse(&certificate.to_der().unwrap()).unwrap_err()
+    };
+    assert_eq!(without(|fields| &mut fields.issuer), VerifyError::Certificate { of: Role::Root });
+    assert_eq!(without(|fields| &mut fields.subject), VerifyError::Certificate { of: Role::Root });
 }
 
 #[test]

@@ -124,9 +124,7 @@ fn a_signature_section_with_three_certificates_is_read_strictly() {
     assert!(block.cross.is_some());
     let section = container.find(SectionKind::Signature).unwrap();
     assert_eq!(section[4..6], CROSSED_VERSION.to_le_bytes());
-    let changed = |at: usize, byte: u8| {
-        let mut bytes = section.to_vec();
-        bytes[at] = byte;
+    let with = |bytes: &[u8]| {
         let parts = [
             NewSection {
                 kind: SectionKind::Manifest,
@@ -138,10 +136,17 @@ fn a_signature_section_with_three_certificates_is_read_strictly() {
                 critical: true,
                 bytes: container.find(SectionKind::Image).unwrap(),
             },
-            NewSection { kind: SectionKind::Signature, critical: false, bytes: &bytes },
+            NewSection { kind: SectionKind::Signature, critical: false, bytes },
         ];
         refused(&encode(&parts).unwrap())
     };
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = section.to_vec();
+        bytes[at] = byte;
+        with(&bytes)
+    };
+    let longer = with(&[section, &[0]].concat());
+    assert!(matches!(longer, VerifyError::Block(BlockError::Length { .. })), "{longer}");
     assert_eq!(changed(76, 1), VerifyError::Block(BlockError::Reserved));
     assert_eq!(changed(4, 1), VerifyError::Block(BlockError::Version { found: 1 }));
     assert_eq!(changed(4, 3), VerifyError::Block(BlockError::Version { found: 3 }));
