@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// Where they are, from the root of the workspace.
-const FILES: [&str; 3] = ["kernel/mutations.toml", "libs/mutations.toml", "libs/hicmod/mutations.toml"];
+const FILES: [&str; 4] =
+    ["kernel/mutations.toml", "libs/mutations.toml", "libs/hicmod/mutations.toml", "libs/tuf/mutations.toml"];
 /// The package whose host tests are meant where a mutation names none.
 const KERNEL: &str = "core0";
 

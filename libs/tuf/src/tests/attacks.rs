@@ -65,8 +65,10 @@ fn what_was_replaced_does_not_come_back() {
     new.publish(&Holders::default(), [2, 2, 2], &[target(&manifest)]);
     let seen = seen(&new);
     assert_eq!(refused(&old, seen), (Role::Timestamp, "metadata-rollback"));
-    // A new timestamp over an old snapshot, and a new snapshot over old targets.
+    // An old timestamp over what is current, a new one over an old snapshot, and a new snapshot over old targets.
     let mut mixed = new.clone();
+    mixed.publish(&Holders::default(), [1, 2, 2], &[target(&manifest)]);
+    assert_eq!(refused(&mixed, seen), (Role::Timestamp, "metadata-rollback"));
     mixed.publish(&Holders::default(), [3, 1, 1], &[target(&manifest)]);
     assert_eq!(refused(&mixed, seen), (Role::Timestamp, "metadata-rollback"));
     mixed.publish(&Holders::default(), [3, 3, 1], &[target(&manifest)]);
@@ -95,11 +97,48 @@ fn files_of_different_times_are_not_mixed() {
     let mut manifest = manifest();
     manifest.version.patch = 1;
     new.publish(&Holders::default(), [2, 1, 1], &[target(&manifest)]);
-    for name in ["1.snapshot.tuf", "1.targets.tuf"] {
+    for (name, role) in [("1.snapshot.tuf", Role::Snapshot), ("1.targets.tuf", Role::Targets)] {
         let mut mixed = new.clone();
         mixed.put(name, old.0[name].clone());
-        assert_eq!(refused(&mixed, Trusted::default()).1, "metadata-mixed", "{name}");
+        assert_eq!(refused(&mixed, Trusted::default()), (role, "metadata-mixed"));
     }
+}
+
+#[test]
+fn a_file_has_the_version_that_it_was_named_with() {
+    let files = repository();
+    let (list, snapshot) = (&files.0["1.targets.tuf"], &files.0["1.snapshot.tuf"]);
+    let signed = |role, named, signer| sign(&Draft::pointer(role, head(1), named), &[signer]);
+    let mut renamed = files.clone();
+    renamed.put("2.snapshot.tuf", snapshot.clone());
+    renamed.put("timestamp.tuf", signed(Role::Timestamp, reference(2, snapshot), TIMESTAMP));
+    assert_eq!(refused(&renamed, Trusted::default()), (Role::Snapshot, "metadata-version"));
+    let mut renamed = files.clone();
+    let over_it = signed(Role::Snapshot, reference(2, list), SNAPSHOT);
+    renamed.put("timestamp.tuf", signed(Role::Timestamp, reference(1, &over_it), TIMESTAMP));
+    renamed.put("1.snapshot.tuf", over_it);
+    renamed.put("2.targets.tuf", list.clone());
+    assert_eq!(refused(&renamed, Trusted::default()), (Role::Targets, "metadata-version"));
+}
+
+#[test]
+fn each_field_of_the_header_is_read() {
+    let files = repository();
+    let with = |change: fn(&mut Vec<u8>)| {
+        let mut files = files.clone();
+        files.change("timestamp.tuf", change);
+        refused(&files, Trusted::default())
+    };
+    let form = (Role::Timestamp, "metadata-form");
+    assert_eq!(with(|file| file[0] = b'h'), form, "magic");
+    assert_eq!(with(|file| file[4] = 2), form, "format");
+    assert_eq!(with(|file| file[6] = Role::Snapshot as u8), form, "role");
+    assert_eq!(with(|file| file.push(0)), form, "a byte behind the signatures");
+    let twice = with(|file| {
+        file[7] = 2;
+        file.extend_from_within(file.len() - crate::envelope::SIGNATURE_BYTES..);
+    });
+    assert_eq!(twice, form, "a key signed twice");
 }
 
 #[test]
@@ -112,6 +151,17 @@ fn a_repository_that_stands_still_is_noticed() {
     }
     let clock = files.walk(seen, NOW - 2 * DAY).unwrap_err();
     assert_eq!(clock.check.name(), "metadata-clock");
+}
+
+#[test]
+fn each_file_has_an_end_of_its_own() {
+    let (mut files, manifest) = (repository(), manifest());
+    for ended in [Role::Timestamp, Role::Snapshot, Role::Targets] {
+        let heads = [Role::Timestamp, Role::Snapshot, Role::Targets]
+            .map(|role| if role == ended { Head { expires: NOW - 1, ..head(2) } } else { head(2) });
+        files.publish_with(&Holders::default(), heads, &[target(&manifest)]);
+        assert_eq!(refused(&files, Trusted::default()), (ended, "metadata-expired"));
+    }
 }
 
 #[test]

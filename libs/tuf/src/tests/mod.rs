@@ -85,7 +85,12 @@ impl Files {
 
     /// Publishes `targets` with these versions, all with the times of `head`.
     pub(super) fn publish(&mut self, holders: &Holders, versions: [u32; 3], targets: &[Target<'_>]) {
-        let [timestamp, snapshot, list] = versions.map(head);
+        self.publish_with(holders, versions.map(head), targets);
+    }
+
+    /// Publishes `targets` with these heads of timestamp, snapshot and targets.
+    pub(super) fn publish_with(&mut self, holders: &Holders, heads: [Head; 3], targets: &[Target<'_>]) {
+        let [timestamp, snapshot, list] = heads;
         let list_file = sign(&Draft::targets(list, targets).unwrap(), &[holders.targets]);
         let named = reference(list.version, &list_file);
         let snapshot_file = sign(&Draft::pointer(Role::Snapshot, snapshot, named), &[holders.snapshot]);

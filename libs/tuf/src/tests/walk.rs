@@ -1,7 +1,9 @@
 //! What a client accepts, and what it learns.
 
 use super::*;
-use crate::{Check, Digest, TargetError};
+use crate::key::RSA_BYTES;
+use crate::metadata::RoleKeys;
+use crate::{Check, Digest, Key, Root, TargetError};
 
 #[test]
 fn a_new_client_learns_the_versions_and_the_modules() {
@@ -104,6 +106,34 @@ fn a_target_is_told_from_every_other_file_and_manifest() {
     assert_eq!(changed(|m| m.needs[1].optional = false), Err(TargetError::Dependencies));
     assert_eq!(changed(|m| m.dependencies.clear()), Err(TargetError::Dependencies));
     assert_eq!(changed(|m| m.epoch = 2), Err(TargetError::Epoch));
+}
+
+#[test]
+fn a_root_that_contradicts_itself_is_refused() {
+    let moduli = [1, 3].map(|last| {
+        let mut modulus = [0; RSA_BYTES];
+        (modulus[0], modulus[RSA_BYTES - 1]) = (0x80, last);
+        modulus
+    });
+    let role = RoleKeys { threshold: 2, keys: [0, 1].into_iter().collect() };
+    let keys = moduli.iter().map(|modulus| Key(modulus)).collect();
+    let good = Root { head: head(1), unlisted: false, keys, roles: [(); 4].map(|()| role.clone()) };
+    assert_eq!(good.problem(), None);
+    let problem = |change: fn(&mut Root<'_>)| {
+        let mut root = good.clone();
+        change(&mut root);
+        root.problem()
+    };
+    assert_eq!(problem(|root| root.head.version = 0), Some("versions start at 1"));
+    assert_eq!(problem(|root| root.keys[0] = Key(&[1, 1, 1])), Some("a key is not RSA-3072"));
+    let keys = Some("its keys are not in order, or one is there twice");
+    assert_eq!(problem(|root| root.keys.swap(0, 1)), keys);
+    assert_eq!(problem(|root| root.keys[1] = root.keys[0]), keys);
+    let role = Some("a role has keys that are not there, or too few for its threshold");
+    assert_eq!(problem(|root| root.roles[0].keys[1] = 0), role, "a key twice");
+    assert_eq!(problem(|root| root.roles[1].keys[1] = 2), role, "a key that is not there");
+    assert_eq!(problem(|root| root.roles[2].threshold = 3), role, "more than there are");
+    assert_eq!(problem(|root| root.roles[3].threshold = 0), role, "none");
 }
 
 #[test]
