@@ -113,10 +113,9 @@ impl Repository {
         matches!(self.job, Job::Idle) && !more
     }
 
-    /// Whether there are files that nobody knows yet. Looking whether those that are known are still there is no reading.
+    /// Whether there are files that nobody knows yet. Looking whether those that are known are still there, and still offered, is no reading.
     pub fn is_reading(&self) -> bool {
-        let reads =
-            matches!(self.job, Job::Reading(_) | Job::Verifying(_) | Job::Walking(_) | Job::Fetching(_));
+        let reads = matches!(self.job, Job::Reading(_) | Job::Verifying(_));
         reads || ((self.asked || !self.complete) && !self.is_idle())
     }
 
