@@ -29,6 +29,7 @@ use hic_store::messages::{MAX_MESSAGE_BYTES, Reply, Request};
 use hic_store::{Defaults, StoreError};
 use module_manager::journal::Phase;
 use module_manager::patience::{Patience, Verdict};
+use module_manager::policy::Window;
 
 /// The services asked.
 pub const STORAGE: &str = "storage";
@@ -346,7 +347,13 @@ impl Manager {
             .get(..self.journal.defaults_length as usize)
             .filter(|kept| !kept.is_empty());
         self.repository.defaults = kept.and_then(|kept| Defaults::decode(kept).ok());
-        [STORAGE, VAULT, VERIFIER].into_iter().for_each(|service| self.calm(service));
+        for service in [STORAGE, VAULT, VERIFIER] {
+            self.calm(service);
+            // Whoever reads memory that goes now dies of it. That is not its fault: deaths begin to count anew.
+            if let Some(index) = self.journal.find(service) {
+                self.journal.records[index].window = Window::default();
+            }
+        }
         self.stop_fetcher();
     }
 
