@@ -9,11 +9,10 @@ use core::fmt;
 use hic_abi::{Error, Handle, Rights};
 use hic_channel::Message;
 use hic_hicmod::verdict::{Refusal, Span};
-use hic_rt::{cap, clock, log, sys};
+use hic_rt::{cap, log, sys};
 use hic_store::FileName;
 use hic_store::messages::{Reply, Request};
 use module_manager::journal::Trust;
-use module_manager::patience::Patience;
 
 /// Longest module file, bytes.
 const MAX_FILE: u32 = 32 << 20;
@@ -109,7 +108,7 @@ impl Manager {
             self.show(verifier, self.journal.metadata.region, Rights::READ)?;
         }
         let file = Span { address: fetch.address, length: fetch.size.into() };
-        self.repository.patience = Patience::begin(clock::now());
+        self.repository.be_patient();
         self.ask(verifier, &self.listed_question(file, &fetch.name));
         Ok(())
     }

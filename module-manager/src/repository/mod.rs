@@ -297,13 +297,13 @@ impl Manager {
     }
 
     fn ask_storage(&mut self, request: &Request<'_>) -> bool {
-        self.repository.patience = Patience::begin(clock::now());
-        self.journal.find(STORAGE).is_some_and(|storage| self.ask(storage, &storage_question(request)))
+        self.ask_disk(STORAGE, request)
     }
 
-    fn ask_vault(&mut self, request: &Request<'_>) -> bool {
-        self.repository.patience = Patience::begin(clock::now());
-        self.journal.find(VAULT).is_some_and(|vault| self.ask(vault, &storage_question(request)))
+    /// Asks the service of one of the two disks.
+    fn ask_disk(&mut self, service: &str, request: &Request<'_>) -> bool {
+        self.repository.be_patient();
+        self.journal.find(service).is_some_and(|index| self.ask(index, &storage_question(request)))
     }
 
     fn begin(&mut self) -> Job {
@@ -359,10 +359,8 @@ impl Manager {
 
     /// Takes the open question to a service back: it gets one that is about nothing.
     fn calm(&mut self, service: &str) {
-        if service == STORAGE {
-            self.ask_storage(&Request::List { index: u32::MAX });
-        } else if service == VAULT {
-            self.ask_vault(&Request::List { index: u32::MAX });
+        if service != VERIFIER {
+            self.ask_disk(service, &Request::List { index: u32::MAX });
         } else if let Some(verifier) = self.journal.find(VERIFIER) {
             self.ask(verifier, &self.verify_question(Span { address: 0, length: 0 }));
         }

@@ -20,7 +20,7 @@ impl Manager {
         let asked = match defaults.encode(&mut buffer) {
             Ok(record) => {
                 keep_defaults(self.journal, record);
-                self.ask_vault(&Request::WriteState { record })
+                self.ask_disk(VAULT, &Request::WriteState { record })
             }
             Err(_) => false,
         };
