@@ -6,7 +6,6 @@ use hic_hicmod::{Archive, ArchiveError, BINDING_SECTION, Binding};
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader, SectionHeader};
-use sha2::{Digest, Sha384};
 
 /// Why a kernel cannot be bound to an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +46,9 @@ impl std::error::Error for BindError {}
 pub fn bind(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>, BindError> {
     Archive::parse(archive).map_err(BindError::Archive)?;
     let offset = place(kernel)?;
-    let binding = Binding { bytes: archive.len() as u64, sha384: Sha384::digest(archive).into() };
     let mut bound = kernel.to_vec();
     let place = bound.get_mut(offset..).and_then(|rest| rest.get_mut(..Binding::BYTES));
-    place.ok_or(BindError::NoSection)?.copy_from_slice(&binding.to_bytes());
+    place.ok_or(BindError::NoSection)?.copy_from_slice(&Binding::of(archive).to_bytes());
     Ok(bound)
 }
 
@@ -106,7 +104,7 @@ mod tests {
         let (kernel, archive) = (kernel(56), crate::archive(&[("keeper", b"module")]).expect("an archive"));
         let bound = bind(&kernel, &archive).expect("bound");
         let place: [u8; Binding::BYTES] = bound[0x40..0x40 + 56].try_into().expect("56 bytes");
-        let expected = Binding { bytes: archive.len() as u64, sha384: Sha384::digest(&archive).into() };
+        let expected = Binding::of(&archive);
         assert_eq!(Binding::from_bytes(&place), expected);
         assert_eq!((&bound[..0x40], &bound[0x40 + 56..]), (&kernel[..0x40], &kernel[0x40 + 56..]));
         let other = crate::archive(&[("keeper", b"another")]).expect("an archive");

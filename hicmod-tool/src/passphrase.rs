@@ -79,6 +79,11 @@ impl Protection {
         Ok(Some(passphrase))
     }
 
+    /// Whether new keys are not to be encrypted.
+    pub const fn is_plain(&self) -> bool {
+        self.no_passphrase
+    }
+
     /// The same passphrase for an existing key.
     pub fn unlock(&self) -> &Unlock {
         &self.source

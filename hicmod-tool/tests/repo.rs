@@ -45,7 +45,7 @@ fn made() -> tempfile::TempDir {
                 .expect("written");
             std::fs::write(folder.join("unsigned"), module).expect("written");
         }
-        good("repo init r", &folder);
+        good("repo init r --no-passphrase", &folder);
         good("repo add r echo-0.1.0", &folder);
         good("repo publish r", &folder);
         folder
@@ -91,7 +91,10 @@ fn a_release_never_changes_and_must_be_signed() {
         .expect("written");
     let output = tool("repo add r again", folder.path());
     assert!(String::from_utf8_lossy(&output.stderr).contains("a release never changes"), "{output:?}");
-    assert!(!tool("repo init r", folder.path()).status.success(), "a repository is not made twice");
+    assert!(
+        !tool("repo init r --no-passphrase", folder.path()).status.success(),
+        "a repository is not made twice"
+    );
     assert!(String::from_utf8_lossy(&tool("repo check nothing", folder.path()).stderr).contains("repo init"));
 }
 
@@ -118,7 +121,7 @@ fn a_changed_file_and_a_late_hour_are_refused_with_the_check() {
 #[test]
 fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
     let folder = made();
-    good("repo rotate r timestamp root", folder.path());
+    good("repo rotate r timestamp root --no-passphrase", folder.path());
     let json: serde_json::Value =
         serde_json::from_str(&good("repo check r --json", folder.path())).expect("JSON");
     assert_eq!(json["root"], 2);
@@ -131,6 +134,35 @@ fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
         .expect("put back");
     good("repo publish r", folder.path());
     assert!(refused("repo check r", folder.path()).contains("metadata-threshold"));
+}
+
+#[test]
+fn keys_are_encrypted_and_exchanged_under_one_passphrase_and_openssl_opens_them() {
+    let folder = made();
+    let at = folder.path();
+    std::fs::write(at.join("pass"), "correct horse\n").expect("written");
+    let none = tool("repo init s", at);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && said.contains("--passphrase-file"), "{said}");
+    assert!(!at.join("s").exists(), "something was left behind");
+    good("repo init s --root-keys 1 --threshold 1 --passphrase-file pass", at);
+    let key = at.join("s.keys/timestamp.key.pem");
+    let text = std::fs::read_to_string(&key).expect("read");
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
+    let opened = |word: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["pkey", "-noout", "-check", "-passin", word, "-in"]).arg(&key);
+        openssl.output().expect("openssl runs").status.success()
+    };
+    assert!(opened("pass:correct horse") && !opened("pass:wrong"));
+    let locked = tool("repo publish s", at);
+    assert!(String::from_utf8_lossy(&locked.stderr).contains("is encrypted"), "{locked:?}");
+    good("repo publish s --passphrase-file pass", at);
+    good("repo rotate s root snapshot --passphrase-file pass", at);
+    assert!(opened("pass:correct horse"));
+    let fresh = std::fs::read_to_string(at.join("s.keys/snapshot.key.pem")).expect("read");
+    assert!(fresh.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{fresh}");
+    good("repo check s", at);
 }
 
 /// A server that ends with the test.
@@ -159,6 +191,15 @@ impl Serving {
         (status, answer.split_off(end))
     }
 
+    fn head(&self, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.1).expect("connected");
+        let request = format!("HEAD {path} HTTP/1.1\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("answered");
+        answer
+    }
+
     fn get(&self, path: &str, header: &str) -> (u16, Vec<u8>) {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"))
     }
@@ -181,6 +222,16 @@ fn the_server_hands_out_files_and_parts_of_them_and_nothing_else() {
     assert_eq!(server.get(path, "Range: bytes=100-\r\n"), (206, module[100..].to_vec()));
     assert_eq!(server.get(path, "Range: bytes=7-11\r\n"), (206, module[7..12].to_vec()));
     assert_eq!(server.get(path, &format!("Range: bytes={}-\r\n", module.len())).0, 416);
+    // A part is sent of the same version of the file alone; of another one, everything.
+    let head = String::from_utf8(server.head(path)).expect("a head");
+    let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("an entity tag").to_owned();
+    let part = |tag: &str| server.get(path, &format!("Range: bytes=100-\r\nIf-Range: {tag}\r\n"));
+    assert_eq!(part(&tag), (206, module[100..].to_vec()));
+    assert_eq!(part("\"another\""), (200, module.clone()));
+    let served = folder.path().join("r/targets/echo-0.1.0.hicmod");
+    std::fs::copy(&served, folder.path().join("new")).expect("copied");
+    std::fs::rename(folder.path().join("new"), &served).expect("replaced");
+    assert_eq!(part(&tag).0, 200, "the file was replaced");
     assert_eq!(server.get("/metadata/timestamp.tuf", "").0, 200);
     for path in [
         "/metadata/9.root.tuf",

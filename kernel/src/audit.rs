@@ -28,12 +28,15 @@ pub struct Entry {
 
 /// The log.
 pub struct Audit {
-    ring: &'static mut [Record],
+    ring: &'static mut [Record; AUDIT_RECORDS],
     first: u64,
     next: u64,
     digest: [u8; 32],
+    /// When the window began, and the sequence number that it ends before, however long it lasts.
     window: u64,
-    in_window: u32,
+    window_ends: u64,
+    /// Up to this sequence number there is nothing to be looked at: there is room in the ring and in the window, and no gap to tell of.
+    open_until: u64,
     gap: u64,
     /// Records dropped since boot.
     pub dropped: u64,
@@ -45,8 +48,18 @@ impl Audit {
 
     /// An empty log.
     pub fn new(arena: &mut Arena) -> Self {
-        let ring = arena.fill(AUDIT_RECORDS, Record::zeroed());
-        Self { ring, first: 0, next: 0, digest: [0; 32], window: 0, in_window: 0, gap: 0, dropped: 0 }
+        let ring = arena.fill_array(Record::zeroed());
+        Self {
+            ring,
+            first: 0,
+            next: 0,
+            digest: [0; 32],
+            window: 0,
+            window_ends: AUDIT_RATE,
+            open_until: 0,
+            gap: 0,
+            dropped: 0,
+        }
     }
 
     /// Records appended since boot.
@@ -58,27 +71,29 @@ impl Audit {
     /// Appends a record; its sequence number is filled in here, its digest when it is drained.
     #[inline(always)]
     pub fn append(&mut self, entry: &Entry, text: &[u8; 32]) {
-        if entry.nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
-            self.window = entry.nanos;
-            self.in_window = 0;
+        if self.next < self.open_until || self.reopen(entry.nanos) {
+            self.push(entry, text);
         }
-        let room = AUDIT_RECORDS as u64 - (self.next - self.first);
-        if self.in_window >= AUDIT_RATE || room < 2 {
-            self.gap += 1;
-            self.dropped += 1;
-            return;
-        }
-        self.in_window += 1;
-        if self.gap > 0 {
-            self.say_gap(entry.nanos);
-        }
-        self.push(entry, text);
     }
 
+    /// Looks how far the log is open from now on; `false`: not even for one record, which is counted. The last place in the ring is kept for a
+    /// gap record.
     #[cold]
-    fn say_gap(&mut self, nanos: u64) {
-        let a = core::mem::take(&mut self.gap);
-        self.push(&Entry { nanos, actor: 0, subject: 0, event: Event::Gap, a, b: 0 }, &[0; 32]);
+    fn reopen(&mut self, nanos: u64) -> bool {
+        if nanos.saturating_sub(self.window) >= AUDIT_WINDOW {
+            (self.window, self.window_ends) = (nanos, self.next + AUDIT_RATE);
+        }
+        self.open_until = self.window_ends.min(self.first + AUDIT_RECORDS as u64 - 1);
+        if self.next >= self.open_until {
+            self.gap += 1;
+            self.dropped += 1;
+            return false;
+        }
+        if self.gap > 0 {
+            let a = core::mem::take(&mut self.gap);
+            self.push(&Entry { nanos, actor: 0, subject: 0, event: Event::Gap, a, b: 0 }, &[0; 32]);
+        }
+        true
     }
 
     /// Written field by field where it stays; what is left in `digest` nobody reads.
@@ -136,6 +151,25 @@ mod tests {
             digest = hash.finalize().into();
             assert_eq!(record.digest, digest);
         }
+    }
+
+    #[test]
+    fn a_window_takes_so_many_records_and_the_next_one_begins_when_its_time_is_over() {
+        let mut audit = audit();
+        let mut taken = |nanos, count: u64| {
+            let before = audit.dropped;
+            for n in 0..count {
+                note(&mut audit, nanos, n);
+                while audit.drain().is_some() {}
+            }
+            count - (audit.dropped - before)
+        };
+        assert_eq!(taken(1, AUDIT_RATE - 5), AUDIT_RATE - 5);
+        assert_eq!(taken(AUDIT_WINDOW - 1, 20), 5);
+        // One of those that fit says how many are missing.
+        assert_eq!(taken(AUDIT_WINDOW, AUDIT_RATE + 20), AUDIT_RATE - 1);
+        assert_eq!(taken(2 * AUDIT_WINDOW - 1, 20), 0);
+        assert_eq!(taken(2 * AUDIT_WINDOW, 20), 20);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! A set of small numbers from which the smallest is found at once: a bit for each, and over it three levels of bits that say where
+//! A set of small numbers from which the smallest is found at once: a bit for each, and over it two levels of bits that say where
 //! some are.
 
 use crate::pool::Arena;
 
-/// Levels of 64-bit words; enough for 64^4 numbers.
-const LEVELS: usize = 4;
+/// Levels of 64-bit words; enough for 64^3 numbers.
+const LEVELS: usize = 3;
 
 /// The set.
 pub struct Bitmap {
@@ -55,6 +55,13 @@ impl Bitmap {
         }
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // Numbers are below 64^3, so that the uppermost level is one word.
+        self.levels[LEVELS - 1].first().is_none_or(|word| *word == 0)
+    }
+
     /// The smallest number.
     #[must_use]
     pub fn first(&self) -> Option<u32> {
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn it_is_a_set_and_knows_its_smallest_number() {
-        const COUNT: u32 = 300_000;
+        const COUNT: u32 = 250_000;
         let mut arena = Arena::new(std::vec![0u8; Bitmap::bytes(COUNT as usize)].leak());
         let (mut bits, mut set) = (Bitmap::new(&mut arena, COUNT as usize), BTreeSet::new());
         let mut seed = 1u64;
@@ -92,7 +99,7 @@ mod tests {
                 bits.set(gone, false);
                 set.remove(&gone);
             }
-            assert_eq!(bits.first(), set.first().copied());
+            assert_eq!((bits.first(), bits.is_empty()), (set.first().copied(), set.is_empty()));
             assert_eq!(bits.contains(number), set.contains(&number));
         }
         assert!(!bits.contains(COUNT + 64) && set.len() > 100);

@@ -4,7 +4,6 @@
 //! these. After this, Core-0 makes nothing of its own accord.
 
 use crate::kernel::Kernel;
-use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region, Space};
 use crate::pool::{Id, NONE};
@@ -43,6 +42,8 @@ pub struct BootInfo<'a> {
     pub clock: ClockPage,
     /// Physical addresses of the registers of each IOMMU.
     pub iommus: &'a [u64],
+    /// The source of the I/O APIC's interrupts, where the platform lets interrupts be remapped.
+    pub io_apic: Option<u16>,
 }
 
 /// Why the system cannot start.
@@ -84,7 +85,7 @@ pub fn start<M: Machine>(
     let image = container.image().ok_or(BootError::Keeper)?.map_err(|_| BootError::Keeper)?;
     let root = kernel.root_account()?;
     kernel.scan_pci();
-    kernel.confine_devices(root, info.iommus);
+    kernel.confine_devices(root, info.iommus, info.io_apic);
     kernel.record(Event::Boot, 0, info.total_frames, 0, [0; 32]);
     kernel.start_keeper(root, &image, info)?;
     Ok(kernel)
@@ -101,6 +102,7 @@ impl<M: Machine> Kernel<M> {
         let account = Account {
             header: Header { account: NONE, capabilities: 1 },
             name: name_bytes("root"),
+            depth: 0,
             frames_used: 0,
             page_tables: 0,
             frames_limit: self.frames.free_count(),
@@ -112,15 +114,9 @@ impl<M: Machine> Kernel<M> {
 
     /// A region over memory that is not the allocator's; the kernel holds one reference, so it never dies.
     fn fixed_region(&mut self, root: u32, range: &Range<u64>) -> Result<Id, BootError> {
-        let region = Region {
-            header: Header { account: root, capabilities: 1 },
-            base: range.start,
-            pages: (range.end - range.start).div_ceil(PAGE_SIZE),
-            seal: None,
-            backing: Backing::Boot,
-            leaving: false,
-            mappings: List::new(),
-        };
+        let pages = (range.end - range.start).div_ceil(PAGE_SIZE);
+        let header = Header { account: root, capabilities: 1 };
+        let region = Region::new(header, range.start, pages, Backing::Boot);
         self.regions.insert(region).map_err(|_| BootError::Memory)
     }
 
@@ -164,16 +160,15 @@ impl<M: Machine> Kernel<M> {
             execute: (map.rx.len() as u64) / PAGE_SIZE,
             guard: layout.guard_page(),
         };
-        self.seal(region, seal).map_err(|_| BootError::Keeper)?;
+        self.seal(region.index, seal).map_err(|_| BootError::Keeper)?;
         self.sandboxes[sandbox.index].header.capabilities = 1;
         let mut grants = Grants { sandbox: sandbox.index, page: StartPage::zeroed() };
         self.grant_everything(&mut grants, root, info)?;
-        let region_id = self.regions.id(region).ok_or(BootError::Memory)?;
-        let own = ObjectRef { kind: ObjectType::Region, id: region_id };
+        let own = ObjectRef { kind: ObjectType::Region, id: region };
         self.first_grant(&mut grants, "region:own", own, Rights::all(), address, layout.bytes())?;
         let rights = Rights::READ | Rights::WRITE | Rights::EXECUTE;
         let own = Space::Sandbox(sandbox.index);
-        self.map_region(own, region, rights, sandbox.index).map_err(|_| BootError::Memory)?;
+        self.map_region(own, region.index, rights, sandbox.index).map_err(|_| BootError::Memory)?;
         let page = &mut grants.page;
         page.magic = START_MAGIC;
         page.name = name_bytes(KEEPER);

@@ -2,34 +2,26 @@
 //!
 //! A sandbox that spent its budget is on a queue of its own. One that is work-conserving runs from there whenever nobody else can.
 
+use crate::config::EFFORT;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::{Queue, Sandbox, Thread};
 use crate::pool::Link;
 
 impl<M: Machine> Kernel<M> {
+    /// The first thread of a sandbox that spent its budget and may use what nobody else wants.
     #[cold]
     pub(crate) fn choose_spent(&mut self) -> Option<Link<Thread>> {
-        let index = self.first_conserving()?;
+        let index = self.sched.spent.first()?;
         let sandbox = &mut self.sandboxes[index];
         let thread = sandbox.ready.first()?;
         sandbox.ready.remove(&mut self.threads, thread);
         if sandbox.ready.is_empty() {
             self.leave_queue(index);
+        } else {
+            self.move_queue(index, false);
         }
         self.threads.link(thread)
-    }
-
-    /// The first sandbox that spent its budget and may use what nobody else wants.
-    fn first_conserving(&self) -> Option<u32> {
-        let mut at = self.sched.spent.first();
-        while let Some(sandbox) = at {
-            if !self.sandboxes[sandbox].budget.hard {
-                return Some(sandbox);
-            }
-            at = self.sched.spent.after(&self.sandboxes, sandbox);
-        }
-        None
     }
 
     /// Whether a sandbox that spent its budget begins a new period; if not, it waits for one.
@@ -41,36 +33,45 @@ impl<M: Machine> Kernel<M> {
         }
         let sandbox = &mut self.sandboxes[index];
         sandbox.queue = Queue::Spent;
-        self.sched.next_renewal = self.sched.next_renewal.min(sandbox.budget.renewal());
-        self.sched.spent.push_back(&mut self.sandboxes, index);
+        self.renewals.add(index, sandbox.budget.renewal());
+        self.sched.next_renewal = self.renewals.next();
+        if !sandbox.hard_limit {
+            self.sched.spent.push_back(&mut self.sandboxes, index);
+        }
         false
     }
 
-    pub(crate) fn charge_budget(&mut self, index: u32, elapsed: u64) {
-        let sandbox = &mut self.sandboxes[index];
-        if sandbox.budget.left == 0 {
-            return;
-        }
-        sandbox.budget.left = sandbox.budget.left.saturating_sub(elapsed);
-        if sandbox.budget.left == 0 && sandbox.queue == Queue::Priority {
-            self.move_queue(index);
+    /// A sandbox that spent its budget waits for a new period no more.
+    #[cold]
+    pub(crate) fn leave_spent(&mut self, index: u32) {
+        self.renewals.remove(index);
+        self.sched.next_renewal = self.renewals.next();
+        if !self.sandboxes[index].hard_limit {
+            self.sched.spent.remove(&mut self.sandboxes, index);
         }
     }
 
-    /// Starts new periods.
+    /// Charges a sandbox for the time until now. A new period begins with what was used of it already: what was used before is of the old one.
+    pub(crate) fn charge_budget(&mut self, index: u32, elapsed: u64, now: u64) {
+        self.renew_budget(index, now);
+        let sandbox = &mut self.sandboxes[index];
+        let budget = &mut sandbox.budget;
+        budget.left = budget.left.saturating_sub(elapsed.min(now - budget.since));
+        let wrong_queue = if budget.left == 0 { Queue::Priority } else { Queue::Spent };
+        if sandbox.queue == wrong_queue {
+            self.move_queue(index, false);
+        }
+    }
+
+    /// Starts new periods, as many as one entry may; if there are more, the timer fires again at once.
     #[cold]
     pub(crate) fn replenish(&mut self, now: u64) {
-        self.sched.next_renewal = u64::MAX;
-        let mut at = self.sched.spent.first();
-        while let Some(index) = at {
-            at = self.sched.spent.after(&self.sandboxes, index);
-            if self.renew_budget(index, now) {
-                self.move_queue(index);
-            } else {
-                let renewal = self.sandboxes[index].budget.renewal();
-                self.sched.next_renewal = self.sched.next_renewal.min(renewal);
-            }
+        for _ in 0..EFFORT {
+            let Some(index) = self.renewals.expired(now) else { break };
+            self.renew_budget(index, now);
+            self.move_queue(index, false);
         }
+        self.sched.next_renewal = self.renewals.next();
     }
 
     #[inline(never)]
@@ -83,9 +84,5 @@ impl<M: Machine> Kernel<M> {
         // On the grid of its periods: a timer that comes late makes no period longer.
         budget.since = now - (now - budget.since) % budget.period;
         true
-    }
-
-    pub(crate) fn next_replenish(&self) -> u64 {
-        if self.sched.spent.is_empty() { u64::MAX } else { self.sched.next_renewal }
     }
 }

@@ -4,6 +4,7 @@
 //! slot knows the first and only the first knows the slot. So deleting one that others derive from puts their ring in its place, moving one tells
 //! its neighbours, and either is constant time however many there are. This file knows nothing of what the objects are.
 
+use crate::config::MAX_CAP_SLOTS;
 use crate::objects::ObjectRef;
 use crate::pool::{Arena, Id, NONE};
 use hic_abi::Rights;
@@ -66,10 +67,10 @@ const fn bucket_of(object: Id, owner: u32) -> usize {
 
 /// The table of all slots.
 pub struct CapTable {
-    slots: &'static mut [Slot],
+    slots: &'static mut [Slot; MAX_CAP_SLOTS],
     used: &'static mut [bool],
     /// First of each list of those that name the same object for the same owner.
-    peers: &'static mut [u32],
+    peers: &'static mut [u32; BUCKETS],
     /// All chunks before this one are used.
     first_free: usize,
     /// Counts what may have made a handle mean something else.
@@ -77,16 +78,19 @@ pub struct CapTable {
 }
 
 impl CapTable {
-    /// Bytes for this many slots.
-    #[must_use]
-    pub const fn bytes(slots: usize) -> usize {
-        size_of::<Slot>() * slots + slots / CHUNK + size_of::<u32>() * BUCKETS + 64
-    }
+    /// Bytes of the table.
+    pub const BYTES: usize =
+        size_of::<Slot>() * MAX_CAP_SLOTS + MAX_CAP_SLOTS / CHUNK + size_of::<u32>() * BUCKETS + 64;
 
     /// A table of empty slots.
-    pub fn new(arena: &mut Arena, slots: usize) -> Self {
-        let (used, peers) = (arena.fill(slots / CHUNK, false), arena.fill(BUCKETS, NONE));
-        Self { slots: arena.fill(slots, EMPTY), used, peers, first_free: 0, changes: 0 }
+    pub fn new(arena: &mut Arena) -> Self {
+        Self {
+            slots: arena.fill_array(EMPTY),
+            used: arena.fill(MAX_CAP_SLOTS / CHUNK, false),
+            peers: arena.fill_array(NONE),
+            first_free: 0,
+            changes: 0,
+        }
     }
 
     /// As long as this number stays, a filled slot holds the same, and its object lives and leads where it led: no object ends but with a
@@ -109,7 +113,7 @@ impl CapTable {
         let mut run = 0;
         for chunk in self.first_free..self.used.len() {
             #[cfg(test)]
-            crate::pool::accesses::count();
+            crate::tests::accesses::count();
             run = if self.used[chunk] { 0 } else { run + 1 };
             if run == chunks {
                 let first = chunk + 1 - chunks;
@@ -133,14 +137,14 @@ impl CapTable {
     #[inline(always)]
     fn slot(&self, slot: u32) -> Option<&Slot> {
         #[cfg(test)]
-        crate::pool::accesses::count();
+        crate::tests::accesses::count();
         self.slots.get(slot as usize)
     }
 
     #[inline(always)]
     fn at(&mut self, slot: u32) -> &mut Slot {
         #[cfg(test)]
-        crate::pool::accesses::count();
+        crate::tests::accesses::count();
         &mut self.slots[slot as usize]
     }
 
@@ -149,6 +153,13 @@ impl CapTable {
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&Cap> {
         self.slot(slot)?.cap.as_ref()
+    }
+
+    /// Whether a slot is one of the table, and empty.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_empty(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.cap.is_none())
     }
 
     /// Fills an empty slot; `parent` is the slot that it derives from.
@@ -196,42 +207,34 @@ impl CapTable {
         }
     }
 
-    /// Moves a capability, with its place in the tree, to an empty slot. Constant time.
+    /// Moves a capability, which is `moved` from now on, with its place in the tree to an empty slot. Constant time.
     #[inline(always)]
-    pub fn relocate(&mut self, from: u32, to: u32, owner: u32) {
+    pub fn relocate(&mut self, from: u32, to: u32, moved: Cap) {
         self.changed();
         let old = self.at(from);
-        old.promised = false;
-        let moved = *old;
-        old.cap = None;
+        let &mut Slot { parent, child, next, previous, .. } = old;
+        (old.cap, old.promised) = (None, false);
         let new = self.at(to);
-        *new = moved;
-        if let Some(cap) = &mut new.cap {
-            cap.owner = owner;
-        }
-        if moved.next == from {
+        (new.cap, new.promised) = (Some(moved), false);
+        (new.parent, new.child) = (parent, child);
+        if next == from {
             (new.next, new.previous) = (to, to);
         } else {
-            self.at(moved.previous).next = to;
-            self.at(moved.next).previous = to;
+            (new.next, new.previous) = (next, previous);
+            self.at(previous).next = to;
+            self.at(next).previous = to;
         }
-        if moved.parent != NONE {
-            self.at(moved.parent).child = to;
+        if parent != NONE {
+            self.at(parent).child = to;
         }
-        if moved.child != NONE {
-            self.at(moved.child).parent = to;
+        if child != NONE {
+            self.at(child).parent = to;
         }
     }
 
     /// Promises a slot to a move of a transaction; `false` when it is promised already.
     pub fn promise(&mut self, slot: u32) -> bool {
         !core::mem::replace(&mut self.at(slot).promised, true)
-    }
-
-    /// Whether a slot is promised; none is, between two calls.
-    #[cfg(test)]
-    pub(crate) fn is_promised(&self, slot: u32) -> bool {
-        self.slots[slot as usize].promised
     }
 
     /// Takes a promise back.
@@ -262,6 +265,13 @@ impl CapTable {
         if next != NONE {
             self.at(next).previous_peer = previous;
         }
+    }
+
+    /// Whether nothing else is on the list of this filled slot: then it has no peer. The other way round, others may be there by chance.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_alone(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|s| s.cap.is_some() && s.next_peer == NONE && s.previous_peer == NONE)
     }
 
     /// Whether a sandbox has a capability on an object that keeps such lists, in another slot than this one.
@@ -303,6 +313,47 @@ impl CapTable {
         Some(child)
     }
 
+    /// Empties slots that derive from `root`, until none is left or `most` are empty, and tells what was in each; how many.
+    ///
+    /// The ring below `root` is taken from its front, and what derives from a slot comes behind it; in between it is a run without a seam, whose
+    /// ends are joined only where one entry into the kernel leaves it.
+    #[inline(always)]
+    pub fn prune(&mut self, root: u32, most: u32, mut emptied: impl FnMut(&Cap)) -> u32 {
+        let Some(mut first) = self.child(root) else { return 0 };
+        self.changed();
+        let mut last = self.at(first).previous;
+        for count in 1..=most {
+            let slot = self.at(first);
+            let (next, child) = (slot.next, slot.child);
+            if let Some(cap) = slot.cap.take() {
+                emptied(&cap);
+            }
+            if child == NONE && first == last {
+                self.at(root).child = NONE;
+                return count;
+            }
+            first = if child == NONE { next } else { self.put_behind(first, next, &mut last, child) };
+        }
+        self.at(last).next = first;
+        let head = self.at(first);
+        (head.previous, head.parent) = (last, root);
+        self.at(root).child = first;
+        most
+    }
+
+    /// The ring that begins with `child` comes behind the run that ends with `last` and from which `taken` was taken; where that begins now.
+    fn put_behind(&mut self, taken: u32, next: u32, last: &mut u32, child: u32) -> u32 {
+        self.at(child).parent = NONE;
+        let end = self.at(child).previous;
+        let before = core::mem::replace(last, end);
+        if taken == before {
+            return child;
+        }
+        self.at(before).next = child;
+        self.at(child).previous = before;
+        next
+    }
+
     /// How many slots derive directly from this one, as far as [`MAX_COUNTED`].
     #[must_use]
     pub fn children(&self, slot: u32) -> u64 {
@@ -327,13 +378,20 @@ mod tests {
     use super::*;
     use hic_abi::ObjectType;
 
+    impl CapTable {
+        /// Whether a slot is promised; none is, between two calls.
+        pub(crate) fn is_promised(&self, slot: u32) -> bool {
+            self.slots[slot as usize].promised
+        }
+    }
+
     fn cap() -> Cap {
         let object = ObjectRef { kind: ObjectType::Region, id: Id { index: 0, generation: 1 } };
         Cap { object, rights: Rights::all(), owner: 0 }
     }
 
     fn table() -> CapTable {
-        CapTable::new(&mut Arena::new(std::vec![0u8; CapTable::bytes(256)].leak()), 256)
+        CapTable::new(&mut Arena::new(std::vec![0u8; CapTable::BYTES].leak()))
     }
 
     #[test]
@@ -352,7 +410,7 @@ mod tests {
         t.fill(1, cap(), None);
         t.fill(2, cap(), Some(1));
         t.fill(3, cap(), Some(2));
-        t.relocate(2, 9, 4);
+        t.relocate(2, 9, Cap { owner: 4, ..cap() });
         assert!(t.get(2).is_none());
         assert_eq!(t.get(9).map(|c| c.owner), Some(4));
         t.empty(3);
@@ -379,6 +437,40 @@ mod tests {
         assert_eq!((t.child(1), t.child(2)), (Some(2), None));
     }
 
+    #[test]
+    fn a_revocation_in_parts_leaves_a_whole_tree_between_them_and_tells_what_it_deletes() {
+        for most in [1, 2, 5, 64] {
+            let mut t = table();
+            t.fill(1, cap(), None);
+            for slot in 2..40u32 {
+                // Leaves, chains and bushes; the owner tells them apart.
+                let parent = if slot % 4 == 0 { slot / 2 } else { (slot % 3 + 1).min(slot - 1) };
+                t.fill(slot, Cap { owner: slot, ..cap() }, Some(parent));
+            }
+            let mut told = std::vec::Vec::new();
+            loop {
+                let count = t.prune(1, most, |cap| told.push(cap.owner));
+                assert!(count == most || t.child(1).is_none());
+                // What is left is found from the root.
+                let (mut left, mut next) = (0, std::vec![1]);
+                while let Some(at) = next.pop() {
+                    let first = t.child(at);
+                    let ring = core::iter::successors(first, |&at| Some(t.slots[at as usize].next));
+                    let ring = ring.enumerate().take_while(|&(n, at)| n == 0 || Some(at) != first);
+                    let ring: std::vec::Vec<u32> = ring.map(|(_, at)| at).collect();
+                    left += ring.len();
+                    next.extend(ring);
+                }
+                assert_eq!(left + told.len(), 38, "parts of {most}");
+                if count < most {
+                    break;
+                }
+            }
+            told.sort_unstable();
+            assert_eq!(told, (2..40).collect::<std::vec::Vec<u32>>());
+        }
+    }
+
     /// The tree as a plain table of parents, beside the real one.
     #[test]
     fn any_order_of_copies_moves_and_deletions_keeps_the_tree() {
@@ -395,7 +487,7 @@ mod tests {
                     parents.insert(a, parent);
                 }
                 (true, false, 0) => {
-                    t.relocate(a, b, 1);
+                    t.relocate(a, b, Cap { owner: 1, ..cap() });
                     let parent = parents.remove(&a).expect("filled");
                     parents.values_mut().filter(|p| **p == Some(a)).for_each(|p| *p = Some(b));
                     parents.insert(b, parent);
@@ -426,6 +518,8 @@ mod tests {
             };
             let (due, others): (std::vec::Vec<u32>, std::vec::Vec<u32>) =
                 parents.keys().partition(|slot| above(slot));
+            // One by one, or in parts; neither order matters.
+            while t.get(root).is_some() && root % 2 == 0 && t.prune(root, 2, |_| {}) > 0 {}
             while t.get(root).is_some()
                 && let Some(slot) = t.next_to_revoke(root)
             {
@@ -442,8 +536,10 @@ mod tests {
     #[test]
     fn spaces_are_disjoint_runs() {
         let mut t = table();
-        assert_eq!((t.take_space(64), t.take_space(128), t.take_space(128)), (Some(0), Some(64), None));
+        let rest = MAX_CAP_SLOTS as u32 - 256;
+        assert_eq!((t.take_space(64), t.take_space(128), t.take_space(rest)), (Some(0), Some(64), Some(192)));
+        assert_eq!(t.take_space(128), None);
         t.free_space(64, 128);
-        assert_eq!(t.take_space(192), Some(64));
+        assert_eq!((t.take_space(192), t.take_space(128)), (None, Some(64)));
     }
 }

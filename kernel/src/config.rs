@@ -9,6 +9,8 @@ pub const MAX_SANDBOXES: usize = 2048;
 pub const MAX_THREADS: usize = 12_288;
 /// Accounts: one a sandbox.
 pub const MAX_ACCOUNTS: usize = 2048;
+/// Accounts above an account: with the last thing that it pays for it may end, and so may each of them.
+pub const MAX_ACCOUNT_DEPTH: u32 = 32;
 /// Regions: each live connection has one.
 pub const MAX_REGIONS: usize = 16_384;
 /// Region and window mappings: each connection's region is mapped by the stack and by its application.
@@ -32,13 +34,11 @@ pub const MAX_FRAMES: usize = 2 * 1024 * 1024;
 /// Raw audit records kept until they are drained.
 pub const AUDIT_RECORDS: usize = 4096;
 /// Audit records in one window of [`AUDIT_WINDOW`]; what is beyond is counted and becomes a gap record.
-pub const AUDIT_RATE: u32 = 8192;
-/// The window of the audit rate cap, nanoseconds.
+pub const AUDIT_RATE: u64 = 8192;
+/// How long a window of the audit rate cap lasts at least, nanoseconds; the next one begins with the first record that finds no room in it.
 pub const AUDIT_WINDOW: u64 = 1_000_000_000;
 /// Bytes of the kernel's log ring.
 pub const LOG_BYTES: usize = 256 * 1024;
-/// Longest line that one call may log.
-pub const LOG_LINE: usize = 240;
 /// How long a thread runs before another of the same priority has its turn, nanoseconds.
 pub const TIME_SLICE: u64 = 4_000_000;
 /// Frames that are zeroed in one piece, with interrupts off. Longer runs that are given back are zeroed when the processor has nothing
@@ -49,11 +49,8 @@ pub const ZERO_AT_ONCE: u64 = 8;
 pub const EFFORT: u32 = 64;
 /// Entries of page tables whose filling or emptying counts as much as a capability's end.
 pub const ENTRIES_AN_EFFORT: u64 = 16;
+/// Such work that the moves of one transaction or one message may make at most: they are done whole or not at all. Who has more to move does it by
+/// `CapMove`, which goes in parts. About 200,000 instructions.
+pub const MOVE_EFFORT: u32 = 1024;
 /// Shortest time for which the timer is armed, so that a deadline in the past cannot storm.
 pub const MIN_TIMER: u64 = 20_000;
-
-/// Bytes that the arena needs for a machine with `frames` frames; [`crate::boot`] asserts that it is enough.
-#[must_use]
-pub const fn arena_bytes(frames: usize) -> usize {
-    crate::arena_need(frames)
-}

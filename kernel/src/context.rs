@@ -53,36 +53,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// An empty context.
-    pub const EMPTY: Self = Self {
-        frame: Frame {
-            r15: 0,
-            r14: 0,
-            r13: 0,
-            r12: 0,
-            rbp: 0,
-            rbx: 0,
-            r11: 0,
-            rcx: 0,
-            rax: 0,
-            rdx: 0,
-            r10: 0,
-            r8: 0,
-            r9: 0,
-            rsi: 0,
-            rdi: 0,
-            vector: 0,
-            error: 0,
-            rip: 0,
-            cs: 0,
-            rflags: 0,
-            rsp: 0,
-            ss: 0,
-        },
-        restore: RESTORE_NEW,
-        reserved: 0,
-        fx: [0; 512],
-    };
+    /// That of a thread that has not run yet: all registers are 0.
+    pub(crate) fn new() -> Self {
+        Self { frame: Frame::default(), restore: RESTORE_NEW, reserved: 0, fx: [0; 512] }
+    }
 }
 
 /// Selector of ring 3 code, as `sysret` computes it from STAR.

@@ -1,6 +1,7 @@
 //! How things begin: each object is charged first, then made, then named by one capability with all rights.
 
-use crate::context::{Context, RESTORE_NEW, USER_CODE, USER_DATA, USER_FLAGS};
+use crate::config::MAX_ACCOUNT_DEPTH;
+use crate::context::{Context, USER_CODE, USER_DATA, USER_FLAGS};
 use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -20,23 +21,34 @@ const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=1_000_000_000;
 /// BAR onto memory.
 const KERNEL_PORTS: [core::ops::Range<u32>; 3] = [0x20..0x22, 0xa0..0xa2, 0xcf8..0xd00];
 
-/// Puts a new object into its pool, or takes its charge back.
-fn insert<M: Machine, T: 'static>(
-    kernel: &mut Kernel<M>,
-    header: Header,
-    pool: impl FnOnce(&mut Kernel<M>) -> &mut Pool<T>,
-    value: T,
-) -> Result<Id, Error> {
-    pool(kernel).insert(value).map_err(|_| {
-        kernel.uncharge_object(header);
-        Error::PoolFull
-    })
-}
-
 impl<M: Machine> Kernel<M> {
+    /// Makes an object and puts it into its pool, charged to an account.
+    fn make<T: 'static>(
+        &mut self,
+        account: u32,
+        pool: impl FnOnce(&mut Self) -> &mut Pool<T>,
+        object: impl FnOnce(Header) -> T,
+    ) -> Result<Id, Error> {
+        let header = self.charge_object(account)?;
+        pool(self).insert(object(header)).map_err(|_| {
+            self.uncharge_object(header);
+            Error::PoolFull
+        })
+    }
+
     /// `Create`.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn sys_create(&mut self, args: [u64; 5]) -> Result<u64, Error> {
+        let [account, kind, slot, bytes, channel] = args;
+        if kind == ObjectType::Region as u64 && channel == 0 {
+            self.sys_create_region(account as Handle, slot as Handle, bytes)
+        } else {
+            self.create_other(args)
+        }
+    }
+
+    #[inline(never)]
+    fn create_other(&mut self, args: [u64; 5]) -> Result<u64, Error> {
         let [account, kind, slot, a, b] = args;
         let account = self.object(account as Handle, ObjectType::Account, Rights::CHARGE)?;
         let kind = ObjectType::from_number(kind).ok_or(Error::InvalidArgument)?;
@@ -46,13 +58,17 @@ impl<M: Machine> Kernel<M> {
             ObjectType::Account => (self.new_account(account, a)?, 0),
             ObjectType::Sandbox => self.create_sandbox(account, a)?,
             ObjectType::Region => {
-                let (index, base) = match self.new_region(account, a) {
+                let backing = self.channel_ends(b)?;
+                match self.new_region(account, a) {
+                    Ok((id, base)) => {
+                        self.regions[id.index].backing = backing;
+                        (id, USER_BASE + base)
+                    }
                     Err(Error::NoMemory) if self.is_worth_another_try(account, a) => {
                         return Ok(self.again(Syscall::Create));
                     }
-                    made => made?,
-                };
-                (self.regions.id(index).ok_or(Error::PoolFull)?, USER_BASE + base)
+                    Err(error) => return Err(error),
+                }
             }
             ObjectType::Endpoint => (self.new_endpoint(account)?, 0),
             ObjectType::Port => (self.new_port(account, a as Handle, b)?, 0),
@@ -61,31 +77,29 @@ impl<M: Machine> Kernel<M> {
             _ => return Err(Error::InvalidArgument),
         };
         self.grant(owner, place, ObjectRef { kind, id }, Rights::all());
-        let thread = self.sched.running();
-        self.threads[thread].context.frame.rdi = value;
-        Ok(0)
+        self.answer(value)
     }
 
     fn new_account(&mut self, parent: u32, spec: u64) -> Result<Id, Error> {
         let spec: AccountSpec = self.read_user(spec)?;
-        let header = self.charge_object(parent)?;
-        let p = &mut self.accounts[parent];
-        let frames_left = p.frames_limit.saturating_sub(p.frames_used);
-        let objects_left = p.objects_limit.saturating_sub(p.objects_used);
-        if frames_left < spec.frames || objects_left < spec.objects {
-            self.uncharge_object(header);
+        let depth = self.accounts[parent].depth + 1;
+        if depth > MAX_ACCOUNT_DEPTH {
+            return Err(Error::InvalidArgument);
+        }
+        if !self.accounts[parent].affords(spec.objects.saturating_add(1), spec.frames) {
             return Err(Error::NoMemory);
         }
-        let account = Account {
+        let account = |header| Account {
             header,
             name: spec.name,
+            depth,
             frames_used: 0,
             page_tables: 0,
             frames_limit: spec.frames,
             objects_used: 0,
             objects_limit: spec.objects,
         };
-        let id = insert(self, header, |k| &mut k.accounts, account)?;
+        let id = self.make(parent, |k| &mut k.accounts, account)?;
         let p = &mut self.accounts[parent];
         p.frames_limit -= spec.frames;
         p.objects_limit -= spec.objects;
@@ -109,33 +123,29 @@ impl<M: Machine> Kernel<M> {
         if !slots_ok || spec.priority > MAX_PRIORITY || !budget_ok {
             return Err(Error::InvalidArgument);
         }
-        let header = self.charge_object(account)?;
-        let root = self.take_frames(account, 1).inspect_err(|_| self.uncharge_object(header))?;
-        let space = self.take_space(account, spec.slots as u32).inspect_err(|_| {
-            self.return_frames(account, root, 1);
-            self.uncharge_object(header);
-        })?;
+        let slots = spec.slots as u32;
+        let root = self.take_frames(account, 1)?;
+        let space = self.take_space(account, slots).inspect_err(|_| self.return_frames(account, root, 1))?;
         self.machine.init_root(root);
-        let budget = Budget {
-            amount: spec.budget,
-            period: spec.period,
-            left: spec.budget,
-            since: self.machine.now(),
-            hard: spec.hard_limit != 0,
-        };
-        let sandbox = Sandbox {
+        let budget =
+            Budget { amount: spec.budget, period: spec.period, left: spec.budget, since: self.machine.now() };
+        let serial = self.next_serial;
+        let sandbox = |header| Sandbox {
             header,
-            serial: self.next_serial,
+            serial,
             name: spec.name,
             root,
             space,
-            slots: spec.slots as u32,
+            slots,
             filled: 0,
             priority: spec.priority as u8,
             budget,
+            hard_limit: spec.hard_limit != 0,
             cpu: 0,
             frozen: false,
             condemned: false,
+            ended_by: 0,
+            unstopped: None,
             swept: 0,
             turn_left: 0,
             fault_port: None,
@@ -149,9 +159,8 @@ impl<M: Machine> Kernel<M> {
             runnable: Links::FREE,
         };
         self.next_serial += 1;
-        insert(self, header, |k| &mut k.sandboxes, sandbox).inspect_err(|_| {
-            self.caps.free_space(space, spec.slots as u32);
-            self.uncharge_frames(account, spec.slots / 64);
+        self.make(account, |k| &mut k.sandboxes, sandbox).inspect_err(|_| {
+            self.return_space(account, space, slots);
             self.return_frames(account, root, 1);
         })
     }
@@ -159,29 +168,26 @@ impl<M: Machine> Kernel<M> {
     fn take_space(&mut self, account: u32, slots: u32) -> Result<u32, Error> {
         self.charge_frames(account, u64::from(slots / 64))?;
         self.caps.take_space(slots).ok_or_else(|| {
-            self.uncharge_frames(account, u64::from(slots / 64));
+            self.accounts[account].frames_used -= u64::from(slots / 64);
             Error::PoolFull
         })
     }
 
-    /// Takes back a charge that has no frames of its own.
-    pub(crate) fn uncharge_frames(&mut self, account: u32, count: u64) {
-        if let Some(account) = self.accounts.at_mut(account) {
-            account.frames_used -= count;
-        }
+    /// Gives an empty capability space back, and takes back the charge for its share of the slot table.
+    pub(crate) fn return_space(&mut self, account: u32, first: u32, slots: u32) {
+        self.caps.free_space(first, slots);
+        self.accounts[account].frames_used -= u64::from(slots / 64);
     }
 
     fn new_endpoint(&mut self, account: u32) -> Result<Id, Error> {
-        let header = self.charge_object(account)?;
-        let endpoint = Endpoint { header, receiver: None, pending: List::new(), bell: None };
-        insert(self, header, |k| &mut k.endpoints, endpoint)
+        let endpoint = |header| Endpoint { header, receiver: None, pending: List::new(), bell: None };
+        self.make(account, |k| &mut k.endpoints, endpoint)
     }
 
     fn new_port(&mut self, account: u32, endpoint: Handle, badge: u64) -> Result<Id, Error> {
         let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
         let endpoint = self.endpoints.id(endpoint).ok_or(Error::InvalidHandle)?;
-        let header = self.charge_object(account)?;
-        let port = Port {
+        let port = |header| Port {
             header,
             endpoint,
             badge,
@@ -192,13 +198,12 @@ impl<M: Machine> Kernel<M> {
             switches: 0,
             pending: Links::FREE,
         };
-        insert(self, header, |k| &mut k.ports, port)
+        self.make(account, |k| &mut k.ports, port)
     }
 
     fn new_notification(&mut self, account: u32) -> Result<Id, Error> {
-        let header = self.charge_object(account)?;
-        let notification = Notification { header, bits: 0, waiter: None, bound: None };
-        insert(self, header, |k| &mut k.notifications, notification)
+        let notification = |header| Notification { header, bits: 0, waiter: None, bound: None };
+        self.make(account, |k| &mut k.notifications, notification)
     }
 
     /// A part of an I/O port range: `b` = first port | count << 16.
@@ -214,8 +219,7 @@ impl<M: Machine> Kernel<M> {
         if !inside || KERNEL_PORTS.iter().any(|own| start < own.end && own.start < end) {
             return Err(Error::InvalidArgument);
         }
-        let header = self.charge_object(account)?;
-        insert(self, header, |k| &mut k.io_ranges, IoRange { header, base, count })
+        self.make(account, |k| &mut k.io_ranges, |header| IoRange { header, base, count })
     }
 
     /// `ThreadStart`.
@@ -252,17 +256,16 @@ impl<M: Machine> Kernel<M> {
         if !user.contains(&spec.entry) || !user.contains(&spec.stack) {
             return Err(Error::BadAddress);
         }
-        let header = self.charge_object(account)?;
-        let mut context = Context::EMPTY;
-        context.restore = RESTORE_NEW;
+        let home = self.sandboxes.link(sandbox).ok_or(Error::WrongState)?;
+        let mut context = Context::new();
         let frame = &mut context.frame;
         (frame.rip, frame.rsp, frame.rdi) = (spec.entry, spec.stack, spec.argument);
         (frame.cs, frame.ss, frame.rflags) = (USER_CODE, USER_DATA, USER_FLAGS);
-        let thread = Thread {
+        let thread = |header| Thread {
             context,
             header,
             sandbox,
-            home: self.sandboxes.link(sandbox).ok_or(Error::WrongState)?,
+            home,
             state: State::Ready,
             timed: false,
             serving: None,
@@ -274,7 +277,7 @@ impl<M: Machine> Kernel<M> {
             member: Links::FREE,
             caller: Links::FREE,
         };
-        let id = insert(self, header, |k| &mut k.threads, thread)?;
+        let id = self.make(account, |k| &mut k.threads, thread)?;
         self.sandboxes[sandbox].threads.push_back(&mut self.threads, id.index);
         self.make_ready(id.index);
         Ok(id)

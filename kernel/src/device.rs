@@ -1,13 +1,14 @@
 //! Devices: interrupts, register windows and PCI functions, under the kernel's rules.
 //!
 //! The kernel alone writes configuration space and MSI-X tables, so a driver can neither move a BAR onto memory nor lead an interrupt
-//! elsewhere. What a device reaches by DMA is the business of [`crate::dma`].
+//! elsewhere. What a device reaches by DMA is the business of [`crate::dma`], which interrupts it raises that of [`crate::remap`].
 
 use crate::iommu::FAULT_VECTOR;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Backing, Device, Header, Irq, IrqSource, ObjectRef, Region};
+use crate::remap::message;
 use core::ops::Range;
 use hic_abi::object::DeviceInfo;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, USER_BASE};
@@ -43,7 +44,7 @@ impl<M: Machine> Kernel<M> {
         self.counters.interrupts += 1;
         let Some(irq) = self.vectors[usize::from(vector)] else {
             if vector == FAULT_VECTOR {
-                self.dma_faults();
+                self.refusals();
             }
             return;
         };
@@ -83,10 +84,7 @@ impl<M: Machine> Kernel<M> {
     /// `IrqAck`: the count so far. All sources are edge triggered, so there is nothing to unmask.
     pub(crate) fn sys_irq_ack(&mut self, irq: Handle) -> Result<u64, Error> {
         let irq = self.object(irq, ObjectType::Irq, Rights::empty())?;
-        let count = self.irqs[irq].count;
-        let thread = self.sched.running();
-        self.threads[thread].context.frame.rdi = count;
-        Ok(0)
+        self.answer(self.irqs[irq].count)
     }
 
     /// Makes an interrupt object on a free processor vector.
@@ -97,8 +95,12 @@ impl<M: Machine> Kernel<M> {
         let irq = Irq { header, source, vector, count: 0, latched: false, target: None };
         let id = self.irqs.insert(irq).map_err(|_| Error::PoolFull)?;
         self.vectors[usize::from(vector)] = Some(id.index);
+        self.admit(vector, Some(source));
         match source {
-            IrqSource::Isa(line) => self.machine.route_isa(line, vector),
+            IrqSource::Isa(line) => {
+                let remapped = self.remaps();
+                self.machine.route_isa(line, vector, remapped);
+            }
             IrqSource::Msix { device, entry } => self.write_msix(device, entry, Some(vector)),
         }
         Ok(ObjectRef { kind: ObjectType::Irq, id })
@@ -111,17 +113,19 @@ impl<M: Machine> Kernel<M> {
         if let IrqSource::Msix { device, entry } = irq.source {
             self.write_msix(device, entry, None);
         }
+        self.admit(irq.vector, None);
         self.uncharge_object(irq.header);
     }
 
-    /// Writes one MSI-X table entry: the local APIC's address and the vector, or the mask bit.
+    /// Writes one MSI-X table entry: what raises the vector, or the mask bit.
     fn write_msix(&mut self, device: u32, entry: u16, vector: Option<u8>) {
         let at = self.devices[device].table + u64::from(entry) * 16;
         self.machine.mmio_write(at + 12, 1);
         if let Some(vector) = vector {
-            self.machine.mmio_write(at, 0xfee0_0000);
+            let (address, data) = message(vector, self.remaps());
+            self.machine.mmio_write(at, address);
             self.machine.mmio_write(at + 4, 0);
-            self.machine.mmio_write(at + 8, u32::from(vector));
+            self.machine.mmio_write(at + 8, data);
             self.machine.mmio_write(at + 12, 0);
         }
     }
@@ -144,12 +148,10 @@ impl<M: Machine> Kernel<M> {
         }
         if let Some(value) = value {
             self.machine.io_write(port as u16, width as u8, value as u32);
-        } else {
-            let value = self.machine.io_read(port as u16, width as u8);
-            let thread = self.sched.running();
-            self.threads[thread].context.frame.rdi = u64::from(value);
+            return Ok(0);
         }
-        Ok(0)
+        let value = self.machine.io_read(port as u16, width as u8);
+        self.answer(value.into())
     }
 
     /// `DeviceInfo`.
@@ -167,9 +169,7 @@ impl<M: Machine> Kernel<M> {
         }
         let word = self.machine.pci_read(self.devices[device].function, (offset & !3) as u16);
         let value = u64::from(word) >> (8 * (offset & 3)) & ((1 << (8 * width)) - 1);
-        let thread = self.sched.running();
-        self.threads[thread].context.frame.rdi = value;
-        Ok(0)
+        self.answer(value)
     }
 
     /// `DeviceMaster`.
@@ -214,15 +214,11 @@ impl<M: Machine> Kernel<M> {
         }
         let header = self.charge_object(account)?;
         let object = self.new_irq(header, source).inspect_err(|_| self.uncharge_object(header))?;
-        self.enable_msix(device);
-        self.grant(owner, place, object, Rights::all());
-        Ok(0)
-    }
-
-    fn enable_msix(&mut self, device: u32) {
-        let (function, msix) = (self.devices[device].function, self.devices[device].msix);
+        let Device { function, msix, .. } = self.devices[device];
         let control = self.machine.pci_read(function, msix);
         self.machine.pci_write(function, msix, control | MSIX_ENABLE);
+        self.grant(owner, place, object, Rights::all());
+        Ok(0)
     }
 
     /// `DeviceBar`.
@@ -250,15 +246,7 @@ impl<M: Machine> Kernel<M> {
         let hidden =
             if u64::from(hidden_bar) == bar { start / PAGE_SIZE..end.div_ceil(PAGE_SIZE) } else { 0..0 };
         let header = self.charge_object(account)?;
-        let window = Region {
-            header,
-            base,
-            pages: size.div_ceil(PAGE_SIZE),
-            seal: None,
-            backing: Backing::Device { hidden },
-            leaving: false,
-            mappings: List::new(),
-        };
+        let window = Region::new(header, base, size.div_ceil(PAGE_SIZE), Backing::Device { hidden });
         let id = self.regions.insert(window).map_err(|_| {
             self.uncharge_object(header);
             Error::PoolFull

@@ -5,45 +5,33 @@
 //! would. With an IOMMU a device reaches what is mapped in it and nothing else, from before the first driver runs. Without one the same
 //! calls are bookkeeping, of which one promise is left: before memory goes that a device may still know, the device leaves the bus.
 
-use crate::audit::Entry;
 use crate::caps::Cap;
 use crate::config::EFFORT;
-use crate::iommu::{DmaFault, Iommu, PRESENT};
+use crate::iommu::{Iommu, PRESENT, Tables, domain};
 use crate::kernel::Kernel;
-use crate::log::Text;
 use crate::machine::Machine;
 use crate::memory::is_memory;
 use crate::objects::{Device, ObjectRef, Space};
-use crate::paging::{DMA_TABLE, Layout, Paging};
-use core::fmt::Write;
-use hic_abi::audit::Event;
-use hic_abi::{Error, Handle, ObjectType, Rights, name_bytes};
-
-/// Faults that one interrupt reports: each takes a device off the bus, so more can only be those of functions that nobody drives.
-const FAULTS_AT_ONCE: usize = 64;
-
-/// The IOMMU's number for what a device reaches; 0 is reserved (VT-d 9.3).
-const fn domain(device: u32) -> u16 {
-    device as u16 + 1
-}
+use crate::paging::DMA_TABLE;
+use hic_abi::{Error, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
-    /// Takes all of memory away from devices, at boot, and says whether that was possible.
-    pub(crate) fn confine_devices(&mut self, root: u32, units: &[u64]) {
-        let text: &[u8] = match (units.is_empty(), self.start_iommu(root, units)) {
-            (_, Some(())) => b"IOMMU: a device reaches what its driver maps into it, and nothing else",
-            (false, None) => {
-                b"an IOMMU that Core-0 cannot drive: a device reaches all memory, its driver is trusted"
-            }
-            (true, None) => b"no IOMMU: a device reaches all memory, its driver is trusted",
+    /// Takes all of memory and all interrupts away from devices, at boot, and says how far that was possible. `io_apic` is the source of the
+    /// I/O APIC's interrupts; `None` where the platform does not let interrupts be remapped.
+    pub(crate) fn confine_devices(&mut self, root: u32, units: &[u64], io_apic: Option<u16>) {
+        let text: &[u8] = match (units.is_empty(), self.start_iommu(root, units, io_apic), self.remaps()) {
+            (_, Some(()), true) => b"IOMMU: devices reach what is theirs, raise what is theirs",
+            (_, Some(()), false) => b"IOMMU: devices reach what is theirs, raise any interrupt",
+            (false, None, _) => b"unknown IOMMU: devices reach all memory, raise any interrupt",
+            (true, None, _) => b"no IOMMU: devices reach all memory, raise any interrupt",
         };
         self.log_line("core-0", text);
     }
 
     /// Each device has a domain of its own and, for good, a top-level table in which nothing is mapped yet.
-    fn start_iommu(&mut self, account: u32, units: &[u64]) -> Option<()> {
+    fn start_iommu(&mut self, account: u32, units: &[u64], io_apic: Option<u16>) -> Option<()> {
         units.first()?;
-        let iommu = Iommu::find(&mut self.machine, units)?;
+        let mut iommu = Iommu::find(&mut self.machine, units)?;
         let (root, contexts) = (self.kernel_frame(account)?, self.kernel_frame(account)?);
         self.machine.write_u64(root, contexts | PRESENT);
         for index in 0..self.devices.touched() {
@@ -58,58 +46,24 @@ impl<M: Machine> Kernel<M> {
             self.machine.write_u64(entry, top | PRESENT);
             self.devices[index].dma_table = table;
         }
-        iommu.start(&mut self.machine, root);
+        let mut tables = Tables { root, queue: self.kernel_frame(account)?, interrupts: 0 };
+        if let Some(source) = io_apic.filter(|_| iommu.remaps) {
+            (tables.interrupts, self.io_apic) = (self.kernel_frame(account)?, source);
+        }
+        iommu.start(&mut self.machine, tables);
         self.iommu = Some(iommu);
         Some(())
     }
 
-    /// Where a region can be mapped: a sandbox, or a device.
-    pub(crate) fn mappable(&self, space: Handle) -> Result<Space, Error> {
-        match self.space(space) {
-            Err(Error::WrongType) => {
-                self.object(space, ObjectType::Device, Rights::MANAGE).map(Space::Device)
-            }
-            sandbox => sandbox.map(Space::Sandbox),
-        }
-    }
-
-    /// Lets a device reach pages. Its tables are charged to the holder's account; one account at a time pays for a device.
-    #[cold]
-    pub(crate) fn map_for_dma(
-        &mut self,
-        device: u32,
-        holder: u32,
-        base: u64,
-        pages: u64,
-        layout: &impl Layout,
-    ) -> Result<(), Error> {
+    /// What a device reaches is charged to the account of whoever maps it; one account at a time pays for a device.
+    pub(crate) fn pay_for_reach(&mut self, device: u32, holder: u32) -> Result<(), Error> {
         let payer = self.sandboxes[holder].header.account;
-        if !self.devices[device].mappings.is_empty() && self.devices[device].payer != payer {
+        let Device { mappings, payer: pays, .. } = &mut self.devices[device];
+        if !mappings.is_empty() && *pays != payer {
             return Err(Error::Busy);
         }
-        self.devices[device].payer = payer;
-        self.change_reach(device, |tables| tables.map(base, pages, layout)).unwrap_or(Ok(()))
-    }
-
-    /// A device reaches these pages no more, when this returns.
-    #[cold]
-    pub(crate) fn unmap_for_dma(&mut self, device: u32, base: u64, pages: u64) {
-        self.change_reach(device, |tables| tables.unmap(base, pages));
-    }
-
-    /// Changes a device's tables, where there are any. Tables that are freed on the way are nobody's until the IOMMU has forgotten them.
-    fn change_reach<T>(
-        &mut self,
-        device: u32,
-        change: impl FnOnce(&mut Paging<'_, M, true>) -> T,
-    ) -> Option<T> {
-        let iommu = self.iommu.as_ref()?;
-        let Device { dma_table: root, payer, .. } = self.devices[device];
-        let account = &mut self.accounts[payer];
-        let (machine, frames) = (&mut self.machine, &mut self.frames);
-        let changed = change(&mut Paging { machine, frames, account, root, active: false });
-        iommu.forget(&mut self.machine, domain(device));
-        Some(changed)
+        *pays = payer;
+        Ok(())
     }
 
     /// Takes a mapping away that nobody gave up. Without an IOMMU a device is taken off the bus first: nobody told it to stop.
@@ -124,9 +78,15 @@ impl<M: Machine> Kernel<M> {
 
     /// A sandbox loses the capability in this place: mappings that hang on it end. Whether all have; one entry does [`EFFORT`] of it.
     #[inline(never)]
-    pub(crate) fn unmap_lost(&mut self, loser: u32, object: ObjectRef, place: u32) -> bool {
+    pub(crate) fn unmap_lost(
+        &mut self,
+        loser: u32,
+        object: ObjectRef,
+        place: u32,
+        heir: Option<u32>,
+    ) -> bool {
         if is_memory(object.kind) {
-            self.unmap_unheld(loser, object.id.index, place)
+            self.unmap_unheld(loser, object.id.index, place, heir)
         } else {
             object.kind != ObjectType::Device || self.unmap_unmanaged(loser, object, place)
         }
@@ -152,33 +112,5 @@ impl<M: Machine> Kernel<M> {
             }
         }
         true
-    }
-
-    /// The IOMMU refused something.
-    #[cold]
-    pub(crate) fn dma_faults(&mut self) {
-        for _ in 0..FAULTS_AT_ONCE {
-            let Some(iommu) = &self.iommu else { return };
-            let Some(fault) = iommu.take_fault(&mut self.machine) else { return };
-            self.refused_dma(fault);
-        }
-    }
-
-    /// The device leaves the bus until its driver puts it back, so that it cannot keep the kernel busy with refusals.
-    fn refused_dma(&mut self, fault: DmaFault) {
-        let DmaFault { source, address, read, reason } = fault;
-        self.counters.dma_faults += 1;
-        let known = |d: &u32| self.devices.at(*d).is_some_and(|device| device.function == source);
-        if let Some(device) = (0..self.devices.touched()).find(known) {
-            self.set_master(device, false);
-        }
-        let verb = if read { "read" } else { "write" };
-        let (nanos, event) = (self.machine.now(), Event::DmaRefused);
-        let a = u64::from(source) | u64::from(reason) << 16;
-        self.audit.append(&Entry { nanos, actor: 0, subject: 0, event, a, b: address }, &name_bytes(verb));
-        let mut line = Text::<120>::new();
-        let _ =
-            write!(line, "IOMMU: device {source:#06x} is off the bus: refused its {verb} at {address:#x}");
-        self.log_line("core-0", line.as_bytes());
     }
 }

@@ -56,7 +56,7 @@ impl<M: Machine> Kernel<M> {
     /// The running thread's `Call` by the handle of its last one.
     #[inline(always)]
     pub fn fast_call(&mut self) -> HandedTo {
-        let current = self.sched.current_link()?;
+        let current = self.sched.current?;
         let caller = self.threads.follow(current)?;
         let to = caller.call_route.as_ref()?.of(&caller.context.frame, self.caps.changes())?;
         self.call_by::<false>(current, to)
@@ -64,7 +64,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A `Call` that [`Self::fast_call`] left alone: by another handle than the last one, or with budgets to think of.
     pub fn first_call(&mut self) -> HandedTo {
-        let current = self.sched.current_link()?;
+        let current = self.sched.current?;
         let (caller, changes) = (self.threads.follow(current)?, self.caps.changes());
         let (handle, known) = (caller.context.frame.rdi as Handle, caller.call_route.as_ref());
         let to = match known.and_then(|route| route.of(&caller.context.frame, changes)) {
@@ -117,7 +117,7 @@ impl<M: Machine> Kernel<M> {
     /// The running thread's `ReplyReceive` by the handle of its last one.
     #[inline(always)]
     pub fn fast_reply_receive(&mut self) -> HandedTo {
-        let current = self.sched.current_link()?;
+        let current = self.sched.current?;
         let server = self.threads.follow(current)?;
         let at = server.receive_route.as_ref()?.of(&server.context.frame, self.caps.changes())?;
         self.answer_by::<false>(current, at)
@@ -125,7 +125,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A `ReplyReceive` that [`Self::fast_reply_receive`] left alone for the reasons of [`Self::first_call`].
     pub fn first_reply_receive(&mut self) -> HandedTo {
-        let current = self.sched.current_link()?;
+        let current = self.sched.current?;
         let (server, changes) = (self.threads.follow(current)?, self.caps.changes());
         let (handle, known) = (server.context.frame.rdi as Handle, server.receive_route.as_ref());
         let at = match known.and_then(|route| route.of(&server.context.frame, changes)) {
@@ -176,9 +176,10 @@ impl<M: Machine> Kernel<M> {
         Some(NonNull::from_mut(&mut caller.context))
     }
 
-    /// The object behind a handle of the caller, if it may be used so; nothing while somebody counts system calls.
+    /// The object behind a handle of the caller, if it may be used so; nothing while somebody counts system calls, or a sandbox that froze (which
+    /// ends all routes) has threads that are not stopped yet.
     fn quick_object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Option<u32> {
-        if self.fuses != 0 {
+        if self.fuses != 0 || !self.unfinished.is_empty() {
             return None;
         }
         self.object(handle, kind, rights).ok()
@@ -210,15 +211,15 @@ impl Scheduler {
         if !(unlimited || BUDGETS && self.budgets_allow(payer, next, now)) {
             return false;
         }
-        payer.cpu += now - self.since();
-        self.set_since(now);
+        payer.cpu += now - self.since;
+        self.since = now;
         true
     }
 
     fn budgets_allow(&self, payer: &mut Sandbox, next: &Sandbox, now: u64) -> bool {
-        let elapsed = now - self.since();
+        let elapsed = now - self.since;
         let left = next.budget.left;
-        let watched = next.budget.amount == 0 || (left != 0 && self.wakes_by(now + left));
+        let watched = next.budget.amount == 0 || (left != 0 && self.armed <= now + left);
         let allow = payer.budget.affords(elapsed, now) && watched;
         if allow && payer.budget.amount != 0 {
             payer.budget.left -= elapsed;

@@ -1,26 +1,19 @@
 //! The frame allocator: contiguous runs of physical frames, by buddies.
 //!
 //! A run of n frames takes exactly n frames: the block's tail goes back at once. It is taken as low in memory as there is room, so that what
-//! lives long gathers at one end and the other end stays whole. Taking the block that was freed last is no cheaper, and memory falls apart
-//! (`docs/book/memory.md` has the figures).
+//! lives long gathers at one end and the other end stays whole; single frames gather where least is broken up by them. Taking the block that was
+//! freed last is no cheaper, and memory falls apart (`docs/book/memory.md` has the figures). Which frames are free, `blocks` knows.
 //!
 //! Every free frame is zero, because whoever frees zeroes first. Long runs are not free at once: they wait on the list of dirty ones until
 //! somebody has zeroed them ([`crate::Kernel`] does both, in `memory`); this file only keeps the books.
 
-use crate::bitmap::Bitmap;
+use crate::blocks::Blocks;
 use crate::pool::{Arena, NONE};
 use core::ops::Range;
 use hic_abi::PAGE_SIZE;
 
-/// Orders of blocks: up to 2^18 frames, 1 GiB.
-const ORDERS: usize = 19;
-
 /// What the first frame of the books is a multiple of: a large page.
 pub const ALIGNMENT: u64 = 512 * PAGE_SIZE;
-
-/// Runs of at most this many frames are taken from the smallest block that has room, without a look at the others: page tables and small
-/// regions are the most frequent.
-const SMALL: u64 = 8;
 
 /// A dirty run, told where it starts.
 #[derive(Clone, Copy)]
@@ -31,8 +24,7 @@ struct Dirty {
 
 /// The books over all frames from the lowest usable one to the highest.
 pub struct Frames {
-    /// Of each order, the free blocks, by their place among blocks of that size.
-    blocks: [Bitmap; ORDERS],
+    blocks: Blocks,
     runs: &'static mut [Dirty],
     base: u64,
     free: u64,
@@ -45,13 +37,7 @@ impl Frames {
     /// Bytes of books for this many frames.
     #[must_use]
     pub const fn bytes(frames: usize) -> usize {
-        let mut bytes = size_of::<Dirty>() * frames + align_of::<Dirty>();
-        let mut order = 0;
-        while order < ORDERS {
-            bytes += Bitmap::bytes(frames.div_ceil(1 << order));
-            order += 1;
-        }
-        bytes
+        size_of::<Dirty>() * frames + align_of::<Dirty>() + Blocks::bytes(frames)
     }
 
     /// Books over `usable` ranges, page aligned, ascending, all free; they begin at a multiple of [`ALIGNMENT`].
@@ -60,7 +46,7 @@ impl Frames {
         let base = usable.first().map_or(0, |r| r.start & !(ALIGNMENT - 1));
         let end = usable.last().map_or(0, |r| r.end);
         let count = ((end - base) / PAGE_SIZE) as usize;
-        let blocks = core::array::from_fn(|order| Bitmap::new(arena, count.div_ceil(1 << order)));
+        let blocks = Blocks::new(arena, count);
         let runs = arena.fill(count, Dirty { next: NONE, count: 0 });
         let mut frames = Self { blocks, runs, base, free: 0, dirty_head: NONE, dirty: 0 };
         for range in usable {
@@ -84,48 +70,23 @@ impl Frames {
     /// Frames of the largest free block.
     #[must_use]
     pub fn largest_free(&self) -> u64 {
-        (0..ORDERS).rev().find(|&order| self.blocks[order].first().is_some()).map_or(0, |order| 1 << order)
-    }
-
-    /// The free block from which a run is taken, and its order.
-    fn block_for(&self, count: u64) -> Option<(u32, usize)> {
-        let least = count.next_power_of_two().trailing_zeros() as usize;
-        let mut lowest = (least..ORDERS).filter_map(|o| Some((self.blocks[o].first()? << o, o)));
-        if count <= SMALL { lowest.next() } else { lowest.min() }
+        self.blocks.largest().map_or(0, |order| 1 << order)
     }
 
     /// Takes `count` contiguous frames; the address of the first.
+    #[inline]
     pub fn allocate(&mut self, count: u64) -> Option<u64> {
         let count = count.max(1);
-        let (index, order) = self.block_for(count)?;
-        self.blocks[order].set(index >> order, false);
-        self.free -= 1 << order;
-        // No two pieces of the tail are halves of one block, and the taken run stands between them and others.
-        self.put(index + count as u32, index + (1 << order), false);
+        let index = if count == 1 { self.blocks.take_one()? } else { self.blocks.take(count as u32)? };
+        self.free -= count;
         Some(self.base + u64::from(index) * PAGE_SIZE)
     }
 
     /// Gives back `count` frames from `address` on. They must be zero.
     pub fn free_run(&mut self, address: u64, count: u64) {
         let index = ((address - self.base) / PAGE_SIZE) as u32;
-        self.put(index, index + count as u32, true);
-    }
-
-    /// Puts frames into the books as blocks as large as can be, with those beside them if they may `merge`.
-    #[inline]
-    fn put(&mut self, mut index: u32, end: u32, merge: bool) {
-        self.free += u64::from(end - index);
-        while index < end {
-            let fit = (end - index).ilog2();
-            let aligned = if index == 0 { ORDERS as u32 - 1 } else { index.trailing_zeros() };
-            let order = fit.min(aligned).min(ORDERS as u32 - 1);
-            if merge {
-                self.merge(index, order as usize);
-            } else {
-                self.blocks[order as usize].set(index >> order, true);
-            }
-            index += 1 << order;
-        }
+        self.blocks.put(index, index + count as u32);
+        self.free += count;
     }
 
     /// Gives back `count` frames (at least one) that may hold anything. They are free when [`Self::take_dirty`] and [`Self::free_run`] had
@@ -150,19 +111,6 @@ impl Frames {
         }
         self.dirty -= count;
         Some((self.base + (u64::from(index) + u64::from(left)) * PAGE_SIZE, count))
-    }
-
-    fn merge(&mut self, mut index: u32, mut order: usize) {
-        while order + 1 < ORDERS {
-            let buddy = index ^ (1 << order);
-            if !self.blocks[order].contains(buddy >> order) {
-                break;
-            }
-            self.blocks[order].set(buddy >> order, false);
-            index = index.min(buddy);
-            order += 1;
-        }
-        self.blocks[order].set(index >> order, true);
     }
 }
 

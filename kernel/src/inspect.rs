@@ -27,7 +27,7 @@ impl<M: Machine> Kernel<M> {
         self.write_user(address, value).map(|()| 0)
     }
 
-    fn memory_info(&self) -> MemoryInfo {
+    pub(crate) fn memory_info(&self) -> MemoryInfo {
         let dirty = self.frames.dirty_count();
         let free = self.frames.free_count() + dirty;
         MemoryInfo {
@@ -40,7 +40,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn account_info(&self, index: u64) -> Result<AccountInfo, Error> {
+    pub(crate) fn account_info(&self, index: u64) -> Result<AccountInfo, Error> {
         let index = within(index, self.accounts.touched())?;
         let Some(a) = self.accounts.at(index) else { return Ok(AccountInfo::zeroed()) };
         Ok(AccountInfo {
@@ -54,7 +54,7 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    fn sandbox_info(&self, index: u64) -> Result<SandboxInfo, Error> {
+    pub(crate) fn sandbox_info(&self, index: u64) -> Result<SandboxInfo, Error> {
         let index = within(index, self.sandboxes.touched())?;
         let Some(s) = self.sandboxes.at(index) else { return Ok(SandboxInfo::zeroed()) };
         Ok(SandboxInfo {
@@ -70,7 +70,7 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    fn port_info(&self, index: u64) -> Result<PortInfo, Error> {
+    pub(crate) fn port_info(&self, index: u64) -> Result<PortInfo, Error> {
         let index = within(index, self.ports.touched())?;
         let Some(p) = self.ports.at(index) else { return Ok(PortInfo::zeroed()) };
         Ok(PortInfo {
@@ -84,7 +84,7 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    fn cap_info(&self, index: u64) -> Result<CapInfo, Error> {
+    pub(crate) fn cap_info(&self, index: u64) -> Result<CapInfo, Error> {
         let sandbox = within(index >> 32, self.sandboxes.touched())?;
         let Some(s) = self.sandboxes.at(sandbox) else { return Err(Error::InvalidHandle) };
         let slot = within(index & 0xffff_ffff, s.slots)?;
@@ -100,7 +100,7 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    fn system_info(&self) -> SystemInfo {
+    pub(crate) fn system_info(&self) -> SystemInfo {
         SystemInfo {
             sandboxes: u64::from(self.sandboxes.live()),
             threads: u64::from(self.threads.live()),
@@ -116,6 +116,7 @@ impl<M: Machine> Kernel<M> {
             audit_dropped: self.audit.dropped,
             dma_confined: u64::from(self.iommu.is_some()),
             dma_refused: self.counters.dma_faults,
+            interrupts_remapped: u64::from(self.remaps()),
         }
     }
 

@@ -4,11 +4,13 @@
 //! and their order is kept. A call that was received is answered by the thread that received it, or ends with
 //! [`Error::ServerDied`]; a call that was not received yet never notices who serves.
 
+use crate::config::{EFFORT, MOVE_EFFORT};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::State;
 use crate::pool::Link;
 use hic_abi::message::{DATA_OFFSET, Kind, MAX_CAPS, MAX_INLINE, RECEIVE_SLOTS_OFFSET, SendCap};
+use hic_abi::syscall::Syscall;
 use hic_abi::{Error, FOREVER, Handle, IpcBuffer, MessageInfo, ObjectType, Plain, Rights};
 
 /// Whose fault it is that a message could not be handed over.
@@ -18,6 +20,17 @@ pub(crate) enum Refusal {
     Sender(Error),
     /// The receiver's buffer or slots.
     Receiver(Error),
+}
+
+/// What became of the calls that wait at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// There are none, or none is left.
+    None,
+    /// One is delivered.
+    One,
+    /// None is delivered yet, and more is to be looked at than one entry may.
+    NotYet,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -31,7 +44,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::Gone);
         }
         let deadline = self.threads[caller].context.frame.r12;
-        if let Some(receiver) = self.endpoints[endpoint.index].receiver.map(Link::index) {
+        if let Some(receiver) = self.receiver_of(endpoint.index) {
             match self.deliver(caller, receiver, port) {
                 Ok(()) => {
                     self.end_receive(endpoint.index, receiver);
@@ -75,9 +88,8 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn queue_caller(&mut self, port: u32, thread: u32) {
         let first = self.ports[port].callers.is_empty();
         self.ports[port].callers.push_back(&mut self.threads, thread);
-        let endpoint = self.ports[port].endpoint;
-        if first && self.endpoints.is_live(endpoint) {
-            self.endpoints[endpoint.index].pending.push_back(&mut self.ports, port);
+        if first && let Some(endpoint) = self.endpoints.get_mut(self.ports[port].endpoint) {
+            endpoint.pending.push_back(&mut self.ports, port);
         }
     }
 
@@ -85,7 +97,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn unqueue_caller(&mut self, port: u32, thread: u32) {
         self.ports[port].callers.remove(&mut self.threads, thread);
         if self.ports[port].callers.is_empty() && !self.ports[port].dead {
-            self.leave_pending(port);
+            self.leave_pending(port, self.ports[port].endpoint);
         }
     }
 
@@ -93,12 +105,18 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn sys_receive(&mut self, handle: Handle) -> Result<u64, Error> {
         let endpoint = self.object(handle, ObjectType::Endpoint, Rights::RECEIVE)?;
         let thread = self.sched.running();
-        if self.endpoints[endpoint].receiver.is_some() {
+        if self.receiver_of(endpoint).is_some() {
             return Err(Error::Busy);
         }
         self.abandon_caller(thread);
-        if self.take_bound_bits(thread) || self.take_queued(endpoint, thread)? {
+        if self.take_bound_bits(thread) {
             return Ok(0);
+        }
+        self.effort = 0;
+        match self.take_queued(endpoint, thread)? {
+            Taken::One => return Ok(0),
+            Taken::NotYet => return Ok(self.again(Syscall::Receive)),
+            Taken::None => {}
         }
         let deadline = self.threads[thread].context.frame.r12;
         if deadline != FOREVER && deadline <= self.machine.now() {
@@ -109,36 +127,40 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    /// Delivers the first queued message of an endpoint to `receiver`; whether there was one.
-    fn take_queued(&mut self, endpoint: u32, receiver: u32) -> Result<bool, Error> {
+    /// Delivers the first queued message of an endpoint to `receiver`. Callers whose message cannot be taken are sent on their way with the reason, as
+    /// many as one entry may.
+    fn take_queued(&mut self, endpoint: u32, receiver: u32) -> Result<Taken, Error> {
         while let Some(port) = self.endpoints[endpoint].pending.first() {
             let Some(caller) = self.ports[port].callers.first() else { break };
-            let delivered = match self.threads[caller].state {
-                State::Faulted { .. } => {
-                    self.deliver_fault(caller, receiver, port);
-                    Ok(())
-                }
-                _ => self.deliver(caller, receiver, port),
-            };
-            match delivered {
+            if self.effort >= EFFORT {
+                return Ok(Taken::NotYet);
+            }
+            self.effort += 1;
+            if let State::Faulted { .. } = self.threads[caller].state {
+                self.deliver_fault(caller, receiver, port);
+                self.unqueue_caller(port, caller);
+                self.threads[caller].state = State::Stopped;
+                self.rotate(endpoint, port);
+                return Ok(Taken::One);
+            }
+            if self.is_stopped(caller) {
+                continue;
+            }
+            match self.deliver(caller, receiver, port) {
                 Ok(()) => {
                     self.unqueue_caller(port, caller);
-                    self.threads[caller].state = match self.threads[caller].state {
-                        State::Faulted { .. } => State::Stopped,
-                        _ => State::Awaiting { server: receiver },
-                    };
+                    self.threads[caller].state = State::Awaiting { server: receiver };
                     self.rotate(endpoint, port);
-                    return Ok(true);
+                    return Ok(Taken::One);
                 }
                 Err(Refusal::Receiver(error)) => return Err(error),
                 Err(Refusal::Sender(error)) => {
                     self.unqueue_caller(port, caller);
-                    self.timers.remove(caller);
                     self.finish(caller, error);
                 }
             }
         }
-        Ok(false)
+        Ok(Taken::None)
     }
 
     /// A port that was served goes behind the others, so that a busy one cannot starve them.
@@ -151,18 +173,25 @@ impl<M: Machine> Kernel<M> {
 
     /// A port came to this endpoint with callers: a waiting receiver gets the first one.
     pub(crate) fn serve_pending(&mut self, endpoint: u32) {
-        let Some(receiver) = self.endpoints[endpoint].receiver.map(Link::index) else { return };
-        match self.take_queued(endpoint, receiver) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.end_receive(endpoint, receiver);
-                self.make_ready(receiver);
-            }
-            Err(error) => {
-                self.end_receive(endpoint, receiver);
-                self.finish(receiver, error);
-            }
+        let Some(receiver) = self.receiver_of(endpoint) else { return };
+        let taken = self.take_queued(endpoint, receiver);
+        if taken == Ok(Taken::None) {
+            return;
         }
+        self.end_receive(endpoint, receiver);
+        match taken {
+            Err(error) => return self.finish(receiver, error),
+            // It receives again, and goes on with those that are left.
+            Ok(Taken::NotYet) => self.repeat(receiver, Syscall::Receive),
+            Ok(_) => {}
+        }
+        self.make_ready(receiver);
+    }
+
+    /// The thread that waits on an endpoint; one that froze meanwhile does so no more.
+    fn receiver_of(&mut self, endpoint: u32) -> Option<u32> {
+        let receiver = self.endpoints[endpoint].receiver?.index();
+        if self.is_stopped(receiver) { None } else { Some(receiver) }
     }
 
     fn end_receive(&mut self, endpoint: u32, receiver: u32) {
@@ -234,6 +263,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Refusal> {
         let mut sends = [SendCap { slot: 0, mode: 0, rights: 0, reserved: 0 }; MAX_CAPS];
         let mut places = [(0u32, 0u32); MAX_CAPS];
+        let mut work = 0;
         for n in 0..count.min(MAX_CAPS) {
             self.machine.read(source + (n * size_of::<SendCap>()) as u64, sends[n].as_bytes_mut());
             let from = self.sendable(sender, sends[n]).map_err(Refusal::Sender)?;
@@ -244,6 +274,12 @@ impl<M: Machine> Kernel<M> {
                 .map_err(|_| Refusal::Sender(Error::NoReceiveSlot))?;
             if places[..n].iter().any(|&(f, t)| t == to || f == from) {
                 return Err(Refusal::Sender(Error::InvalidArgument));
+            }
+            if sends[n].mode == SendCap::MOVE {
+                work += self.work_of_move(from, receiver);
+            }
+            if work > MOVE_EFFORT {
+                return Err(Refusal::Sender(Error::Mapped));
             }
             places[n] = (from, to);
         }
@@ -259,14 +295,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn sendable(&self, sender: u32, send: SendCap) -> Result<u32, Error> {
-        let cap = self.cap(sender, send.slot)?;
+        let (place, cap) = self.filled_place(self.link_to(sender)?, send.slot)?;
         if send.mode == SendCap::COPY && !cap.rights.contains(Rights::COPY) {
             return Err(Error::MissingRights);
         }
         if send.mode > SendCap::MOVE {
             return Err(Error::InvalidArgument);
         }
-        self.slot(sender, send.slot)
+        Ok(place)
     }
 
     /// `Reply`.
@@ -299,7 +335,7 @@ impl<M: Machine> Kernel<M> {
         let Some(caller) = self.threads[thread].serving else { return Err(Error::CallerGone) };
         let owed = self.threads.follow(caller).is_some_and(|c| c.state == State::Awaiting { server: thread });
         let caller = caller.index();
-        if !owed {
+        if !owed || self.is_stopped(caller) {
             self.threads[thread].serving = None;
             return Err(Error::CallerGone);
         }
@@ -313,7 +349,6 @@ impl<M: Machine> Kernel<M> {
             }
             Err(Refusal::Sender(Error::NoReceiveSlot) | Refusal::Receiver(_)) => {
                 self.threads[thread].serving = None;
-                self.timers.remove(caller);
                 self.finish(caller, Error::NoReceiveSlot);
                 Err(Error::NoReceiveSlot)
             }
@@ -325,13 +360,13 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn abandon_caller(&mut self, thread: u32) {
         let Some(caller) = self.threads[thread].serving.take() else { return };
         if self.threads.follow(caller).is_some_and(|c| c.state == State::Awaiting { server: thread }) {
-            self.timers.remove(caller.index());
             self.finish(caller.index(), Error::ServerDied);
         }
     }
 
-    /// A blocked thread that is on no queue any more goes on with an error.
+    /// A blocked thread that is on no queue any more goes on with an error, and waits for no deadline.
     pub(crate) fn finish(&mut self, thread: u32, error: Error) {
+        self.timers.remove(thread);
         self.threads[thread].context.frame.rax = error.code();
         self.make_ready(thread);
     }

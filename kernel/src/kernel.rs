@@ -6,17 +6,19 @@ use crate::config as bound;
 use crate::frames::Frames;
 use crate::iommu::Iommu;
 use crate::list::List;
-use crate::log::{Log, Text};
+use crate::log::Log;
 use crate::machine::Machine;
 use crate::objects::{
     Account, Device, Endpoint, Header, IoRange, Irq, Mapping, Notification, ObjectRef, PENDING, Port,
     RUNNABLE, Region, Sandbox, Thread,
 };
-use crate::pool::{Arena, Id, NONE, Pool};
+use crate::pool::{Arena, Id, Link, NONE, Pool};
+use crate::refusals::Restraint;
 use crate::sched::Scheduler;
 use crate::timers::Timers;
 use core::fmt::Write;
 use hic_abi::audit::Event;
+use hic_abi::log::{LINE, Text};
 use hic_abi::{Error, Handle, ObjectType, Rights, SELF};
 
 /// Serial number of the first sandbox, the keeper.
@@ -36,8 +38,9 @@ pub const fn arena_need(frames: usize) -> usize {
         + Pool::<Irq>::bytes(bound::MAX_IRQS)
         + Pool::<IoRange>::bytes(bound::MAX_IO_RANGES)
         + Pool::<Device>::bytes(bound::MAX_DEVICES)
-        + CapTable::bytes(bound::MAX_CAP_SLOTS)
+        + CapTable::BYTES
         + Timers::bytes(bound::MAX_THREADS)
+        + Timers::bytes(bound::MAX_SANDBOXES)
         + Frames::bytes(frames)
         + Audit::BYTES
         + Log::BYTES
@@ -57,7 +60,7 @@ pub struct Counters {
     pub switches: u64,
     /// Time spent idle.
     pub idle: u64,
-    /// Accesses of devices that the IOMMU refused.
+    /// Accesses and interrupts of devices that the IOMMU refused.
     pub dma_faults: u64,
 }
 
@@ -76,16 +79,24 @@ pub struct Kernel<M: Machine> {
     pub(crate) io_ranges: Pool<IoRange>,
     pub(crate) devices: Pool<Device>,
     pub(crate) iommu: Option<Iommu>,
+    /// The source of the I/O APIC's interrupts, where interrupts are remapped.
+    pub(crate) io_apic: u16,
+    pub(crate) restraint: Restraint,
     pub(crate) caps: CapTable,
     pub(crate) frames: Frames,
+    /// Deadlines of threads.
     pub(crate) timers: Timers,
+    /// When the budgets of sandboxes that spent them are renewed.
+    pub(crate) renewals: Timers,
     pub(crate) sched: Scheduler,
     pub(crate) audit: Audit,
     pub(crate) log: Log,
     /// Interrupt object of each processor vector.
     pub(crate) vectors: [Option<u32>; 256],
-    /// Destroyed sandboxes that wait to be taken apart.
-    pub(crate) condemned: List<RUNNABLE>,
+    /// Frozen sandboxes whose threads are still to be stopped, and destroyed ones that are to be taken apart.
+    pub(crate) unfinished: List<RUNNABLE>,
+    /// Who ended the sandbox that is being taken apart at this moment: it may be long after the call, while somebody else runs.
+    pub(crate) on_behalf: Option<u64>,
     /// Ports with callers that nobody will receive: the port was destroyed, or where it led.
     pub(crate) closing: List<PENDING>,
     /// What this entry has done of work that need not be done at once ([`bound::EFFORT`]).
@@ -93,6 +104,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) total_frames: u64,
     pub(crate) kernel_frames: u64,
     pub(crate) next_serial: u64,
+    /// Tells this boot from others, where the machine has random numbers.
+    pub(crate) boot: u64,
     pub(crate) counters: Counters,
     /// Sandboxes that will freeze at one of their next system calls.
     pub(crate) fuses: u32,
@@ -102,8 +115,10 @@ pub struct Kernel<M: Machine> {
 
 impl<M: Machine> Kernel<M> {
     /// An empty kernel over this machine and this usable memory.
-    pub fn new(machine: M, arena: &'static mut [u8], usable: &[core::ops::Range<u64>]) -> Self {
+    pub fn new(mut machine: M, arena: &'static mut [u8], usable: &[core::ops::Range<u64>]) -> Self {
         let arena = &mut Arena::new(arena);
+        let mut boot = [0; 8];
+        machine.entropy(&mut boot);
         Self {
             machine,
             accounts: Pool::new(arena, bound::MAX_ACCOUNTS),
@@ -118,19 +133,24 @@ impl<M: Machine> Kernel<M> {
             io_ranges: Pool::new(arena, bound::MAX_IO_RANGES),
             devices: Pool::new(arena, bound::MAX_DEVICES),
             iommu: None,
-            caps: CapTable::new(arena, bound::MAX_CAP_SLOTS),
+            io_apic: 0,
+            restraint: Restraint::default(),
+            caps: CapTable::new(arena),
             timers: Timers::new(arena, bound::MAX_THREADS),
+            renewals: Timers::new(arena, bound::MAX_SANDBOXES),
             frames: Frames::new(arena, usable),
             audit: Audit::new(arena),
             log: Log::new(arena),
             sched: Scheduler::new(),
             vectors: [None; 256],
-            condemned: List::new(),
+            unfinished: List::new(),
+            on_behalf: None,
             closing: List::new(),
             effort: 0,
             total_frames: 0,
             kernel_frames: 0,
             next_serial: FIRST_SERIAL,
+            boot: u64::from_le_bytes(boot),
             counters: Counters::default(),
             fuses: 0,
             fixed: Header { account: NONE, capabilities: 0 },
@@ -140,97 +160,105 @@ impl<M: Machine> Kernel<M> {
     /// Index of the sandbox whose thread made this call.
     #[inline(always)]
     pub(crate) fn caller(&self) -> u32 {
-        let thread = self.sched.current_link().and_then(|thread| self.threads.follow(thread));
+        let thread = self.sched.current.and_then(|thread| self.threads.follow(thread));
         thread.expect("a system call comes from a running thread").sandbox
     }
 
-    /// Place in the slot table of one of the caller's handles.
+    /// The sandbox whose thread made this call, as the space of its handles.
     #[inline(always)]
-    fn own_slot(&self, handle: Handle) -> Result<u32, Error> {
-        let thread = self.sched.current_link().and_then(|thread| self.threads.follow(thread));
-        let sandbox = thread.and_then(|thread| self.sandboxes.follow(thread.home));
-        sandbox.and_then(|sandbox| sandbox.place(handle)).ok_or(Error::InvalidHandle)
+    pub(crate) fn own_space(&self) -> Result<Link<Sandbox>, Error> {
+        let thread = self.sched.current.and_then(|thread| self.threads.follow(thread));
+        thread.map(|thread| thread.home).ok_or(Error::InvalidHandle)
     }
 
     /// Index of a sandbox named by a `space` argument.
     #[inline(always)]
     pub(crate) fn space(&self, handle: Handle) -> Result<u32, Error> {
-        self.space_of(self.caller(), handle)
+        self.space_of(self.own_space()?, handle).map(Link::index)
     }
 
-    /// [`Self::space`] for a handle of this sandbox.
+    /// The sandbox that a `space` argument of this one names.
     #[inline(always)]
-    pub(crate) fn space_of(&self, caller: u32, handle: Handle) -> Result<u32, Error> {
+    pub(crate) fn space_of(&self, own: Link<Sandbox>, handle: Handle) -> Result<Link<Sandbox>, Error> {
         if handle == SELF {
-            return Ok(caller);
+            return Ok(own);
         }
-        self.object_of(caller, handle, ObjectType::Sandbox, Rights::MANAGE)
+        let id = self.named(self.place_in(own, handle)?, ObjectType::Sandbox, Rights::MANAGE)?;
+        let there = self.sandboxes.find(id).ok_or(Error::InvalidHandle)?;
+        let lives = self.sandboxes.follow(there).is_some_and(|sandbox| !sandbox.condemned);
+        if lives { Ok(there) } else { Err(Error::InvalidHandle) }
     }
 
     /// Place in the slot table of a slot of a space.
     #[inline(always)]
-    pub(crate) fn slot(&self, sandbox: u32, slot: Handle) -> Result<u32, Error> {
-        self.sandboxes[sandbox].place(slot).ok_or(Error::InvalidHandle)
+    pub(crate) fn place_in(&self, space: Link<Sandbox>, slot: Handle) -> Result<u32, Error> {
+        self.sandboxes.follow(space).and_then(|sandbox| sandbox.place(slot)).ok_or(Error::InvalidHandle)
     }
 
     /// Place of an empty slot of a space.
+    #[inline(always)]
+    pub(crate) fn empty_place(&self, space: Link<Sandbox>, slot: Handle) -> Result<u32, Error> {
+        let place = self.place_in(space, slot).map_err(|_| Error::SlotUnusable)?;
+        if self.caps.is_empty(place) { Ok(place) } else { Err(Error::SlotUnusable) }
+    }
+
+    /// [`Self::empty_place`] by the sandbox's index.
     pub(crate) fn empty_slot(&self, sandbox: u32, slot: Handle) -> Result<u32, Error> {
-        let place = self.slot(sandbox, slot).map_err(|_| Error::SlotUnusable)?;
-        if self.caps.get(place).is_some() {
-            return Err(Error::SlotUnusable);
-        }
-        Ok(place)
+        self.empty_place(self.link_to(sandbox)?, slot)
+    }
+
+    /// Where the sandbox of this index lies.
+    #[inline(always)]
+    pub(crate) fn link_to(&self, sandbox: u32) -> Result<Link<Sandbox>, Error> {
+        self.sandboxes.link(sandbox).ok_or(Error::InvalidHandle)
     }
 
     /// The capability in a slot of a space, if its object still lives, and its place in the slot table.
     #[inline(always)]
-    pub(crate) fn filled_slot(&self, sandbox: u32, handle: Handle) -> Result<(u32, &Cap), Error> {
-        let place = self.slot(sandbox, handle)?;
+    pub(crate) fn filled_place(&self, space: Link<Sandbox>, slot: Handle) -> Result<(u32, &Cap), Error> {
+        let place = self.place_in(space, slot)?;
         match self.caps.get(place) {
             Some(cap) if self.is_live(cap.object) => Ok((place, cap)),
             _ => Err(Error::InvalidHandle),
         }
     }
 
-    /// The capability in a slot of a space, if its object still lives.
-    pub(crate) fn cap(&self, sandbox: u32, handle: Handle) -> Result<Cap, Error> {
-        self.filled_slot(sandbox, handle).map(|(_, cap)| *cap)
-    }
-
-    /// The object behind one of the caller's handles, when it is of this type and the capability has these rights.
+    /// Index of the object behind one of the caller's handles, when it is of this type and the capability has these rights.
     #[inline(always)]
     pub(crate) fn object(&self, handle: Handle, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
-        self.object_at(self.own_slot(handle)?, kind, rights)
+        self.object_of(self.own_space()?, handle, kind, rights).map(|id| id.index)
     }
 
-    /// [`Self::object`] for a handle of this sandbox.
+    /// The object behind a handle of this space, under the same conditions.
     #[inline(always)]
     pub(crate) fn object_of(
         &self,
-        sandbox: u32,
+        space: Link<Sandbox>,
         handle: Handle,
         kind: ObjectType,
         rights: Rights,
-    ) -> Result<u32, Error> {
-        self.object_at(self.slot(sandbox, handle)?, kind, rights)
+    ) -> Result<Id, Error> {
+        let id = self.named(self.place_in(space, handle)?, kind, rights)?;
+        // The type is a constant where this is inlined, so that one comparison is left of the choice in there.
+        if !self.is_live(ObjectRef { kind, id }) {
+            return Err(Error::InvalidHandle);
+        }
+        Ok(id)
     }
 
+    /// The object that a slot names, which may be gone, when it is of this type and the capability has these rights.
     #[inline(always)]
-    fn object_at(&self, place: u32, kind: ObjectType, rights: Rights) -> Result<u32, Error> {
+    pub(crate) fn named(&self, place: u32, kind: ObjectType, rights: Rights) -> Result<Id, Error> {
         let cap = self.caps.get(place).ok_or(Error::InvalidHandle)?;
         if cap.object.kind != kind || !cap.rights.contains(rights) {
             return Err(self.mismatch(place, kind));
         }
-        // The type is a constant where this is inlined, so that one comparison is left of the choice in there.
-        if !self.is_live(ObjectRef { kind, id: cap.object.id }) {
-            return Err(Error::InvalidHandle);
-        }
-        Ok(cap.object.id.index)
+        Ok(cap.object.id)
     }
 
     /// Why a filled slot is not what was asked for: its object is gone, of another type, or more than the capability allows.
     #[cold]
-    fn mismatch(&self, place: u32, kind: ObjectType) -> Error {
+    pub(crate) fn mismatch(&self, place: u32, kind: ObjectType) -> Error {
         match self.caps.get(place) {
             Some(cap) if !self.is_live(cap.object) => Error::InvalidHandle,
             Some(cap) if cap.object.kind != kind => Error::WrongType,
@@ -259,14 +287,32 @@ impl<M: Machine> Kernel<M> {
 
     /// Appends an audit record caused by the current sandbox.
     pub(crate) fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: [u8; 32]) {
-        let actor = self.sched.current().map_or(0, |t| self.sandboxes[self.threads[t].sandbox].serial);
+        self.record_by(self.actor(), event, subject, a, b, text);
+    }
+
+    /// The same, by this sandbox: what is recorded may have ended the one that caused it.
+    pub(crate) fn record_by(
+        &mut self,
+        actor: u64,
+        event: Event,
+        subject: u64,
+        a: u64,
+        b: u64,
+        text: [u8; 32],
+    ) {
         self.audit.append(&Entry { nanos: self.machine.now(), actor, subject, event, a, b }, &text);
+    }
+
+    /// Serial number of the sandbox whose doing this is: who ended what is being taken apart, or who made the call; 0 = nobody.
+    pub(crate) fn actor(&self) -> u64 {
+        let running = self.sched.current().map_or(0, |t| self.sandboxes[self.threads[t].sandbox].serial);
+        self.on_behalf.unwrap_or(running)
     }
 
     /// A line for the log, with the time and the name of who says it.
     pub(crate) fn log_line(&mut self, who: &str, text: &[u8]) {
         let now = self.machine.now();
-        let mut line = Text::<{ bound::LOG_LINE + 80 }>::new();
+        let mut line = Text::<{ LINE + 80 }>::new();
         let _ = write!(line, "[{:5}.{:06}] {who}: ", now / 1_000_000_000, now / 1000 % 1_000_000);
         line.push(text);
         line.push(b"\n");

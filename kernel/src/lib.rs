@@ -14,9 +14,11 @@
 //!                              ├─▶ capabilities: copy, move, delete, revoke   [grants]
 //!                              ├─▶ messages: ports, endpoints, notifications  [ipc], [notify]
 //!                              ├─▶ switch transactions                        [switch]
-//!                              ├─▶ memory: accounts, regions, mappings        [memory], [paging], [frames]
-//!                              ├─▶ lives: create, freeze, reset, destroy      [create], [life]
+//!                              ├─▶ memory: accounts, regions, frames          [memory], [frames], [blocks]
+//!                              ├─▶ what is mapped where                       [mapping], [paging], [channel]
+//!                              ├─▶ lives: create, freeze, reset, destroy      [create], [freeze], [life]
 //!                              ├─▶ devices, and what they reach               [device], [dma], [iommu]
+//!                              ├─▶ which interrupts they raise, what was refused [remap], [refusals]
 //!                              └─▶ audit, log, inspection                     [audit], [log], [inspect]
 //!          exit ◀─ Kernel::choose_next: who runs now                  [sched], [budget], [timers]
 //!              ◀─ Kernel::next_in_line: the same where it is simple                       [line]
@@ -30,11 +32,12 @@
 extern crate std;
 
 pub mod audit;
-pub mod binding;
 pub mod bitmap;
+pub mod blocks;
 pub mod boot;
 pub mod budget;
 pub mod caps;
+pub mod channel;
 pub mod config;
 pub mod context;
 pub mod create;
@@ -42,6 +45,7 @@ pub mod device;
 pub mod dma;
 pub mod fastpath;
 pub mod frames;
+pub mod freeze;
 pub mod grants;
 pub mod inspect;
 pub mod iommu;
@@ -52,11 +56,14 @@ pub mod line;
 pub mod list;
 pub mod log;
 pub mod machine;
+pub mod mapping;
 pub mod memory;
 pub mod notify;
 pub mod objects;
 pub mod paging;
 pub mod pool;
+pub mod refusals;
+pub mod remap;
 pub mod sched;
 pub mod switch;
 pub mod syscall;

@@ -1,17 +1,15 @@
-//! How things end: freezing, resetting and destroying.
+//! How things end: resetting and destroying.
 //!
-//! Death is not destruction. A sandbox that faults is frozen with everything it holds, until whoever manages it resets or destroys it.
-//! Destruction gives back exactly what was charged.
+//! Death is not destruction. A sandbox that faults is frozen ([`crate::freeze`]) with everything it holds, until whoever manages it resets or
+//! destroys it. Destruction gives back exactly what was charged.
 
 use crate::config::EFFORT;
-use crate::kernel::FIRST_SERIAL;
 use crate::kernel::Kernel;
-use crate::log::Text;
-use crate::machine::{Machine, PowerAction};
+use crate::machine::Machine;
 use crate::memory::is_memory;
 use crate::objects::{Backing, ObjectRef, Queue, State};
 use crate::pool::{Id, Link, NONE};
-use core::fmt::Write;
+use crate::sched::Resched;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::MAX_PRIORITY;
@@ -22,25 +20,6 @@ use hic_abi::{Error, Handle, ObjectType, Rights};
 const SWEEP: u32 = 16;
 
 impl<M: Machine> Kernel<M> {
-    /// Stops all threads of a sandbox, keeps all else, and tells its fault port why.
-    pub(crate) fn freeze(&mut self, sandbox: u32, fault: [u64; 4]) {
-        if self.sandboxes[sandbox].frozen {
-            return;
-        }
-        self.sandboxes[sandbox].frozen = true;
-        self.set_fuse(sandbox, (0, 0));
-        self.sandboxes[sandbox].fault = fault;
-        let serial = self.sandboxes[sandbox].serial;
-        let mut at = self.sandboxes[sandbox].threads.first();
-        while let Some(thread) = at {
-            at = self.sandboxes[sandbox].threads.after(&self.threads, thread);
-            self.stop_thread(thread);
-        }
-        debug_assert!(self.sandboxes[sandbox].queue == Queue::Idle);
-        self.record(Event::SandboxFrozen, serial, fault[0], fault[1], self.sandboxes[sandbox].name);
-        self.report_fault(sandbox);
-    }
-
     /// `SandboxPriority`.
     pub(crate) fn sys_priority(&mut self, sandbox: Handle, priority: u64) -> Result<u64, Error> {
         let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
@@ -51,71 +30,6 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    /// `SandboxFuse`.
-    pub(crate) fn sys_fuse(&mut self, sandbox: Handle, calls: u64, reason: u64) -> Result<u64, Error> {
-        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
-        if self.sandboxes[sandbox].frozen {
-            return Err(Error::WrongState);
-        }
-        self.set_fuse(sandbox, (calls, reason));
-        Ok(0)
-    }
-
-    fn set_fuse(&mut self, sandbox: u32, fuse: (u64, u64)) {
-        // The fast path knows nothing of fuses: it finds no way while there is one.
-        self.caps.changed();
-        let before = core::mem::replace(&mut self.sandboxes[sandbox].fuse, fuse);
-        self.fuses = self.fuses + u32::from(fuse.0 != 0) - u32::from(before.0 != 0);
-    }
-
-    /// The caller makes a system call while fuses burn somewhere. `true`: it was its last one, and it is frozen.
-    pub(crate) fn burn_fuse(&mut self) -> bool {
-        let sandbox = self.caller();
-        let (calls, reason) = self.sandboxes[sandbox].fuse;
-        if calls > 1 {
-            self.sandboxes[sandbox].fuse.0 = calls - 1;
-        } else if calls == 1 {
-            self.freeze(sandbox, [Fault::Frozen as u64, reason, 0, 0]);
-        }
-        calls == 1
-    }
-
-    fn stop_thread(&mut self, thread: u32) {
-        self.unblock(thread);
-        self.threads[thread].state = State::Stopped;
-        self.abandon_caller(thread);
-    }
-
-    /// Queues the fault on the fault port, carried by the sandbox's first thread.
-    fn report_fault(&mut self, sandbox: u32) {
-        if self.sandboxes[sandbox].serial == FIRST_SERIAL {
-            self.end_of_keeper(sandbox);
-        }
-        let Some(port) = self.sandboxes[sandbox].fault_port else { return };
-        let Some(thread) = self.sandboxes[sandbox].threads.first() else { return };
-        if !self.ports.is_live(port) {
-            return;
-        }
-        self.threads[thread].state = State::Faulted { port: port.index };
-        self.queue_caller(port.index, thread);
-        let endpoint = self.ports[port.index].endpoint;
-        if self.endpoints.is_live(endpoint) {
-            self.serve_pending(endpoint.index);
-        }
-    }
-
-    /// Nobody keeps the first sandbox: without it, nothing that dies comes back, so the system ends and says why.
-    fn end_of_keeper(&mut self, sandbox: u32) {
-        let [cause, detail, address, rip] = self.sandboxes[sandbox].fault;
-        let mut text = Text::<96>::new();
-        let _ = write!(
-            text,
-            "the first sandbox froze: cause {cause} detail {detail:#x} address {address:#x} at {rip:#x}"
-        );
-        self.log_line("core-0", text.as_bytes());
-        self.machine.power(PowerAction::Failed);
-    }
-
     /// `SandboxReset`: threads and mappings go; capabilities, account and name stay.
     pub(crate) fn sys_reset(&mut self, handle: Handle) -> Result<u64, Error> {
         let sandbox = self.object(handle, ObjectType::Sandbox, Rights::MANAGE)?;
@@ -123,6 +37,9 @@ impl<M: Machine> Kernel<M> {
             return Err(Error::WrongState);
         }
         self.effort = 0;
+        if self.sandboxes[sandbox].queue == Queue::Frozen {
+            self.stop_some(sandbox);
+        }
         if !self.strip(sandbox) {
             return Ok(self.again(Syscall::SandboxReset));
         }
@@ -135,26 +52,33 @@ impl<M: Machine> Kernel<M> {
     /// Takes away the threads and mappings of a frozen sandbox, as far as one entry may; whether none are left.
     fn strip(&mut self, sandbox: u32) -> bool {
         while self.effort < EFFORT {
-            if let Some(thread) = self.sandboxes[sandbox].threads.first() {
-                self.effort += 1;
-                self.destroy_thread(thread);
-            } else if let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
-                self.unmap(mapping);
-            } else {
+            if !self.strip_one(sandbox) {
                 return true;
             }
         }
         false
     }
 
+    /// Takes away a thread or a mapping of a frozen sandbox; whether there was one.
+    fn strip_one(&mut self, sandbox: u32) -> bool {
+        if let Some(thread) = self.sandboxes[sandbox].threads.first() {
+            self.effort += 1;
+            self.destroy_thread(thread);
+        } else if let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
+            self.unmap(mapping);
+        } else {
+            return false;
+        }
+        true
+    }
+
     fn destroy_thread(&mut self, index: u32) {
         self.stop_thread(index);
         let sandbox = self.threads[index].sandbox;
-        if let Some(bound) = self.threads[index].bound
-            && self.notifications.is_live(bound)
-        {
-            self.notifications[bound.index].bound = None;
+        if self.sandboxes[sandbox].unstopped == Some(index) {
+            self.mark_stopped(sandbox, index);
         }
+        self.unbind(index);
         self.sandboxes[sandbox].threads.remove(&mut self.threads, index);
         if let Some(thread) = self.threads.remove(index) {
             self.uncharge_object(thread.header);
@@ -188,10 +112,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn is_frozen_thread(&self, index: u32) -> bool {
-        self.sandboxes[self.threads[index].sandbox].frozen
-    }
-
     /// Takes a region that is being destroyed out of where it is mapped, as far as one entry may; whether it is mapped nowhere now.
     fn unmap_everywhere(&mut self, index: u32) -> bool {
         self.regions[index].leaving = true;
@@ -210,7 +130,7 @@ impl<M: Machine> Kernel<M> {
             self.withdraw(mapping);
         }
         let Some(region) = self.regions.remove(index) else { return };
-        if region.backing == Backing::Frames {
+        if matches!(region.backing, Backing::Frames | Backing::Channel { .. }) {
             self.return_frames(region.header.account, region.base, region.pages);
         }
         self.uncharge_object(region.header);
@@ -219,7 +139,6 @@ impl<M: Machine> Kernel<M> {
     fn destroy_endpoint(&mut self, index: u32) {
         let Some(endpoint) = self.endpoints.remove(index) else { return };
         if let Some(receiver) = endpoint.receiver.map(Link::index) {
-            self.timers.remove(receiver);
             self.finish(receiver, Error::Gone);
         }
         self.closing.append(&mut self.ports, endpoint.pending);
@@ -229,18 +148,18 @@ impl<M: Machine> Kernel<M> {
 
     fn destroy_port(&mut self, index: u32) {
         if !self.ports[index].callers.is_empty() {
-            self.leave_pending(index);
+            self.leave_pending(index, self.ports[index].endpoint);
         }
         self.ports.retire(index);
         self.ports[index].dead = true;
         self.ports[index].endpoint = Id { index: NONE, generation: 1 };
-        self.closing.push_front(&mut self.ports, index);
+        self.closing.push(&mut self.ports, index, true);
         self.close_some();
     }
 
-    /// Takes a port that has no callers any more, or goes elsewhere with them, off the list on which they wait for a receiver.
-    pub(crate) fn leave_pending(&mut self, port: u32) {
-        let endpoint = self.ports[port].endpoint;
+    /// Takes a port that has no callers any more, or goes elsewhere with them, off the list on which they wait for a receiver: that of the endpoint to
+    /// which it led until now.
+    pub(crate) fn leave_pending(&mut self, port: u32, endpoint: Id) {
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
             endpoint.pending.remove(&mut self.ports, port);
         } else if self.closing.holds(&self.ports, port) {
@@ -264,6 +183,7 @@ impl<M: Machine> Kernel<M> {
                 }
             }
         }
+        self.look_after_remains();
     }
 
     fn send_away(&mut self, port: u32, caller: u32) {
@@ -271,14 +191,12 @@ impl<M: Machine> Kernel<M> {
         if let State::Faulted { .. } = self.threads[caller].state {
             self.threads[caller].state = State::Stopped;
         } else {
-            self.timers.remove(caller);
             self.finish(caller, Error::Gone);
         }
     }
 
     fn destroy_notification(&mut self, index: u32) {
         if let Some(waiter) = self.notifications[index].waiter.take().map(Link::index) {
-            self.timers.remove(waiter);
             self.finish(waiter, Error::Gone);
         }
         if let Some(notification) = self.notifications.remove(index) {
@@ -312,11 +230,24 @@ impl<M: Machine> Kernel<M> {
     /// Ends a sandbox: from now on no handle reaches it. Taking it apart may be long, so it queues for [`Self::dismantle_some`]; one that holds
     /// the last capability of another, or of itself, makes no difference.
     fn condemn(&mut self, index: u32) {
-        if core::mem::replace(&mut self.sandboxes[index].condemned, true) {
+        let by = self.actor();
+        let sandbox = &mut self.sandboxes[index];
+        if core::mem::replace(&mut sandbox.condemned, true) {
             return;
         }
-        self.freeze(index, [Fault::Frozen as u64, 0, 0, 0]);
-        self.condemned.push_back(&mut self.sandboxes, index);
+        sandbox.ended_by = by;
+        if sandbox.frozen && sandbox.queue != Queue::Frozen {
+            self.unfinished.push_back(&mut self.sandboxes, index);
+        }
+        self.begin_to_freeze(index, [Fault::Frozen as u64, 0, 0, 0]);
+        self.look_after_remains();
+    }
+
+    /// If something is left to be done in parts, the timer looks after it, whoever runs meanwhile.
+    pub(crate) fn look_after_remains(&mut self) {
+        if self.has_remains() && self.sched.is_settled() {
+            self.sched.resched = Resched::Timed;
+        }
     }
 
     /// Takes condemned sandboxes apart, in a bounded number of steps; whether any is left. Whoever destroys one comes back until it is gone; what
@@ -325,9 +256,16 @@ impl<M: Machine> Kernel<M> {
         self.effort = 0;
         self.close_some();
         while self.effort < EFFORT
-            && let Some(index) = self.condemned.first()
+            && let Some(index) = self.unfinished.first()
         {
-            self.dismantle(index);
+            match self.sandboxes[index].queue {
+                Queue::Frozen => self.stop_some(index),
+                _ => {
+                    self.on_behalf = Some(self.sandboxes[index].ended_by);
+                    self.dismantle(index);
+                    self.on_behalf = None;
+                }
+            }
         }
         self.has_remains()
     }
@@ -335,20 +273,18 @@ impl<M: Machine> Kernel<M> {
     /// Whether something is left of what ended.
     #[inline]
     pub(crate) fn has_remains(&self) -> bool {
-        !self.condemned.is_empty() || !self.closing.is_empty()
+        !self.unfinished.is_empty() || !self.closing.is_empty()
     }
 
     /// One step: a thread, a mapping, or some slots.
     fn dismantle(&mut self, index: u32) {
-        let sandbox = &mut self.sandboxes[index];
-        if let Some(thread) = sandbox.threads.first() {
-            self.effort += 1;
-            self.destroy_thread(thread);
-        } else if let Some(mapping) = sandbox.mappings.first() {
-            self.unmap(mapping);
-        } else if sandbox.filled > 0 {
+        if self.strip_one(index) {
+            return;
+        }
+        self.effort += 1;
+        let sandbox = &self.sandboxes[index];
+        if sandbox.filled > 0 {
             let first = sandbox.space + sandbox.swept;
-            self.effort += 1;
             for place in first..first + SWEEP {
                 if !self.discard(place) {
                     return;
@@ -356,17 +292,15 @@ impl<M: Machine> Kernel<M> {
             }
             self.sandboxes[index].swept += SWEEP;
         } else {
-            self.effort += 1;
             self.end_sandbox(index);
         }
     }
 
     fn end_sandbox(&mut self, index: u32) {
         self.leave_address_space(index);
-        self.condemned.remove(&mut self.sandboxes, index);
+        self.unfinished.remove(&mut self.sandboxes, index);
         let Some(sandbox) = self.sandboxes.remove(index) else { return };
-        self.caps.free_space(sandbox.space, sandbox.slots);
-        self.uncharge_frames(sandbox.header.account, u64::from(sandbox.slots / 64));
+        self.return_space(sandbox.header.account, sandbox.space, sandbox.slots);
         self.return_frames(sandbox.header.account, sandbox.root, 1);
         self.uncharge_object(sandbox.header);
         self.record(Event::SandboxDestroyed, sandbox.serial, 0, 0, sandbox.name);
@@ -378,7 +312,7 @@ impl<M: Machine> Kernel<M> {
         if let Some(begun) = self.threads[thread].ending.take() {
             return Ok(self.end_further(begun));
         }
-        let (place, cap) = self.filled_slot(self.space(space)?, slot)?;
+        let (place, cap) = self.filled_place(self.space_of(self.own_space()?, space)?, slot)?;
         let (rights, ObjectRef { kind, id }) = (cap.rights, cap.object);
         if !rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
@@ -407,22 +341,5 @@ impl<M: Machine> Kernel<M> {
             }
             _ => 0,
         }
-    }
-
-    /// A processor exception in ring 3: the sandbox freezes, the kernel goes on.
-    pub fn exception(&mut self, vector: u8, error: u64, address: u64) {
-        let Some(thread) = self.sched.current() else { return };
-        let sandbox = self.threads[thread].sandbox;
-        let rip = self.threads[thread].context.frame.rip;
-        self.freeze(sandbox, [Fault::Exception as u64, u64::from(vector) | error << 8, address, rip]);
-    }
-
-    /// A port of the sandbox's manager that hears of its faults.
-    pub(crate) fn sys_fault_port(&mut self, sandbox: Handle, port: Handle) -> Result<u64, Error> {
-        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
-        let port = self.object(port, ObjectType::Port, Rights::SEND)?;
-        let id: Option<Id> = self.ports.id(port);
-        self.sandboxes[sandbox].fault_port = id;
-        Ok(0)
     }
 }

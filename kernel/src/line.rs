@@ -1,12 +1,13 @@
 //! Who goes on after a thread that blocked or ended its turn, where that is a matter of the ready queues alone.
 //!
 //! It does what [`Kernel::choose_next`] does, in fewer steps, for the common case: no budgets, nothing to take apart, nobody to whom the processor
-//! was handed. As in [`crate::fastpath`], it looks first and changes afterwards, so what is unusual goes the general way from the start.
+//! was handed, one ready thread in the sandbox whose turn it is. As in [`crate::fastpath`], it looks first and changes afterwards, so what is unusual goes the general way from the start.
 
 use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::objects::Queue;
+use crate::pool::NONE;
 use crate::sched::{LEVELS, Resched};
 use core::ptr::NonNull;
 
@@ -18,7 +19,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     pub fn next_in_line(&mut self) -> InLine {
         let sched = &mut self.sched;
-        if sched.current.is_some() || sched.handoff.is_some() || !self.condemned.is_empty() {
+        if sched.current.is_some() || sched.handoff.is_some() || !self.unfinished.is_empty() {
             return None;
         }
         let payer = sched.active?;
@@ -27,7 +28,8 @@ impl<M: Machine> Kernel<M> {
         let home = self.sandboxes.link(queue.head())?;
         let sandbox = self.sandboxes.follow(home)?;
         let link = self.threads.link(sandbox.ready.head())?;
-        if self.sandboxes.follow(payer)?.budget.amount | sandbox.budget.amount != 0 {
+        let alone = self.threads.follow(link)?.ready.is_last();
+        if !alone || self.sandboxes.follow(payer)?.budget.amount | sandbox.budget.amount != 0 {
             return None;
         }
         let now = self.machine.now();
@@ -48,14 +50,11 @@ impl<M: Machine> Kernel<M> {
         sched.turn_ends = now + sandbox.begin_turn();
         sched.rank = i16::from(sandbox.priority);
         self.counters.switches += 1;
-        if let Some(next) = sandbox.ready.take_first(&mut thread.ready) {
-            self.threads[next].ready.set_first();
-        } else {
-            sandbox.queue = Queue::Idle;
-            match queue.take_first(&mut sandbox.runnable) {
-                Some(next) => self.sandboxes[next].runnable.set_first(),
-                None => sched.levels &= !(1 << level),
-            }
+        let _alone = sandbox.ready.take_first(&mut thread.ready);
+        sandbox.queue = Queue::Idle;
+        match queue.take_first(&mut sandbox.runnable) {
+            Some(next) => self.sandboxes[next].runnable.previous = NONE,
+            None => sched.levels &= !(1 << level),
         }
         Some((context, self.sched.is_due_before_timer(self.timers.next())))
     }
@@ -66,7 +65,7 @@ impl<M: Machine> Kernel<M> {
     pub fn next_turn(&mut self) -> InLine {
         let sched = &mut self.sched;
         let ended = sched.current?;
-        if sched.resched != Resched::TurnOver || !self.condemned.is_empty() {
+        if sched.resched != Resched::TurnOver || !self.unfinished.is_empty() {
             return None;
         }
         let payer = sched.active?;
@@ -94,16 +93,18 @@ impl<M: Machine> Kernel<M> {
         (sandbox.queue, from.queue, from.turn_left) = (Queue::Idle, Queue::Priority, 0);
         let _alone = (
             sandbox.ready.take_first(&mut thread.ready),
-            from.ready.put_last(ended.index(), &mut last.ready),
+            from.ready.put(ended.index(), &mut last.ready, false),
         );
         if sandbox.runnable.is_last() {
             queue.replace_only(payer.index());
         } else {
-            let (next, before) =
-                (queue.take_first(&mut sandbox.runnable), queue.put_last(payer.index(), &mut from.runnable));
+            let (next, before) = (
+                queue.take_first(&mut sandbox.runnable),
+                queue.put(payer.index(), &mut from.runnable, false),
+            );
             if let (Some(next), Some(before)) = (next, before) {
-                self.sandboxes[next].runnable.set_first();
-                self.sandboxes[before].runnable.set_next(payer.index());
+                self.sandboxes[next].runnable.previous = NONE;
+                self.sandboxes[before].runnable.next = payer.index();
             }
         }
         Some((context, self.sched.is_due_before_timer(self.timers.next())))

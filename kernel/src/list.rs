@@ -4,11 +4,11 @@
 
 use crate::pool::{NONE, Pool};
 
-/// The links of one object on one list.
+/// The links of one object on one list; [`NONE`] where nobody comes before or behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Links {
-    next: u32,
-    previous: u32,
+    pub(crate) next: u32,
+    pub(crate) previous: u32,
 }
 
 impl Links {
@@ -22,22 +22,10 @@ impl Links {
         self.next == NONE
     }
 
-    /// Another one came behind.
+    /// Another one came next to it: before it, when it was put to the `front`.
     #[inline(always)]
-    pub fn set_next(&mut self, next: u32) {
-        self.next = next;
-    }
-
-    /// Another one came before.
-    #[inline(always)]
-    pub fn set_previous(&mut self, previous: u32) {
-        self.previous = previous;
-    }
-
-    /// It is the first now.
-    #[inline(always)]
-    pub fn set_first(&mut self) {
-        self.previous = NONE;
+    pub fn meet(&mut self, other: u32, front: bool) {
+        if front { self.previous = other } else { self.next = other }
     }
 }
 
@@ -72,16 +60,9 @@ pub struct List<const TAG: usize> {
     length: u32,
 }
 
-impl<const TAG: usize> Default for List<TAG> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<const TAG: usize> List<TAG> {
     /// An empty list.
-    #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { head: NONE, tail: NONE, length: 0 }
     }
 
@@ -119,44 +100,49 @@ impl<const TAG: usize> List<TAG> {
 
     /// Appends an object that is on no list of this kind.
     pub fn push_back<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
-        if let Some(before) = self.put_last(index, pool[index].links_mut()) {
-            pool[before].links_mut().set_next(index);
+        self.push(pool, index, false);
+    }
+
+    /// Puts an object that is on no list of this kind at the `front` or at the end.
+    pub fn push<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32, front: bool) {
+        if let Some(neighbour) = self.put(index, pool[index].links_mut(), front) {
+            pool[neighbour].links_mut().meet(index, front);
         }
     }
 
-    /// The same, its links being at hand; whose links still have to learn of it.
+    /// The same, its links being at hand; whose links still have to [`meet`](Links::meet) it.
     #[inline(always)]
     #[must_use]
-    pub fn put_last(&mut self, index: u32, own: &mut Links) -> Option<u32> {
+    pub fn put(&mut self, index: u32, own: &mut Links, front: bool) -> Option<u32> {
+        self.length += 1;
+        let end = if front { &mut self.head } else { &mut self.tail };
+        let neighbour = core::mem::replace(end, index);
+        let (next, previous) = if front { (neighbour, NONE) } else { (NONE, neighbour) };
+        *own = Links { next, previous };
+        if neighbour == NONE {
+            (self.head, self.tail) = (index, index);
+            return None;
+        }
+        Some(neighbour)
+    }
+
+    /// Links for an object that will be the last: [`Self::appended`] is to be called as soon as it has an index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at_end(&self) -> Links {
+        Links { next: NONE, previous: self.tail }
+    }
+
+    /// The object that was made with the links of [`Self::at_end`] has this index.
+    #[inline(always)]
+    pub fn appended<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
         let before = core::mem::replace(&mut self.tail, index);
-        *own = Links { next: NONE, previous: before };
         self.length += 1;
         if before == NONE {
             self.head = index;
-            return None;
+        } else {
+            pool[before].links_mut().next = index;
         }
-        Some(before)
-    }
-
-    /// Puts an object that is on no list of this kind at the front.
-    pub fn push_front<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
-        if let Some(behind) = self.put_first(index, pool[index].links_mut()) {
-            pool[behind].links_mut().set_previous(index);
-        }
-    }
-
-    /// The same, its links being at hand; whose links still have to learn of it.
-    #[inline(always)]
-    #[must_use]
-    pub fn put_first(&mut self, index: u32, own: &mut Links) -> Option<u32> {
-        let behind = core::mem::replace(&mut self.head, index);
-        *own = Links { next: behind, previous: NONE };
-        self.length += 1;
-        if behind == NONE {
-            self.tail = index;
-            return None;
-        }
-        Some(behind)
     }
 
     /// Whether an object is on this list; it is on no other of this kind.
@@ -177,7 +163,13 @@ impl<const TAG: usize> List<TAG> {
 
     /// Takes an object off; it must be on this list.
     pub fn remove<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, index: u32) {
-        let Links { next, previous } = core::mem::replace(pool[index].links_mut(), Links::FREE);
+        let links = core::mem::replace(pool[index].links_mut(), Links::FREE);
+        self.unlink(pool, links);
+    }
+
+    /// The same with the links of an object that has left its pool.
+    #[inline(always)]
+    pub fn unlink<T: Linked<TAG>>(&mut self, pool: &mut Pool<T>, Links { next, previous }: Links) {
         if previous == NONE {
             self.head = next;
         } else {

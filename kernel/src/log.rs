@@ -42,46 +42,6 @@ impl Log {
     }
 }
 
-/// A line being put together; what does not fit is cut off.
-pub struct Text<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Text<N> {
-    /// An empty line.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bytes: [0; N], length: 0 }
-    }
-
-    /// Adds bytes.
-    pub fn push(&mut self, text: &[u8]) {
-        let text = &text[..text.len().min(N - self.length)];
-        self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
-        self.length += text.len();
-    }
-
-    /// What there is so far.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl<const N: usize> Default for Text<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const N: usize> core::fmt::Write for Text<N> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.push(text.as_bytes());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

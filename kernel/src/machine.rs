@@ -82,8 +82,8 @@ pub trait Machine {
     /// Where BARs may be put that the firmware has not set.
     fn pci_window(&self) -> Range<u64>;
 
-    /// Leads an ISA interrupt line (0..16) to this vector, edge triggered, unmasked.
-    fn route_isa(&mut self, line: u8, vector: u8);
+    /// Leads an ISA interrupt line (0..16) to this vector, edge triggered, unmasked; by the entry of this number, where interrupts are remapped.
+    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool);
 
     /// Fills `out` with hardware random bytes; `false` when the hardware has none.
     fn entropy(&mut self, out: &mut [u8]) -> bool;

@@ -11,17 +11,15 @@ mod arch;
 use arch::{
     CoreCell, acpi, apic, clock, cpu, entry, machine::X86, memory, memory::Memory, paging, segments, serial,
 };
-use core::fmt::{self, Write};
+use core::fmt::{Display, Write};
 use core0::{
-    Kernel, Next,
-    binding::{self, BindingError},
+    Kernel, Next, arena_need,
     boot::{self, BootInfo},
-    config,
     context::{Context, RESTORE_SYSCALL},
     line::InLine,
 };
 use hic_abi::syscall::Syscall;
-use hic_bootinfo::{LoaderError, StartInfo};
+use hic_bootinfo::{StartInfo, dmar::Dmar};
 use hic_hicmod::Binding;
 
 static KERNEL: CoreCell<Option<Kernel<X86>>> = CoreCell::new(None);
@@ -39,63 +37,45 @@ static BOUND: [u8; Binding::BYTES] = [0; Binding::BYTES];
 /// From the boot code, on the kernel stack, with what tells the protocol and the physical address of the loader's message.
 extern "C" fn main(protocol: u32, message: u64) -> ! {
     serial::init();
+    if let Some(reason) = cpu::unfit() {
+        refuse(reason);
+    }
     let features = cpu::features();
     paging::init(features.gib_pages, features.physical_bits);
     cpu::protect();
     segments::init();
     let _ = writeln!(serial::Serial, "Core-0 {}", env!("CARGO_PKG_VERSION"));
+    cpu::report();
     apic::init();
     clock::init();
-    match start(protocol, message) {
-        Ok(kernel) => {
-            let next = kernel.choose_next();
-            run(kernel, next)
-        }
-        Err(error) => {
-            let _ = writeln!(serial::Serial, "\nboot refused: {error}");
-            acpi::exit(acpi::EXIT_FAILED)
-        }
-    }
+    let kernel = start(protocol, message);
+    let next = kernel.choose_next();
+    run(kernel, next)
 }
 
-/// Why the kernel cannot start.
-enum BootError {
-    /// The loader's message is unusable.
-    Loader(LoaderError),
-    /// The boot archive is not ours.
-    Binding(BindingError),
-    /// No range of memory is large enough for the kernel's tables.
-    NoRoomForTables { bytes: usize },
-    /// The boot archive's keeper cannot be started.
-    FirstSandbox(boot::BootError),
+/// Nothing can run: says why on the serial port.
+fn refuse(reason: impl Display) -> ! {
+    let _ = writeln!(serial::Serial, "\nboot refused: {reason}");
+    acpi::exit(acpi::EXIT_FAILED)
 }
 
-impl fmt::Display for BootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Loader(error) => error.fmt(f),
-            Self::Binding(error) => error.fmt(f),
-            Self::NoRoomForTables { bytes } => {
-                write!(f, "no range of memory has room for the kernel's tables, {bytes} bytes")
-            }
-            Self::FirstSandbox(error) => error.fmt(f),
-        }
-    }
-}
-
-fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootError> {
+/// Makes the one kernel of what the loader brought.
+fn start(protocol: u32, message: u64) -> &'static mut Kernel<X86> {
     let info = StartInfo::read(protocol, message, &paging::DirectMap, &paging::image_range())
-        .map_err(BootError::Loader)?;
-    acpi::init(info.rsdp);
-    let archive = memory::archive(&info).map_err(BootError::Loader)?;
+        .unwrap_or_else(|error| refuse(error));
+    let tables = acpi::init(info.rsdp);
+    let archive = memory::archive(&info).unwrap_or_else(|error| refuse(error));
     // SAFETY: a plain copy; volatile, because it is not what the compiler saw.
     let bound = Binding::from_bytes(&unsafe { (&raw const BOUND).read_volatile() });
-    let archive = binding::check(&bound, archive).map_err(BootError::Binding)?;
+    let archive = bound.check(archive).unwrap_or_else(|error| refuse(error));
     let mut memory = Memory::new(&info);
-    let bytes = config::arena_bytes(memory.span() as usize);
-    let arena = memory.take(bytes as u64).ok_or(BootError::NoRoomForTables { bytes })?;
+    let bytes = arena_need(memory.span() as usize);
+    let Some(arena) = memory.take(bytes as u64) else {
+        refuse(format_args!("no range of memory has room for the kernel's tables, {bytes} bytes"))
+    };
     memory.clear_free();
-    let (iommus, iommu_count) = acpi::iommus();
+    let dmar = tables.and_then(|tables| tables.table(&paging::DirectMap, *b"DMAR"));
+    let dmar = Dmar::read(dmar, &paging::DirectMap, apic::io_number());
     let boot_info = BootInfo {
         memory: memory.free(),
         total_frames: memory.total_frames,
@@ -103,18 +83,19 @@ fn start(protocol: u32, message: u64) -> Result<&'static mut Kernel<X86>, BootEr
         archive: info.archive_pages(),
         archive_bytes: archive,
         clock: clock::page(),
-        iommus: &iommus[..iommu_count],
+        iommus: dmar.units(),
+        io_apic: dmar.io_apic,
     };
-    let kernel = boot::start(X86, &boot_info, arena).map_err(BootError::FirstSandbox)?;
+    let kernel = boot::start(X86, &boot_info, arena).unwrap_or_else(|error| refuse(error));
     // SAFETY: no entry has happened yet, so this is the only reference to the kernel.
-    Ok(unsafe { (*KERNEL.get()).insert(kernel) })
+    unsafe { (*KERNEL.get()).insert(kernel) }
 }
 
 /// The kernel. Within one entry a reference ends before the next one is asked for: none is kept over a call of a function that asks again.
 #[inline]
 fn kernel() -> &'static mut Kernel<X86> {
-    // SAFETY: one core and no nested entries; the reference of the entry before ended when its thread was resumed or, in `idle`, is the
-    // one still in use, and `interrupt_in_idle` does not call this. Ring 3 runs only after `start` has filled it.
+    // SAFETY: one core and no nested entries (an interrupt in `idle` only makes it return); the reference of the entry before ended when its
+    // thread was resumed. Ring 3 runs only after `start` has filled it.
     unsafe { (*KERNEL.get()).as_mut().unwrap_unchecked() }
 }
 
@@ -237,7 +218,6 @@ extern "C" fn interrupt(context: &Context) -> ! {
             if frame.vector == PAGE_FAULT { x86_64::registers::control::Cr2::read_raw() } else { frame.rip };
         kernel.exception(vector, frame.error, address);
     } else {
-        apic::acknowledge(vector);
         dispatch(kernel, vector);
     }
     let next = kernel.choose_next();
@@ -245,6 +225,7 @@ extern "C" fn interrupt(context: &Context) -> ! {
 }
 
 fn dispatch(kernel: &mut Kernel<X86>, vector: u8) {
+    apic::acknowledge(vector);
     match vector {
         apic::TIMER_VECTOR if apic::fired() => kernel.timer(),
         0x30..=0xef => kernel.interrupt(vector),
@@ -268,14 +249,11 @@ fn run(kernel: &mut Kernel<X86>, mut next: Next) -> ! {
                 kernel.exception(GENERAL_PROTECTION, 0, rip);
             }
             Next::Idle => {
-                if kernel.dismantle_some() || kernel.zero_some() {
-                    entry::let_interrupts_in();
-                } else {
-                    entry::idle();
-                }
+                let busy = kernel.dismantle_some() || kernel.zero_some();
+                let vector = if busy { entry::let_interrupt_in() } else { entry::idle() };
                 kernel.idle_ended();
-                while let Some(vector) = apic::take_pending() {
-                    dispatch(kernel, vector);
+                if let Some(vector) = vector {
+                    dispatch(kernel, vector.get());
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use crate::kernel::Kernel;
 use crate::machine::Machine;
-use crate::objects::State;
-use crate::pool::Id;
+use crate::objects::{State, Thread};
+use crate::pool::{Id, Link};
 use hic_abi::message::Kind;
+use hic_abi::syscall::Syscall;
 use hic_abi::{Error, FOREVER, Handle, MessageInfo, ObjectType, Rights};
 
 impl<M: Machine> Kernel<M> {
@@ -22,8 +23,11 @@ impl<M: Machine> Kernel<M> {
         let n = &mut self.notifications[notification];
         n.bits |= bits;
         if let Some(waiter) = n.waiter.take() {
-            let bits = core::mem::take(&mut n.bits);
             let Some(thread) = self.threads.follow_mut(waiter) else { return };
+            if self.sandboxes.follow(thread.home).is_some_and(|home| home.frozen) {
+                return self.signal_past(notification, waiter);
+            }
+            let bits = core::mem::take(&mut n.bits);
             (thread.context.frame.rax, thread.context.frame.rdi) = (0, bits);
             let timed = thread.timed;
             self.wake(waiter);
@@ -35,11 +39,23 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// The waiter froze while it waited, so the bits are not for it.
+    #[cold]
+    fn signal_past(&mut self, notification: u32, waiter: Link<Thread>) {
+        self.is_stopped(waiter.index());
+        let n = &mut self.notifications[notification];
+        n.waiter = None;
+        if let Some(bound) = n.bound {
+            self.end_receive_by(bound, notification);
+        }
+    }
+
     /// A receive of the bound thread ends with the bits.
     #[inline(never)]
     fn end_receive_by(&mut self, bound: Id, notification: u32) {
         if let Some(thread) = self.threads.get(bound)
             && let State::Receiving { endpoint } = thread.state
+            && !self.is_stopped(bound.index)
         {
             self.endpoints[endpoint].receiver = None;
             self.timers.remove(bound.index);
@@ -94,10 +110,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Delivers bits that came before the thread received; whether there were any.
     pub(crate) fn take_bound_bits(&mut self, thread: u32) -> bool {
-        let Some(bound) = self.threads[thread].bound else { return false };
-        if !self.notifications.is_live(bound) || self.notifications[bound.index].bits == 0 {
-            return false;
-        }
+        let bound = self.threads[thread].bound;
+        let waits = |id: &Id| self.notifications.get(*id).is_some_and(|n| n.bits != 0);
+        let Some(bound) = bound.filter(waits) else { return false };
         self.deliver_bits(thread, bound.index);
         true
     }
@@ -105,14 +120,14 @@ impl<M: Machine> Kernel<M> {
     /// `Wait`.
     pub(crate) fn sys_wait(&mut self, handle: Handle, deadline: u64) -> Result<u64, Error> {
         let index = self.object(handle, ObjectType::Notification, Rights::RECEIVE)?;
-        let Some(thread) = self.sched.current_link() else { return Err(Error::WrongState) };
+        let Some(thread) = self.sched.current else { return Err(Error::WrongState) };
         let n = &mut self.notifications[index];
         if n.bits != 0 {
             self.threads[thread.index()].context.frame.rdi = core::mem::take(&mut n.bits);
             return Ok(0);
         }
-        if n.waiter.is_some() {
-            return Err(Error::Busy);
+        if let Some(waiter) = n.waiter {
+            return self.wait_after(waiter);
         }
         if deadline != FOREVER && deadline <= self.machine.now() {
             return Err(if deadline == 0 { Error::WouldBlock } else { Error::Timeout });
@@ -120,6 +135,19 @@ impl<M: Machine> Kernel<M> {
         n.waiter = Some(thread);
         self.block(State::Waiting { notification: index }, deadline);
         Ok(0)
+    }
+
+    /// `Wait`, when somebody waits already. One that froze meanwhile does so no more, and the call is made again.
+    #[cold]
+    fn wait_after(&mut self, waiter: Link<Thread>) -> Result<u64, Error> {
+        if self.is_stopped(waiter.index()) { Ok(self.again(Syscall::Wait)) } else { Err(Error::Busy) }
+    }
+
+    /// No notification ends the receive of this thread any more.
+    pub(crate) fn unbind(&mut self, thread: u32) {
+        if let Some(bound) = self.threads[thread].bound.take().and_then(|id| self.notifications.get_mut(id)) {
+            bound.bound = None;
+        }
     }
 
     /// `BindNotification`.
@@ -134,11 +162,7 @@ impl<M: Machine> Kernel<M> {
         if holder.is_some_and(|t| Some(t) != identity && self.threads.is_live(t)) {
             return Err(Error::Busy);
         }
-        if let Some(old) = self.threads[thread].bound.take()
-            && self.notifications.is_live(old)
-        {
-            self.notifications[old.index].bound = None;
-        }
+        self.unbind(thread);
         if let Some(index) = wanted {
             self.notifications[index].bound = identity;
             self.threads[thread].bound = self.notifications.id(index);

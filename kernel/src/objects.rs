@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::fastpath::{CallRoute, ReceiveRoute};
 use crate::list::{Links, List, linked};
+use crate::paging::Way;
 use crate::pool::{Id, Link};
 use hic_abi::object::SealSpec;
 use hic_abi::{Handle, ObjectType};
@@ -47,6 +48,8 @@ pub struct Account {
     pub header: Header,
     /// Its name for the console.
     pub name: [u8; 32],
+    /// How many accounts are above it.
+    pub depth: u32,
     /// Frames charged here.
     pub frames_used: u64,
     /// Of these, frames of page tables.
@@ -57,6 +60,16 @@ pub struct Account {
     pub objects_used: u64,
     /// Objects that may be charged here.
     pub objects_limit: u64,
+}
+
+impl Account {
+    /// Whether this many more objects and frames can be charged here.
+    #[inline]
+    #[must_use]
+    pub const fn affords(&self, objects: u64, frames: u64) -> bool {
+        self.objects_limit.saturating_sub(self.objects_used) >= objects
+            && self.frames_limit.saturating_sub(self.frames_used) >= frames
+    }
 }
 
 /// What a thread does at this moment. Each variant holds what is needed to undo it.
@@ -137,8 +150,6 @@ pub struct Budget {
     pub left: u64,
     /// When this period began.
     pub since: u64,
-    /// Whether the sandbox stops when the budget is spent.
-    pub hard: bool,
 }
 
 impl Budget {
@@ -164,6 +175,8 @@ pub enum Queue {
     Priority,
     /// Its budget is spent.
     Spent,
+    /// None: it froze, and some of its threads have not been stopped yet.
+    Frozen,
 }
 
 /// An address space, a capability space and threads.
@@ -187,12 +200,18 @@ pub struct Sandbox {
     pub priority: u8,
     /// Its guarantee.
     pub budget: Budget,
+    /// Whether it stops when its budget is spent.
+    pub hard_limit: bool,
     /// Processor time used.
     pub cpu: u64,
     /// Frozen: nothing runs, all is kept.
     pub frozen: bool,
     /// Destroyed: no handle reaches it, and it is being taken apart.
     pub condemned: bool,
+    /// Serial number of who destroyed it, or took the last capability on it.
+    pub ended_by: u64,
+    /// Of a frozen one, the first thread that has not been stopped yet.
+    pub unstopped: Option<u32>,
     /// Slots of a condemned one that were emptied so far.
     pub swept: u32,
     /// What a preempted thread still has of its turn, nanoseconds; 0 = a whole turn.
@@ -231,6 +250,11 @@ impl Sandbox {
 pub enum Backing {
     /// Frames from the allocator.
     Frames,
+    /// The same, for two sandboxes and nobody else.
+    Channel {
+        /// Their serial numbers.
+        ends: [u64; 2],
+    },
     /// Memory that the boot loader filled (the boot archive).
     Boot,
     /// Device registers; capabilities name it as [`ObjectType::Mmio`]. The pages in `hidden` (MSI-X tables) are mapped nowhere.
@@ -268,9 +292,27 @@ pub enum Space {
     Device(u32),
 }
 
+impl Region {
+    /// One that is mapped nowhere yet.
+    #[inline]
+    #[must_use]
+    pub const fn new(header: Header, base: u64, pages: u64, backing: Backing) -> Self {
+        Self { header, base, pages, seal: None, backing, leaving: false, mappings: List::new() }
+    }
+
+    /// Whether it is device registers, of which pages may be hidden.
+    #[inline]
+    #[must_use]
+    pub const fn is_window(&self) -> bool {
+        matches!(self.backing, Backing::Device { .. })
+    }
+}
+
 /// One region in one sandbox or device.
 #[derive(Debug)]
 pub struct Mapping {
+    /// Where its pages are in the tables of a sandbox.
+    pub way: Way,
     /// The region.
     pub region: u32,
     /// Who reaches it.

@@ -4,8 +4,10 @@
 //! table that empties is freed at once, so that mapping and unmapping leave nothing behind.
 
 use crate::frames::Frames;
+use crate::iommu::Iommu;
 use crate::machine::Machine;
 use crate::objects::Account;
+use crate::pool::Pool;
 use core::ops::Range;
 use hic_abi::{Error, PAGE_SIZE, USER_BASE};
 
@@ -20,6 +22,7 @@ const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const COUNT_SHIFT: u32 = 52;
 const COUNT: u64 = 0x3ff << COUNT_SHIFT;
+const ONE: u64 = 1 << COUNT_SHIFT;
 
 /// What ring 3 may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +40,6 @@ pub enum PageKind {
 }
 
 impl PageKind {
-    /// What a device may do with the page: it reads what ring 3 may only read or execute.
-    const fn dma_bits(self) -> u64 {
-        match self {
-            Self::Write => PRESENT | WRITABLE,
-            _ => PRESENT,
-        }
-    }
-
     const fn bits(self) -> u64 {
         PRESENT
             | USER
@@ -64,29 +59,31 @@ pub struct Paging<'a, M: Machine, const DEVICE: bool = false> {
     pub machine: &'a mut M,
     /// Where tables come from.
     pub frames: &'a mut Frames,
-    /// Who pays for them.
-    pub account: &'a mut Account,
+    /// All accounts.
+    pub accounts: &'a mut Pool<Account>,
+    /// Who pays for tables.
+    pub payer: u32,
     /// The top-level table.
     pub root: u64,
     /// Whether the processor uses these tables now.
     pub active: bool,
+    /// Who walks a device's tables, and the number under which it keeps what it found; a sandbox has none. Without one there are no tables.
+    pub iommu: Option<(&'a Iommu, u16)>,
 }
 
 /// Rights of an entry of a device's tables that leads to a lower one.
 pub const DMA_TABLE: u64 = PRESENT | WRITABLE;
 
-/// Addresses of the entries on the way to a lowest table: levels 4 to 2, or 3 to 2.
-type Path = [u64; 3];
-
 /// Pages of a lowest table, and of a large page.
 pub const TABLE_PAGES: u64 = 512;
 
-/// What the way to an address ends in.
-enum End {
-    /// The lowest table.
-    Table(u64),
-    /// The entry of a large page.
-    Large(u64),
+/// Where the pages of one mapping are in the tables, if they share a table: the address of the entry that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way(u64);
+
+impl Way {
+    /// To be sought from the root.
+    pub const UNKNOWN: Self = Self(0);
 }
 
 /// How the pages of a run are mapped, by their numbers.
@@ -110,215 +107,268 @@ fn index(address: u64, level: u32) -> u64 {
 
 impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
     /// Where physical address 0 appears; the base of every lowest table either way.
-    const BASE: u64 = if DEVICE { 0 } else { USER_BASE };
+    pub const BASE: u64 = if DEVICE { 0 } else { USER_BASE };
     /// Rights of an entry that leads to a lower table.
     const TABLE: u64 = if DEVICE { DMA_TABLE } else { PRESENT | WRITABLE | USER };
     /// The level of the root; a device's addresses are those of memory, for which three levels do.
     const TOP: u32 = if DEVICE { 3 } else { 4 };
-    /// Entries on the way to a lowest table.
-    const DEPTH: usize = Self::TOP as usize - 1;
 
     /// Maps `pages` pages from a physical address on, each at its one user address and as the layout says by its number. None of them must
     /// be mapped. The way to a table is walked once, however many of its entries are filled; where a whole table would say the same of each of
-    /// its pages, a sandbox gets a large page instead.
+    /// its pages, there is a large page instead.
+    ///
+    /// The way by which [`Self::unmap`] finds them again, if they share a table; it stays while one of them is mapped.
     ///
     /// # Errors
     /// [`Error::NoMemory`] when a table cannot be had; [`Error::Mapped`] when a page is mapped. Nothing is mapped then.
-    pub fn map(&mut self, physical: u64, pages: u64, layout: &impl Layout) -> Result<(), Error> {
+    #[inline(always)]
+    pub fn map(&mut self, physical: u64, pages: u64, layout: &impl Layout) -> Result<Way, Error> {
+        if !DEVICE && pages < TABLE_PAGES && chunk(physical, 0, pages) == pages {
+            return self.map_in_table(physical, 0..pages, layout);
+        }
+        self.map_long(physical, pages, layout).map(|()| Way::UNKNOWN)
+    }
+
+    #[inline(never)]
+    fn map_long(&mut self, physical: u64, pages: u64, layout: &impl Layout) -> Result<(), Error> {
+        if DEVICE && self.iommu.is_none() {
+            return Ok(());
+        }
+        let large_pages = self.iommu.is_none_or(|(iommu, _)| iommu.large_pages);
         let mut done = 0;
         while done < pages {
             let here = chunk(physical, done, pages);
-            let whole = !DEVICE && here - done == TABLE_PAGES;
+            let whole = large_pages && here - done == TABLE_PAGES;
             let large = if whole { layout.uniform(&(done..here)) } else { None };
             let mapped = match large {
                 Some(kind) => self.map_large(physical + done * PAGE_SIZE, kind),
-                None => self.map_in_table(physical, done..here, layout),
+                None => self.map_in_table(physical, done..here, layout).map(|_| ()),
             };
             if let Err(error) = mapped {
-                self.unmap(physical, done);
+                self.unmap(physical, done, Way::UNKNOWN);
                 return Err(error);
             }
             done = here;
         }
+        self.forget();
         Ok(())
+    }
+
+    /// A device reads what ring 3 may only read or execute.
+    const fn bits(kind: PageKind) -> u64 {
+        if DEVICE { kind.bits() & (PRESENT | WRITABLE) } else { kind.bits() }
     }
 
     /// One entry for the 2 MiB at a physical address that is a multiple of it.
     fn map_large(&mut self, physical: u64, kind: PageKind) -> Result<(), Error> {
-        let (path, table) = self.descend(Self::BASE + physical, 3)?;
-        let entry = table + index(Self::BASE + physical, 2) * 8;
+        let (above, leads) = self.make_way(Self::BASE + physical, 3)?;
+        let entry = (leads & ADDRESS) + index(Self::BASE + physical, 2) * 8;
         if self.machine.read_u64(entry) & PRESENT != 0 {
             return Err(Error::Mapped);
         }
-        self.machine.write_u64(entry, physical & ADDRESS | kind.bits() | LARGE);
-        self.count(&path, Self::DEPTH - 1, 1);
+        self.machine.write_u64(entry, physical & ADDRESS | Self::bits(kind) | LARGE);
+        self.machine.write_u64(above, leads + ONE);
         Ok(())
     }
 
     /// The pages with these numbers, which share a table: all of them or none.
-    fn map_in_table(&mut self, physical: u64, pages: Range<u64>, layout: &impl Layout) -> Result<(), Error> {
-        let address = |page: u64| physical + page * PAGE_SIZE;
-        let (path, table) = self.descend(Self::BASE + address(pages.start), 2)?;
-        let entry = |page: u64| table + index(Self::BASE + address(page), 1) * 8;
-        let bits = |kind: PageKind| if DEVICE { kind.dma_bits() } else { kind.bits() };
-        let mut came = 0;
-        for page in pages.clone() {
-            if self.machine.read_u64(entry(page)) & PRESENT != 0 {
-                (pages.start..page).for_each(|page| self.machine.write_u64(entry(page), 0));
-                self.prune(&path, Self::DEPTH);
-                self.forget(Self::BASE + address(pages.start));
+    #[inline(always)]
+    fn map_in_table(&mut self, physical: u64, pages: Range<u64>, layout: &impl Layout) -> Result<Way, Error> {
+        let start = Self::BASE + physical + pages.start * PAGE_SIZE;
+        let (way, leads) = match Self::entry(self.machine, self.root, start, 2) {
+            Some((way, leads)) if leads & (PRESENT | LARGE) == PRESENT => (way, leads),
+            _ => self.make_way(start, 2)?,
+        };
+        let first = (leads & ADDRESS) + index(start, 1) * 8;
+        let same = layout.uniform(&pages);
+        let (mut entry, mut came) = (first, 0);
+        for page in pages {
+            if self.machine.read_u64(entry) & PRESENT != 0 {
+                (first..entry).step_by(8).for_each(|entry| self.machine.write_u64(entry, 0));
+                self.prune(start);
                 return Err(Error::Mapped);
             }
-            if let Some(kind) = layout.kind(page) {
-                self.machine.write_u64(entry(page), address(page) & ADDRESS | bits(kind));
+            if let Some(kind) = same.or_else(|| layout.kind(page)) {
+                self.machine.write_u64(entry, (physical + page * PAGE_SIZE) & ADDRESS | Self::bits(kind));
                 came += 1;
             }
+            entry += 8;
         }
-        self.count(&path, Self::DEPTH, came);
         if came == 0 {
-            self.prune(&path, Self::DEPTH);
-            self.forget(Self::BASE + address(pages.start));
+            self.prune(start);
+            return Ok(Way::UNKNOWN);
         }
-        Ok(())
+        self.machine.write_u64(way, leads + (came << COUNT_SHIFT));
+        Ok(Way(way))
     }
 
-    /// The way through the entries of level `lowest` and above to the table below them, made where it is missing.
-    fn descend(&mut self, address: u64, lowest: u32) -> Result<(Path, u64), Error> {
-        let mut path: Path = [0; 3];
-        let mut table = self.root;
-        for (depth, level) in (lowest..=Self::TOP).rev().enumerate() {
-            let entry = table + index(address, level) * 8;
-            path[depth] = entry;
-            let value = self.machine.read_u64(entry);
+    /// The entry of a level on the way to an address, and what it says; `None` when the way ends above it.
+    #[inline(always)]
+    fn entry(machine: &M, root: u64, address: u64, level: u32) -> Option<(u64, u64)> {
+        let mut table = root;
+        for level in (level + 1..=Self::TOP).rev() {
+            let value = machine.read_u64(table + index(address, level) * 8);
+            if value & PRESENT == 0 {
+                return None;
+            }
+            table = value & ADDRESS;
+        }
+        let entry = table + index(address, level) * 8;
+        Some((entry, machine.read_u64(entry)))
+    }
+
+    /// The same, it and those above it leading to tables, which are made where they are missing.
+    #[inline(never)]
+    fn make_way(&mut self, address: u64, lowest: u32) -> Result<(u64, u64), Error> {
+        let (mut above, mut leads) = (0, self.root);
+        for level in (lowest..=Self::TOP).rev() {
+            let entry = (leads & ADDRESS) + index(address, level) * 8;
+            let mut value = self.machine.read_u64(entry);
             if level == 2 && value & LARGE != 0 {
                 return Err(Error::Mapped);
             }
-            table = if value & PRESENT != 0 {
-                value & ADDRESS
-            } else {
+            if value & PRESENT == 0 {
                 let Some(frame) = self.new_table() else {
-                    self.prune(&path, depth);
-                    self.forget(address);
+                    self.prune(address);
                     return Err(Error::NoMemory);
                 };
-                self.machine.write_u64(entry, frame | Self::TABLE);
-                self.count(&path, depth, 1);
-                frame
-            };
+                value = frame | Self::TABLE;
+                self.machine.write_u64(entry, value);
+                // What the root has is not counted.
+                if level < Self::TOP {
+                    self.machine.write_u64(above, leads + ONE);
+                }
+            }
+            (above, leads) = (entry, value);
         }
-        Ok((path, table))
+        Ok((above, leads))
     }
 
-    /// Unmaps those of `pages` pages from a physical address on that are mapped.
-    pub fn unmap(&mut self, physical: u64, pages: u64) {
+    /// Unmaps those of `pages` pages from a physical address on that are mapped: by the way of the mapping, or sought from the root.
+    #[inline(always)]
+    pub fn unmap(&mut self, physical: u64, pages: u64, way: Way) {
+        if way != Way::UNKNOWN {
+            let leads = self.machine.read_u64(way.0);
+            return self.empty_table(way.0, leads, Self::BASE + physical, pages);
+        }
+        self.unmap_long(physical, pages);
+    }
+
+    #[inline(never)]
+    fn unmap_long(&mut self, physical: u64, pages: u64) {
+        if DEVICE && self.iommu.is_none() {
+            return;
+        }
         let mut done = 0;
         while done < pages {
             let here = chunk(physical, done, pages);
-            self.unmap_in_table(Self::BASE + physical + done * PAGE_SIZE, here - done);
+            let address = Self::BASE + physical + done * PAGE_SIZE;
+            match Self::entry(self.machine, self.root, address, 2) {
+                Some((way, value)) if value & LARGE != 0 => {
+                    debug_assert!(here - done == TABLE_PAGES, "a large page goes as it came, whole");
+                    self.machine.write_u64(way, 0);
+                    self.forget_large(address);
+                }
+                Some((way, leads)) => self.empty_table(way, leads, address, here - done),
+                None => {}
+            }
             done = here;
         }
+        self.forget();
     }
 
-    fn unmap_in_table(&mut self, address: u64, pages: u64) {
-        let Some((path, end)) = self.walk(address) else { return };
-        let table = match end {
-            End::Table(table) => table,
-            End::Large(_) => {
-                debug_assert!(pages == TABLE_PAGES, "a large page goes as it came, whole");
-                self.machine.write_u64(path[Self::DEPTH - 1], 0);
-                self.count(&path, Self::DEPTH - 1, -1);
-                self.prune(&path, Self::DEPTH - 1);
-                return self.forget(address);
-            }
-        };
-        let first = table + index(address, 1) * 8;
-        let mut gone = 0;
-        for page in 0..pages {
-            if self.machine.read_u64(first + page * 8) & PRESENT != 0 {
-                self.machine.write_u64(first + page * 8, 0);
-                gone += 1;
-            }
+    /// A device's tables have changed: its IOMMU forgets what it found there. Tables that were freed on the way are nobody's until then.
+    fn forget(&mut self) {
+        if let Some((iommu, domain)) = self.iommu {
+            iommu.forget(self.machine, domain);
         }
-        if gone == 0 {
+    }
+
+    /// Empties entries of the table to which an entry of level 2 leads, if it leads to one.
+    #[inline(always)]
+    fn empty_table(&mut self, way: u64, leads: u64, address: u64, pages: u64) {
+        if leads & PRESENT == 0 {
             return;
         }
-        self.count(&path, Self::DEPTH, -gone);
-        self.prune(&path, Self::DEPTH);
-        (0..pages).for_each(|page| self.forget(address + page * PAGE_SIZE));
+        let first = (leads & ADDRESS) + index(address, 1) * 8;
+        let mut gone = 0;
+        for page in 0..pages {
+            gone += self.machine.read_u64(first + page * 8) & PRESENT;
+            self.machine.write_u64(first + page * 8, 0);
+        }
+        let left = leads - (gone << COUNT_SHIFT);
+        self.machine.write_u64(way, left);
+        if left & COUNT == 0 {
+            self.prune(address);
+        }
+        if self.active {
+            (0..pages).for_each(|page| self.machine.flush(address + page * PAGE_SIZE));
+        }
     }
 
-    /// Drops what the processor has cached of the way to this address, tables just freed among it (SDM vol. 3A, 4.10.4.1).
-    fn forget(&mut self, address: u64) {
-        if self.active {
-            self.machine.flush(address);
+    /// A large page has gone from the directory that its address leads to.
+    fn forget_large(&mut self, address: u64) {
+        if let Some((above, leads)) = Self::entry(self.machine, self.root, address, 3) {
+            self.machine.write_u64(above, leads - ONE);
         }
+        self.prune(address);
     }
 
     /// Whether ring 3 may read, or write, the page of this address now.
-    pub fn allows(&self, address: u64, write: bool) -> bool {
-        let value = match self.walk(address) {
-            Some((_, End::Table(table))) => self.machine.read_u64(table + index(address, 1) * 8),
-            Some((_, End::Large(value))) => value,
+    pub fn allows(machine: &M, root: u64, address: u64, write: bool) -> bool {
+        let value = match Self::entry(machine, root, address, 2) {
+            Some((_, value)) if value & (PRESENT | LARGE) == PRESENT => {
+                machine.read_u64((value & ADDRESS) + index(address, 1) * 8)
+            }
+            Some((_, value)) => value,
             None => return false,
         };
         let device = value & CACHE_DISABLE != 0;
         value & PRESENT != 0 && !device && (!write || value & WRITABLE != 0)
     }
 
-    #[inline]
-    fn walk(&self, address: u64) -> Option<(Path, End)> {
-        let mut path: Path = [0; 3];
-        let mut table = self.root;
-        for (depth, level) in (2..=Self::TOP).rev().enumerate() {
-            let entry = table + index(address, level) * 8;
-            path[depth] = entry;
-            let value = self.machine.read_u64(entry);
-            if value & PRESENT == 0 {
-                return None;
-            }
-            if level == 2 && value & LARGE != 0 {
-                return Some((path, End::Large(value)));
-            }
-            table = value & ADDRESS;
-        }
-        Some((path, End::Table(table)))
-    }
-
     fn new_table(&mut self) -> Option<u64> {
-        if self.account.frames_used >= self.account.frames_limit {
+        let payer = &mut self.accounts[self.payer];
+        if !payer.affords(0, 1) {
             return None;
         }
         let frame = crate::memory::allocate(self.frames, self.machine, 1)?;
-        self.account.frames_used += 1;
-        self.account.page_tables += 1;
+        payer.frames_used += 1;
+        payer.page_tables += 1;
         Some(frame)
     }
 
-    /// Counts entries that came (or went, if negative) in the table that `path[depth - 1]` leads to; the root is not counted.
-    #[inline]
-    fn count(&mut self, path: &Path, depth: usize, came: i64) {
-        if depth == 0 {
-            return;
-        }
-        let entry = path[depth - 1];
-        let value = self.machine.read_u64(entry);
-        self.machine.write_u64(entry, value.wrapping_add_signed(came << COUNT_SHIFT));
-    }
-
-    /// Frees tables that have become empty, from the lowest up.
-    #[inline]
-    fn prune(&mut self, path: &Path, depth: usize) {
-        for at in (0..depth).rev() {
-            let value = self.machine.read_u64(path[at]);
-            if value & PRESENT == 0 || value & COUNT != 0 {
-                return;
+    /// Frees the tables on the way to an address that have become empty, from the lowest up, and has the processor forget them (SDM vol. 3A,
+    /// 4.10.4.1).
+    #[cold]
+    fn prune(&mut self, address: u64) {
+        let (mut way, mut depth, mut leads) = ([0; 3], 0, self.root | PRESENT);
+        for level in (2..=Self::TOP).rev() {
+            if leads & PRESENT != 0 {
+                way[depth] = (leads & ADDRESS) + index(address, level) * 8;
+                leads = self.machine.read_u64(way[depth]);
+                depth += 1;
             }
-            self.machine.write_u64(path[at], 0);
-            // All of its entries went one by one: it is zero.
-            self.frames.free_run(value & ADDRESS, 1);
-            self.account.frames_used -= 1;
-            self.account.page_tables -= 1;
-            self.count(path, at, -1);
+        }
+        let mut gone = 0;
+        for &entry in way[..depth].iter().rev() {
+            let left = self.machine.read_u64(entry) - gone;
+            let filled = left & (COUNT | LARGE) != 0;
+            self.machine.write_u64(entry, if filled { left } else { 0 });
+            if filled {
+                break;
+            }
+            if left & PRESENT != 0 {
+                // All of its entries went one by one: it is zero.
+                self.frames.free_run(left & ADDRESS, 1);
+                let payer = &mut self.accounts[self.payer];
+                payer.frames_used -= 1;
+                payer.page_tables -= 1;
+                gone = ONE;
+            }
+        }
+        if self.active {
+            self.machine.flush(address);
         }
     }
 }

@@ -100,7 +100,7 @@ impl<T> Pool<T> {
     #[inline(always)]
     fn place(&self, index: u32) -> Option<NonNull<Slot<T>>> {
         #[cfg(test)]
-        accesses::count();
+        crate::tests::accesses::count();
         if index >= self.touched {
             return None;
         }
@@ -125,6 +125,15 @@ impl<T> Pool<T> {
     #[inline(always)]
     pub fn link(&self, index: u32) -> Option<Link<T>> {
         self.slot(index).is_some_and(Slot::is_live).then(|| self.place(index).map(Link)).flatten()
+    }
+
+    /// Where the object that this identity names lies, while it lives.
+    #[must_use]
+    #[inline(always)]
+    pub fn find(&self, id: Id) -> Option<Link<T>> {
+        let place = self.place(id.index)?;
+        // SAFETY: as in `slot`.
+        (unsafe { place.as_ref() }.generation == id.generation | 1).then_some(Link(place))
     }
 
     /// The live object that a link of this pool leads to.
@@ -165,28 +174,22 @@ impl<T> Pool<T> {
     /// # Errors
     /// The value itself, when the pool is full.
     pub fn insert(&mut self, value: T) -> Result<Id, T> {
-        let index = if self.free != NONE {
-            self.free
-        } else if self.touched < self.capacity {
+        if self.free == NONE {
+            if self.touched == self.capacity {
+                return Err(value);
+            }
             let index = self.touched;
             let slot = Slot { generation: 0, index, next_free: NONE, value: MaybeUninit::uninit() };
             // SAFETY: below `capacity`, so within the memory that the pool took, and aligned as `Arena::take` promises.
             unsafe { self.slots.add(index as usize).write(slot) };
-            self.touched += 1;
-            index
-        } else {
-            return Err(value);
-        };
-        let from_free_list = self.free == index;
+            (self.touched, self.free) = (index + 1, index);
+        }
+        let index = self.free;
         let Some(slot) = self.slot_mut(index) else { return Err(value) };
-        let next_free = slot.next_free;
         slot.value.write(value);
         slot.generation = slot.generation.wrapping_add(1);
-        let generation = slot.generation;
-        if from_free_list {
-            self.free = next_free;
-        }
-        self.live += 1;
+        let (generation, next_free) = (slot.generation, slot.next_free);
+        (self.free, self.live) = (next_free, self.live + 1);
         Ok(Id { index, generation })
     }
 
@@ -328,6 +331,11 @@ impl Arena {
         unsafe { core::slice::from_raw_parts_mut(block.as_mut_ptr().cast(), count) }
     }
 
+    /// An array of copies of a value: its length is known where it is used.
+    pub fn fill_array<T: Copy, const COUNT: usize>(&mut self, value: T) -> &'static mut [T; COUNT] {
+        self.fill(COUNT, value).try_into().expect("as many as were asked for")
+    }
+
     /// `count` copies of a value.
     pub fn fill<T: Copy>(&mut self, count: usize, value: T) -> &'static mut [T] {
         let slots = self.take::<T>(count);
@@ -336,25 +344,6 @@ impl Arena {
         }
         // SAFETY: every element was just written, and `MaybeUninit<T>` has the layout of `T`.
         unsafe { core::slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), count) }
-    }
-}
-
-/// How often objects were looked at, so that a test can say that an operation costs the same whatever waits on it.
-#[cfg(test)]
-pub(crate) mod accesses {
-    use std::cell::Cell;
-
-    std::thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
-
-    pub(crate) fn count() {
-        COUNT.with(|c| c.set(c.get() + 1));
-    }
-
-    /// Accesses on this thread while `work` runs.
-    pub(crate) fn during(work: impl FnOnce()) -> u64 {
-        let before = COUNT.with(Cell::get);
-        work();
-        COUNT.with(Cell::get) - before
     }
 }
 

@@ -4,13 +4,13 @@
 //! threads; throttling one is constant time. The running thread is on no queue. A sandbox whose budget is spent waits for its next
 //! period; one that is work-conserving runs meanwhile whenever nobody else can.
 
-use crate::config::{MIN_TIMER, TIME_SLICE};
+use crate::config::{EFFORT, MIN_TIMER, TIME_SLICE};
 use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Queue, RUNNABLE, Sandbox, State, Thread};
-use crate::pool::Link;
+use crate::pool::{Link, NONE};
 use hic_abi::object::MAX_PRIORITY;
 
 /// What the processor does next.
@@ -27,7 +27,7 @@ pub enum Next {
 pub(crate) enum Resched {
     /// It does not.
     No,
-    /// It does not, but others are ready now: its turn gets an end.
+    /// It does not, but others are ready now, or something is left to be done in parts: the timer is to see to it.
     Timed,
     /// A higher priority is ready: the running one goes on first when that is done.
     Preempted,
@@ -38,6 +38,9 @@ pub(crate) enum Resched {
 /// Rank of a sandbox that runs although its budget is spent: below every priority.
 const SPENT: i16 = -1;
 
+/// How soon the timer looks after what is left to be done in parts while threads run, nanoseconds: a part takes a fiftieth of it or less.
+const REMAINS_EVERY: u64 = 500_000;
+
 /// Priorities.
 pub(crate) const LEVELS: usize = MAX_PRIORITY as usize + 1;
 
@@ -45,6 +48,7 @@ pub(crate) const LEVELS: usize = MAX_PRIORITY as usize + 1;
 pub struct Scheduler {
     pub(crate) ready: [List<RUNNABLE>; LEVELS],
     pub(crate) levels: u32,
+    /// Those whose budget is spent and who may use what nobody else wants.
     pub(crate) spent: List<RUNNABLE>,
     pub(crate) current: Option<Link<Thread>>,
     /// A thread that the running one handed the processor to.
@@ -53,10 +57,12 @@ pub struct Scheduler {
     pub(crate) active: Option<Link<Sandbox>>,
     /// Priority of the running sandbox, or [`SPENT`].
     pub(crate) rank: i16,
+    /// Time before this has been charged.
     pub(crate) since: u64,
     pub(crate) turn_ends: u64,
-    armed: u64,
-    /// When the first of the spent budgets is renewed, or earlier.
+    /// When the timer fires.
+    pub(crate) armed: u64,
+    /// When the first of the spent budgets is renewed.
     pub(crate) next_renewal: u64,
     pub(crate) resched: Resched,
     idle_since: Option<u64>,
@@ -64,8 +70,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Nothing to run.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             ready: [List::new(); LEVELS],
             levels: 0,
@@ -90,12 +95,6 @@ impl Scheduler {
         self.current.map(Link::index)
     }
 
-    /// Where it lies.
-    #[inline(always)]
-    pub(crate) fn current_link(&self) -> Option<Link<Thread>> {
-        self.current
-    }
-
     /// The thread that made this system call.
     pub(crate) fn running(&self) -> u32 {
         self.current().expect("a system call comes from a running thread")
@@ -105,12 +104,6 @@ impl Scheduler {
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
         self.resched == Resched::No
-    }
-
-    /// When the running thread began to run.
-    #[inline]
-    pub(crate) fn since(&self) -> u64 {
-        self.since
     }
 
     /// Whether no sandbox of a higher priority waits for the processor.
@@ -123,12 +116,6 @@ impl Scheduler {
     #[inline]
     fn has_rivals(&self) -> bool {
         self.levels != 0 || (self.rank == SPENT && !self.spent.is_empty())
-    }
-
-    /// Whether the timer fires no later than this.
-    #[inline]
-    pub(crate) fn wakes_by(&self, at: u64) -> bool {
-        self.armed <= at
     }
 
     /// Whether something is to happen before the timer is to fire; `deadline` is the first of the waiting threads.
@@ -145,21 +132,9 @@ impl Scheduler {
         self.rank = i16::from(sandbox.priority);
     }
 
-    /// Time before this has been charged.
-    #[inline]
-    pub(crate) fn set_since(&mut self, now: u64) {
-        self.since = now;
-    }
-
     /// Whether the processor uses the page tables of this sandbox.
     pub(crate) fn is_active(&self, sandbox: u32) -> bool {
         self.active.map(Link::index) == Some(sandbox)
-    }
-}
-
-impl Default for Scheduler {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -191,7 +166,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The same.
+    /// The same. Of a sandbox that froze it is only no longer on the list of those that wait.
     #[inline(always)]
     pub(crate) fn wake(&mut self, thread: Link<Thread>) {
         let Some(woken) = self.threads.follow_mut(thread) else { return };
@@ -203,7 +178,7 @@ impl<M: Machine> Kernel<M> {
         if rank > self.sched.rank {
             self.sched.resched = Resched::Preempted;
         } else if self.sched.is_settled()
-            && self.sched.armed > self.sched.turn_ends.min(self.next_replenish())
+            && self.sched.armed > self.sched.turn_ends.min(self.sched.next_renewal)
         {
             self.sched.resched = Resched::Timed;
         }
@@ -266,17 +241,13 @@ impl<M: Machine> Kernel<M> {
         let Some(thread) = self.threads.follow_mut(link) else { return SPENT };
         let home = thread.home;
         let Some(sandbox) = self.sandboxes.follow_mut(home) else { return SPENT };
-        if front {
-            if let Some(behind) = sandbox.ready.put_first(link.index(), &mut thread.ready) {
-                self.threads[behind].ready.set_previous(link.index());
-            }
-        } else if let Some(before) = sandbox.ready.put_last(link.index(), &mut thread.ready) {
-            self.threads[before].ready.set_next(link.index());
+        if let Some(neighbour) = sandbox.ready.put(link.index(), &mut thread.ready, front) {
+            self.threads[neighbour].ready.meet(link.index(), front);
         }
         match sandbox.queue {
             Queue::Idle => self.join_queue(home, front),
             Queue::Priority => i16::from(sandbox.priority),
-            Queue::Spent => SPENT,
+            Queue::Spent | Queue::Frozen => SPENT,
         }
     }
 
@@ -297,29 +268,28 @@ impl<M: Machine> Kernel<M> {
         let priority = sandbox.priority;
         self.sched.levels |= 1 << priority;
         let level = &mut self.sched.ready[usize::from(priority) % LEVELS];
-        if front {
-            if let Some(behind) = level.put_first(home.index(), &mut sandbox.runnable) {
-                self.sandboxes[behind].runnable.set_previous(home.index());
-            }
-        } else if let Some(before) = level.put_last(home.index(), &mut sandbox.runnable) {
-            self.sandboxes[before].runnable.set_next(home.index());
+        if let Some(neighbour) = level.put(home.index(), &mut sandbox.runnable, front) {
+            self.sandboxes[neighbour].runnable.meet(home.index(), front);
         }
         i16::from(priority)
     }
 
-    /// A waiting sandbox goes to the queue that it belongs on by now, behind the others there.
-    pub(crate) fn move_queue(&mut self, index: u32) {
+    /// A waiting sandbox goes to the queue that it belongs on by now, behind the others there or before them.
+    pub(crate) fn move_queue(&mut self, index: u32, front: bool) {
         self.leave_queue(index);
         if let Some(home) = self.sandboxes.link(index) {
-            self.join_queue(home, false);
+            self.join_queue(home, front);
         }
     }
 
     pub(crate) fn leave_queue(&mut self, index: u32) {
-        let queue = core::mem::replace(&mut self.sandboxes[index].queue, Queue::Idle);
-        match queue {
-            Queue::Idle => {}
-            Queue::Spent => self.sched.spent.remove(&mut self.sandboxes, index),
+        let sandbox = &mut self.sandboxes[index];
+        if sandbox.queue == Queue::Frozen {
+            return;
+        }
+        match core::mem::replace(&mut sandbox.queue, Queue::Idle) {
+            Queue::Idle | Queue::Frozen => {}
+            Queue::Spent => self.leave_spent(index),
             Queue::Priority => {
                 let level = usize::from(self.sandboxes[index].priority);
                 self.sched.ready[level].remove(&mut self.sandboxes, index);
@@ -342,27 +312,26 @@ impl<M: Machine> Kernel<M> {
                 return self.resume(current);
             }
         }
-        if self.has_remains() {
-            self.dismantle_some();
-        }
+        let remains = self.has_remains() && self.dismantle_some();
         debug_assert!(self.sched.current.is_none() || self.sched.handoff.is_none());
         let now = self.machine.now();
-        let budgeted = self.charge_time(now);
+        self.charge_time(now);
         if now >= self.sched.next_renewal {
             self.replenish(now);
-        }
-        if let Some(active) = budgeted {
-            self.renew_budget(active.index(), now);
         }
         if let Some(current) = self.sched.current.take() {
             self.requeue(current, now);
         }
         self.sched.resched = Resched::No;
-        if let Some(thread) = self.take_handoff() {
-            return self.switch_to(thread, now, false);
-        }
-        match self.choose() {
-            Some(thread) => self.switch_to(thread, now, true),
+        let handed = self.take_handoff(now);
+        match handed.or_else(|| self.choose()) {
+            Some(thread) => {
+                let next = self.switch_to(thread, now, handed.is_none());
+                if remains {
+                    self.arm(now, true);
+                }
+                next
+            }
             None => {
                 self.sched.idle_since = Some(now);
                 self.arm(now, false);
@@ -392,18 +361,20 @@ impl<M: Machine> Kernel<M> {
         sandbox.turn_left = if preempted { turn_left } else { 0 };
         let waits = sandbox.queue != Queue::Idle;
         self.enqueue(current, preempted);
-        if waits && !preempted {
-            self.move_queue(home.index());
+        if waits {
+            self.move_queue(home.index(), preempted);
         }
     }
 
     /// The thread that the one before handed the processor to, unless somebody more important is ready or its budget is spent. It goes on in
     /// the same turn: two that keep calling each other are no reason for a third of the same priority to wait longer.
     #[inline(always)]
-    fn take_handoff(&mut self) -> Option<Link<Thread>> {
+    fn take_handoff(&mut self, now: u64) -> Option<Link<Thread>> {
         let thread = self.sched.handoff.take()?;
-        let sandbox = self.sandboxes.follow(self.threads.follow(thread)?.home)?;
-        if !sandbox.budget.is_spent() && self.sched.none_ready_above(sandbox.priority) {
+        let home = self.threads.follow(thread)?.home;
+        let sandbox = self.sandboxes.follow(home)?;
+        let (spent, priority) = (sandbox.budget.is_spent(), sandbox.priority);
+        if self.sched.none_ready_above(priority) && (!spent || self.renew_budget(home.index(), now)) {
             return Some(thread);
         }
         self.enqueue(thread, true);
@@ -414,16 +385,22 @@ impl<M: Machine> Kernel<M> {
     fn choose(&mut self) -> Option<Link<Thread>> {
         let Some(level) = self.sched.levels.checked_ilog2() else { return self.choose_spent() };
         let queue = &mut self.sched.ready[level as usize % LEVELS];
-        let sandbox = &mut self.sandboxes[queue.first()?];
+        let index = queue.first()?;
+        let sandbox = &mut self.sandboxes[index];
         let thread = self.threads.link(sandbox.ready.first()?)?;
         let next = sandbox.ready.take_first(&mut self.threads.follow_mut(thread)?.ready);
         if let Some(next) = next {
-            self.threads[next].ready.set_first();
+            self.threads[next].ready.previous = NONE;
+            // Its other threads wait for another turn, or those that wake one another would keep the processor from its equals.
+            let only = sandbox.runnable.is_last();
+            if !only {
+                self.move_queue(index, false);
+            }
             return Some(thread);
         }
         sandbox.queue = Queue::Idle;
         match queue.take_first(&mut sandbox.runnable) {
-            Some(next) => self.sandboxes[next].runnable.set_first(),
+            Some(next) => self.sandboxes[next].runnable.previous = NONE,
             None => self.sched.levels &= !(1 << level),
         }
         Some(thread)
@@ -459,28 +436,29 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Charges the time since the last switch to the sandbox that used it; which one, if it has a budget.
+    /// Charges the time since the last switch to the sandbox that used it.
     #[inline(always)]
-    fn charge_time(&mut self, now: u64) -> Option<Link<Sandbox>> {
+    fn charge_time(&mut self, now: u64) {
         let elapsed = now - core::mem::replace(&mut self.sched.since, now);
         if self.sched.idle_since.is_some() {
-            return None;
+            return;
         }
-        let active = self.sched.active?;
-        let sandbox = self.sandboxes.follow_mut(active)?;
+        let Some(active) = self.sched.active else { return };
+        let Some(sandbox) = self.sandboxes.follow_mut(active) else { return };
         sandbox.cpu += elapsed;
-        if sandbox.budget.amount == 0 {
-            return None;
+        if sandbox.budget.amount != 0 {
+            self.charge_budget(active.index(), elapsed, now);
         }
-        self.charge_budget(active.index(), elapsed);
-        Some(active)
     }
 
     /// Arms the timer for whatever comes first; an earlier arming is left, since a timer that fires in vain does no harm.
     pub(crate) fn arm(&mut self, now: u64, running: bool) {
-        let mut at = self.timers.next().min(self.next_replenish());
+        let mut at = self.timers.next().min(self.sched.next_renewal);
         if running && self.sched.has_rivals() {
             at = at.min(self.sched.turn_ends);
+        }
+        if running && self.has_remains() {
+            at = at.min(now + REMAINS_EVERY);
         }
         if running
             && let Some(active) = self.sched.active.and_then(|active| self.sandboxes.follow(active))
@@ -489,11 +467,12 @@ impl<M: Machine> Kernel<M> {
             let budget = &active.budget;
             at = at.min(if budget.is_spent() { budget.renewal() } else { now + budget.left });
         }
-        if at < self.sched.armed || self.sched.armed <= now {
+        // What is due already must not be put off by each entry that comes before the timer.
+        let at = at.max(now + MIN_TIMER);
+        // Nor must one that is due and waits for the end of this entry: only ever to an earlier time, until it has fired.
+        if at < self.sched.armed {
             self.sched.armed = at;
-            if at != u64::MAX {
-                self.machine.set_timer(at.max(now + MIN_TIMER));
-            }
+            self.machine.set_timer(at);
         }
     }
 
@@ -502,7 +481,9 @@ impl<M: Machine> Kernel<M> {
         self.counters.interrupts += 1;
         self.sched.armed = u64::MAX;
         let now = self.machine.now();
-        while let Some(thread) = self.timers.expired(now) {
+        // If there are more, the timer fires again at once.
+        for _ in 0..EFFORT {
+            let Some(thread) = self.timers.expired(now) else { break };
             self.timed_out(thread);
         }
         if self.sched.current.is_some() {
@@ -523,29 +504,32 @@ impl<M: Machine> Kernel<M> {
 }
 
 #[cfg(test)]
-impl<M: Machine> Kernel<M> {
-    /// A test says who runs: this ready thread; the running one goes back to its queue.
-    pub(crate) fn run_instead(&mut self, thread: u32) {
-        if self.sched.current() == Some(thread) {
-            return;
-        }
-        assert_eq!(self.threads[thread].state, State::Ready, "only a ready thread can make a system call");
-        self.idle_ended();
-        let now = self.machine.now();
-        self.charge_time(now);
-        if let Some(other) = self.sched.handoff.take() {
-            self.enqueue(other, true);
-        }
-        if let Some(current) = self.sched.current.take() {
-            self.enqueue(current, true);
-        }
-        self.unready(thread);
-        let thread = self.threads.link(thread).expect("it is ready");
-        self.switch_to(thread, now, true);
-    }
+mod tests {
+    use super::*;
 
-    /// The thread that the running one handed the processor to.
-    pub(crate) fn handed_to(&self) -> Option<u32> {
-        self.sched.handoff.map(Link::index)
+    impl<M: Machine> Kernel<M> {
+        /// A test says who runs: this ready thread; the running one goes back to its queue.
+        pub(crate) fn run_instead(&mut self, thread: u32) {
+            if self.sched.current() == Some(thread) {
+                return;
+            }
+            assert_eq!(
+                self.threads[thread].state,
+                State::Ready,
+                "only a ready thread can make a system call"
+            );
+            self.idle_ended();
+            let now = self.machine.now();
+            self.charge_time(now);
+            if let Some(other) = self.sched.handoff.take() {
+                self.enqueue(other, true);
+            }
+            if let Some(current) = self.sched.current.take() {
+                self.enqueue(current, true);
+            }
+            self.unready(thread);
+            let thread = self.threads.link(thread).expect("it is ready");
+            self.switch_to(thread, now, true);
+        }
     }
 }

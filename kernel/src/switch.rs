@@ -3,8 +3,11 @@
 //! A switch costs the same for one queued caller and for ten thousand: the port moves between two endpoints' lists with its queue. A
 //! transaction checks every entry against the state that the entries before it leave, so that the second pass cannot fail.
 
+use crate::config::MOVE_EFFORT;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
+use crate::objects::{Port, Sandbox};
+use crate::pool::{Id, Link};
 use hic_abi::audit::Event;
 use hic_abi::switch::{Entry, EntryKind, MAX_ENTRIES};
 use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
@@ -14,7 +17,7 @@ use hic_abi::{Error, Handle, ObjectType, Plain, Rights};
 enum Step {
     None,
     Move { from: u32, to: u32, owner: u32 },
-    Switch { port: u32, endpoint: u32 },
+    Switch { port: Link<Port>, endpoint: Id },
     Rebind { irq: u32, notification: u32, bits: u64 },
     Signal { notification: u32, bits: u64 },
 }
@@ -22,32 +25,43 @@ enum Step {
 impl<M: Machine> Kernel<M> {
     /// `PortSwitch`.
     pub(crate) fn sys_port_switch(&mut self, port: Handle, endpoint: Handle) -> Result<u64, Error> {
-        let port = self.object(port, ObjectType::Port, Rights::MANAGE)?;
-        let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
+        let own = self.own_space()?;
+        let port = self.switchable(own, port)?;
+        let endpoint = self.object_of(own, endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
         let waiting = self.switch_port(port, endpoint);
-        self.record(Event::PortSwitched, 0, u64::from(port), u64::from(endpoint), [0; 32]);
+        self.record(Event::PortSwitched, 0, port.index().into(), endpoint.index.into(), [0; 32]);
         if waiting {
-            self.serve_pending(endpoint);
+            self.effort = 0;
+            self.serve_pending(endpoint.index);
         }
         Ok(0)
     }
 
+    /// The port behind a handle of this space, which its holder may switch.
+    #[inline(always)]
+    fn switchable(&self, space: Link<Sandbox>, port: Handle) -> Result<Link<Port>, Error> {
+        let id = self.named(self.place_in(space, port)?, ObjectType::Port, Rights::MANAGE)?;
+        self.ports.find(id).ok_or(Error::InvalidHandle)
+    }
+
     /// Leads a port, with its queue, to another endpoint; whether there is a queue.
     #[inline(always)]
-    fn switch_port(&mut self, port: u32, endpoint: u32) -> bool {
-        let Some(id) = self.endpoints.id(endpoint) else { return false };
-        let waiting = !self.ports[port].callers.is_empty();
-        if waiting {
-            self.leave_pending(port);
-        }
-        let switched = &mut self.ports[port];
-        switched.endpoint = id;
+    fn switch_port(&mut self, port: Link<Port>, endpoint: Id) -> bool {
+        let Some(switched) = self.ports.follow_mut(port) else { return false };
         switched.switches += 1;
         self.caps.changed();
-        if waiting {
-            self.endpoints[endpoint].pending.push_back(&mut self.ports, port);
+        let before = core::mem::replace(&mut switched.endpoint, endpoint);
+        if switched.callers.is_empty() {
+            return false;
         }
-        waiting
+        self.move_queue_of(port.index(), before, endpoint);
+        true
+    }
+
+    /// A port with callers waits for the receiver of another endpoint now.
+    fn move_queue_of(&mut self, port: u32, before: Id, endpoint: Id) {
+        self.leave_pending(port, before);
+        self.endpoints[endpoint.index].pending.push_back(&mut self.ports, port);
     }
 
     /// `Transaction`. On refusal `rdi` holds the index of the first bad entry, and nothing was done.
@@ -58,19 +72,19 @@ impl<M: Machine> Kernel<M> {
         }
         let mut steps = [Step::None; MAX_ENTRIES];
         let mut entry = Entry::zeroed();
+        self.effort = 0;
         // Readable as a whole, as a rule; otherwise the first entry that is not has to be found.
-        let sandbox = self.caller();
+        let (sandbox, own) = (self.caller(), self.own_space()?);
         let whole = self.user_range(sandbox, address, count * size_of::<Entry>() as u64, false).ok();
         for index in 0..count as usize {
             let checked = self
                 .copy_entry(address, whole, index, &mut entry)
-                .and_then(|()| self.check_entry(sandbox, &entry));
+                .and_then(|()| self.check_entry(own, &entry));
             match checked {
                 Ok(step) => steps[index] = step,
                 Err(error) => {
                     self.take_back(&steps[..index]);
-                    let thread = self.sched.running();
-                    self.threads[thread].context.frame.rdi = index as u64;
+                    self.answer(index as u64)?;
                     return Err(error);
                 }
             }
@@ -106,38 +120,38 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn check_entry(&mut self, caller: u32, entry: &Entry) -> Result<Step, Error> {
+    #[inline(always)]
+    fn check_entry(&mut self, own: Link<Sandbox>, entry: &Entry) -> Result<Step, Error> {
         let [a, b, c, d] = entry.args;
         match EntryKind::from_number(entry.kind).ok_or(Error::InvalidArgument)? {
-            EntryKind::MoveCapability => self.check_move(caller, [a, b, c, d].map(|x| x as Handle)),
+            EntryKind::MoveCapability => self.check_move(own, [a, b, c, d].map(|x| x as Handle)),
             EntryKind::SwitchPort => Ok(Step::Switch {
-                port: self.object_of(
-                    self.space_of(caller, a as Handle)?,
-                    b as Handle,
-                    ObjectType::Port,
-                    Rights::MANAGE,
-                )?,
-                endpoint: self.object_of(caller, c as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
+                port: self.switchable(self.space_of(own, a as Handle)?, b as Handle)?,
+                endpoint: self.object_of(own, c as Handle, ObjectType::Endpoint, Rights::MANAGE)?,
             }),
             EntryKind::RebindIrq => Ok(Step::Rebind {
-                irq: self.object_of(caller, a as Handle, ObjectType::Irq, Rights::MANAGE)?,
-                notification: self.object_of(caller, b as Handle, ObjectType::Notification, Rights::SEND)?,
+                irq: self.object_of(own, a as Handle, ObjectType::Irq, Rights::MANAGE)?.index,
+                notification: self.object_of(own, b as Handle, ObjectType::Notification, Rights::SEND)?.index,
                 bits: c,
             }),
             EntryKind::Signal => Ok(Step::Signal {
-                notification: self.object_of(caller, a as Handle, ObjectType::Notification, Rights::SEND)?,
+                notification: self.object_of(own, a as Handle, ObjectType::Notification, Rights::SEND)?.index,
                 bits: b,
             }),
         }
     }
 
     /// A capability move inside a transaction: the target must be empty now and not yet promised, the source not yet given away, and no
-    /// later entry may rely on a handle that this one moves ([`Error::WrongState`]).
-    fn check_move(&mut self, caller: u32, args: [Handle; 4]) -> Result<Step, Error> {
+    /// later entry may rely on a handle that this one moves ([`Error::WrongState`]). What the moves have to unmap must be little ([`Error::Mapped`]).
+    fn check_move(&mut self, own: Link<Sandbox>, args: [Handle; 4]) -> Result<Step, Error> {
         let [from_space, from_slot, to_space, to_slot] = args;
-        let (source, owner) = (self.space_of(caller, from_space)?, self.space_of(caller, to_space)?);
-        let (from, _) = self.filled_slot(source, from_slot)?;
-        let to = self.empty_slot(owner, to_slot)?;
+        let (source, target) = (self.space_of(own, from_space)?, self.space_of(own, to_space)?);
+        let (from, _) = self.filled_place(source, from_slot)?;
+        let (to, owner) = (self.empty_place(target, to_slot)?, target.index());
+        self.effort += self.work_of_move(from, owner);
+        if self.effort > MOVE_EFFORT {
+            return Err(Error::Mapped);
+        }
         if !self.caps.promise(from) {
             return Err(Error::WrongState);
         }
@@ -160,9 +174,10 @@ impl<M: Machine> Kernel<M> {
                 Step::None => {}
             }
         }
+        self.effort = 0;
         for step in steps.iter().filter(|_| told) {
             match *step {
-                Step::Switch { endpoint, .. } => self.serve_pending(endpoint),
+                Step::Switch { endpoint, .. } => self.serve_pending(endpoint.index),
                 Step::Signal { notification, bits } => self.signal(notification, bits),
                 _ => {}
             }

@@ -2,7 +2,6 @@
 
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
-use crate::memory::is_memory;
 use crate::objects::Space;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
@@ -31,13 +30,22 @@ impl<M: Machine> Kernel<M> {
         if self.fuses != 0 && self.burn_fuse() {
             return None;
         }
-        let thread = self.sched.current_link();
+        let thread = self.sched.current;
         let result = match call {
             Some(call) => self.dispatch(call, args),
             None => Err(Error::UnknownCall),
         };
         let status = result.unwrap_or_else(Error::code);
-        if self.sched.current_link() != thread {
+        if let Some(Syscall::Null | Syscall::Now | Syscall::CapCopy | Syscall::CapMove | Syscall::CapInfo) =
+            call
+        {
+            debug_assert!(
+                self.sched.current == thread && self.sched.is_settled(),
+                "they stop and wake nobody"
+            );
+            return Some(status);
+        }
+        if self.sched.current != thread {
             return None;
         }
         if self.sched.is_settled() {
@@ -89,6 +97,8 @@ impl<M: Machine> Kernel<M> {
             Syscall::EndpointNotify => self.sys_endpoint_notify(h, h2),
             Syscall::SandboxPriority => self.sys_priority(h, b),
             Syscall::SandboxFuse => self.sys_fuse(h, b, c),
+            Syscall::RegionMap | Syscall::MmioMap => self.sys_region_map(h, h2, c),
+            Syscall::RegionUnmap => self.sys_region_unmap(h, h2),
             _ => self.dispatch_memory_and_devices(call, args),
         }
     }
@@ -99,14 +109,12 @@ impl<M: Machine> Kernel<M> {
         let [a, b, c, d, _] = args;
         let (h, h2, h3, h4) = (a as Handle, b as Handle, c as Handle, d as Handle);
         match call {
-            Syscall::RegionMap | Syscall::MmioMap => self.sys_region_map(h, h2, c),
-            Syscall::RegionUnmap => self.sys_region_unmap(h, h2),
             Syscall::RegionSeal => {
                 let region = self.object(h, ObjectType::Region, Rights::MANAGE)?;
                 let spec: SealSpec = self.read_user(b)?;
                 self.seal(region, spec).map(|()| 0)
             }
-            Syscall::RegionInfo => self.sys_region_info(h),
+            Syscall::RegionInfo => self.sys_region_info(h, b),
             Syscall::IrqBind => self.sys_irq_bind(h, h2, c),
             Syscall::IrqAck => self.sys_irq_ack(h),
             Syscall::IoRead => self.sys_io(h, b, c, None),
@@ -135,9 +143,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Returns a value in `rdi`.
-    fn answer(&mut self, value: u64) -> Result<u64, Error> {
-        let thread = self.sched.running();
-        self.threads[thread].context.frame.rdi = value;
+    #[inline]
+    pub(crate) fn answer(&mut self, value: u64) -> Result<u64, Error> {
+        let thread = self.sched.current.and_then(|thread| self.threads.follow_mut(thread));
+        thread.expect("a system call comes from a running thread").context.frame.rdi = value;
         Ok(0)
     }
 
@@ -151,12 +160,18 @@ impl<M: Machine> Kernel<M> {
     /// important threads come between. The status that leaves the caller's RAX as it was.
     pub(crate) fn again(&mut self, call: Syscall) -> u64 {
         if let Some(thread) = self.sched.current() {
-            self.threads[thread].context.frame.rip -= SYSCALL_BYTES;
-            // A fuse counts what the program sees: one call.
-            let fuse = &mut self.sandboxes[self.threads[thread].sandbox].fuse;
-            fuse.0 += u64::from(fuse.0 != 0);
+            self.repeat(thread, call);
         }
         call as u64
+    }
+
+    /// A thread makes this call as soon as it goes on, with the registers of the one that it is in.
+    pub(crate) fn repeat(&mut self, thread: u32, call: Syscall) {
+        let frame = &mut self.threads[thread].context.frame;
+        (frame.rax, frame.rip) = (call as u64, frame.rip - SYSCALL_BYTES);
+        // A fuse counts what the program sees: one call.
+        let fuse = &mut self.sandboxes[self.threads[thread].sandbox].fuse;
+        fuse.0 += u64::from(fuse.0 != 0);
     }
 
     fn sys_port_watch(&mut self, port: Handle, notification: Handle, bits: u64) -> Result<u64, Error> {
@@ -170,45 +185,12 @@ impl<M: Machine> Kernel<M> {
         Ok(0)
     }
 
-    fn sys_freeze(&mut self, sandbox: Handle, reason: u64) -> Result<u64, Error> {
-        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
-        if self.sandboxes[sandbox].frozen {
-            return Err(Error::WrongState);
-        }
-        self.freeze(sandbox, [Fault::Frozen as u64, reason, 0, 0]);
-        Ok(0)
-    }
-
-    /// The region or window behind a handle, with the rights of the capability.
-    fn memory_object(&self, handle: Handle) -> Result<(u32, Rights), Error> {
-        let cap = self.cap(self.caller(), handle)?;
-        if !is_memory(cap.object.kind) {
-            return Err(Error::WrongType);
-        }
-        Ok((cap.object.id.index, cap.rights))
-    }
-
-    fn sys_region_map(&mut self, space: Handle, region: Handle, rights: u64) -> Result<u64, Error> {
-        let space = self.mappable(space)?;
-        let (region, held) = self.memory_object(region)?;
-        let rights = Rights::from_bits_truncate(rights as u32);
-        if !held.contains(rights | Rights::READ) {
-            return Err(Error::MissingRights);
-        }
-        let address = self.map_region(space, region, rights, self.caller())?;
-        self.answer(address)
-    }
-
-    fn sys_region_unmap(&mut self, space: Handle, region: Handle) -> Result<u64, Error> {
-        let space = self.mappable(space)?;
+    fn sys_region_info(&mut self, region: Handle, whose: u64) -> Result<u64, Error> {
         let (region, _) = self.memory_object(region)?;
-        let mapping = self.find_mapping(space, region).ok_or(Error::WrongState)?;
-        self.unmap(mapping);
-        Ok(0)
-    }
-
-    fn sys_region_info(&mut self, region: Handle) -> Result<u64, Error> {
-        let (region, _) = self.memory_object(region)?;
+        if whose != 0 {
+            let (high, low) = self.channel_identity(region, whose)?;
+            return self.answer_two(high, low);
+        }
         let region = &self.regions[region];
         let (address, bytes) = (hic_abi::USER_BASE + region.base, region.pages * hic_abi::PAGE_SIZE);
         self.answer_two(address, bytes)
@@ -248,7 +230,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn sys_log_write(&mut self, address: u64, bytes: u64) -> Result<u64, Error> {
-        let mut text = [0; crate::config::LOG_LINE];
+        let mut text = [0; hic_abi::log::LINE];
         let text = text.get_mut(..bytes as usize).ok_or(Error::InvalidArgument)?;
         let sandbox = self.caller();
         self.copy_in(sandbox, address, text)?;

@@ -1,10 +1,11 @@
-//! Deadlines of blocked threads: a binary heap of (time, thread), with each thread's place kept by the caller.
+//! Deadlines of blocked threads: a binary heap of (time, thread) that knows each thread's place. Another one has the sandboxes whose budgets are to be
+//! renewed.
 //!
 //! Only a call with a finite deadline comes here; the rest of IPC never pays for it.
 
 use crate::pool::{Arena, NONE};
 
-/// The heap. `place` callbacks tell where a thread now sits, so that it can be taken out again.
+/// The heap. `places` says where a thread sits in it, so that it can be taken out again.
 pub struct Timers {
     heap: &'static mut [(u64, u32)],
     length: usize,
@@ -38,32 +39,26 @@ impl Timers {
 
     /// Adds a thread that has no deadline yet.
     pub fn add(&mut self, thread: u32, at: u64) {
-        let place = self.length;
         self.length += 1;
-        self.put(place, (at, thread));
-        self.up(place);
-        self.next = self.heap[0].0;
+        self.settle(self.length - 1, (at, thread));
     }
 
     /// Takes a thread's deadline out, if it has one.
     #[inline]
     pub fn remove(&mut self, thread: u32) {
-        let place = self.places[thread as usize];
+        let place = core::mem::replace(&mut self.places[thread as usize], NONE);
         if place != NONE {
-            self.remove_at(thread, place);
+            self.remove_at(place as usize);
         }
     }
 
-    fn remove_at(&mut self, thread: u32, place: u32) {
-        self.places[thread as usize] = NONE;
+    fn remove_at(&mut self, place: usize) {
         self.length -= 1;
-        let last = self.heap[self.length];
-        if place as usize != self.length {
-            self.put(place as usize, last);
-            self.down(place as usize);
-            self.up(place as usize);
+        if place != self.length {
+            self.settle(place, self.heap[self.length]);
+        } else if place == 0 {
+            self.next = u64::MAX;
         }
-        self.next = if self.length == 0 { u64::MAX } else { self.heap[0].0 };
     }
 
     /// Takes out a thread whose deadline is not after `now`.
@@ -76,45 +71,31 @@ impl Timers {
         Some(thread)
     }
 
+    /// Puts an entry at a place that was left, or where it belongs above or below; those on the way there make room.
+    fn settle(&mut self, mut place: usize, entry: (u64, u32)) {
+        while place > 0 && entry.0 < self.heap[(place - 1) / 2].0 {
+            let parent = (place - 1) / 2;
+            self.put(place, self.heap[parent]);
+            place = parent;
+        }
+        while let Some(child) = self.first_below(place)
+            && self.heap[child].0 < entry.0
+        {
+            self.put(place, self.heap[child]);
+            place = child;
+        }
+        self.put(place, entry);
+        self.next = self.heap[0].0;
+    }
+
+    /// Which of the two entries below a place comes first.
+    fn first_below(&self, place: usize) -> Option<usize> {
+        (2 * place + 1..self.length.min(2 * place + 3)).min_by_key(|child| self.heap[*child].0)
+    }
+
     fn put(&mut self, place: usize, entry: (u64, u32)) {
         self.heap[place] = entry;
         self.places[entry.1 as usize] = place as u32;
-    }
-
-    fn up(&mut self, mut place: usize) {
-        while place > 0 {
-            let parent = (place - 1) / 2;
-            if self.heap[parent].0 <= self.heap[place].0 {
-                break;
-            }
-            self.swap(place, parent);
-            place = parent;
-        }
-    }
-
-    fn down(&mut self, mut place: usize) {
-        loop {
-            let left = 2 * place + 1;
-            let right = left + 1;
-            let mut least = place;
-            if left < self.length && self.heap[left].0 < self.heap[least].0 {
-                least = left;
-            }
-            if right < self.length && self.heap[right].0 < self.heap[least].0 {
-                least = right;
-            }
-            if least == place {
-                break;
-            }
-            self.swap(place, least);
-            place = least;
-        }
-    }
-
-    fn swap(&mut self, a: usize, b: usize) {
-        let (x, y) = (self.heap[a], self.heap[b]);
-        self.put(a, y);
-        self.put(b, x);
     }
 }
 

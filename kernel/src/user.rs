@@ -5,6 +5,7 @@
 
 use crate::kernel::Kernel;
 use crate::machine::Machine;
+use crate::paging::Paging;
 use hic_abi::{Error, PAGE_SIZE, Plain, USER_BASE};
 
 impl<M: Machine> Kernel<M> {
@@ -13,7 +14,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// [`Error::BadAddress`].
     pub(crate) fn user_range(
-        &mut self,
+        &self,
         sandbox: u32,
         address: u64,
         bytes: u64,
@@ -23,10 +24,10 @@ impl<M: Machine> Kernel<M> {
         if address < USER_BASE || end > 2 * USER_BASE - 1 {
             return Err(Error::BadAddress);
         }
-        let paging = self.paging(sandbox);
+        let root = self.sandboxes[sandbox].root;
         let mut page = address & !(PAGE_SIZE - 1);
         while page < end.max(address + 1) {
-            if !paging.allows(page, write) {
+            if !Paging::<M>::allows(&self.machine, root, page, write) {
                 return Err(Error::BadAddress);
             }
             page += PAGE_SIZE;

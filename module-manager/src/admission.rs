@@ -62,7 +62,8 @@ impl fmt::Display for Objection {
             Self::Expired => f.write_str("the repository's metadata has expired; publish it again and `modules refresh`"),
             Self::Epoch { epoch, lowest } => write!(
                 f,
-                "a release of epoch {lowest} was trusted, and this one is of epoch {epoch}: it is not used any more"
+                "a release of epoch {lowest} was trusted, and this one is of epoch {epoch}: it is not used any more, unless the policy of this \
+                 system names its version in `downgrade`"
             ),
         }
     }

@@ -1,6 +1,7 @@
 //! Start-up: the first one reads the boot archive and starts everything; a later one finds the journal and finishes what was begun.
 
 use crate::defaults::PROBATION;
+use crate::exchange::Exchanging;
 use crate::manager::{Manager, StartError, at};
 use crate::modules::{self, Origin};
 use crate::network::Network;
@@ -36,11 +37,12 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         trust_root: modules::trust_root(&archive),
         policy: crate::authority::policy(&archive),
         repository: Repository::default(),
-        network: Network::default(),
+        network: Network::new(clock::now()),
         fuse: None,
         probation_ends: clock::now() + PROBATION,
         update: None,
         task: None,
+        exchanging: Exchanging::default(),
         missing: Missing::default(),
         account: start::require(page, grants::ACCOUNT).slot,
         monitor: start::require(page, "endpoint:monitor").slot,
@@ -139,8 +141,8 @@ impl Manager {
             }
         }
         let cached = self.journal.cached.iter().map(|cached| cached.region);
-        let own = [self.journal.bell, self.journal.token, self.journal.metadata.region];
-        for slot in own.into_iter().chain(cached) {
+        let own = [self.journal.bell, self.journal.token];
+        for slot in own.into_iter().chain(cached).chain(self.exchange_slots()) {
             cap::claim(slot);
         }
         for slot in self.page.first_free_slot as u32..self.page.slots as u32 {
@@ -151,6 +153,9 @@ impl Manager {
         }
         self.apply_trust();
         self.reload_cached();
+        // Before anything asks what is wanted, and tells what becomes of it.
+        self.restore_plan();
+        self.resume_exchange();
         let mut unfinished = 0;
         for index in 0..self.journal.count as usize {
             unfinished +=

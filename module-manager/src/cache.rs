@@ -22,11 +22,12 @@ impl Manager {
         address: u64,
         length: u64,
         trust: Trust,
+        from: u16,
     ) -> Result<ModuleName, Box<Refusal>> {
         let memory = |error: &dyn core::fmt::Display| refused("memory", error);
         let mapped = sys::region_map(SELF, region, Rights::READ).map_err(at("map a module"));
         mapped.map_err(|error| memory(&error))?;
-        let entry = CachedModule { region, reserved: 0, address, length, trust };
+        let entry = CachedModule { region, from, place: CachedModule::NOWHERE, address, length, trust };
         let loaded = load_cached(&entry, Origin::Archive).map_err(|error| refused("format", &error))?;
         let module = (loaded.module.manifest.name.clone(), loaded.module.manifest.version);
         if let Some(known) = self.position(&module.0, module.1) {
@@ -116,7 +117,21 @@ impl Manager {
             name_str(&request.service) == name
                 && [request.from, request.to].iter().any(|v| is_version(version, name_str(v)))
         });
-        is_default || in_update || self.task_wants(name, version)
+        is_default || in_update || self.is_exchanged(name, version) || self.task_wants(name, version)
+    }
+}
+
+impl Manager {
+    /// A region of the manager's, of this many bytes, that nobody maps: its slot and its address.
+    pub fn new_region(&self, bytes: u64) -> Result<(Handle, u64), Box<Refusal>> {
+        let region = cap::allocate().ok_or_else(|| refused("memory", &"no capability slot is free"))?;
+        match sys::create_region(self.account, region, bytes) {
+            Ok(address) => Ok((region, address)),
+            Err(error) => {
+                cap::drop_slot(region);
+                Err(refused("memory", &at("region")(error)))
+            }
+        }
     }
 }
 

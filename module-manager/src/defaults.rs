@@ -9,7 +9,7 @@ use crate::services::Purpose;
 use alloc::vec::Vec;
 use hic_abi::switch::{Entry, EntryKind};
 use hic_abi::{Nanos, SELF, name_str};
-use hic_hicmod::manifest::{Name, Version};
+use hic_hicmod::manifest::{Exchange, Name, Version};
 use hic_rt::{clock, log, sys};
 use hic_store::{BootChoice, Presence, ServiceDefault};
 
@@ -28,6 +28,7 @@ impl Manager {
             self.scan_repository();
             self.finish_repository();
         }
+        self.load_kept();
     }
 
     /// Starts the default version of a service. A version that failed at its last boots is passed over for the one before it.
@@ -134,6 +135,10 @@ impl Manager {
     /// Starts another version in place of a dead instance that served nobody well, where it has one on the account of its service; its clients' ports
     /// follow.
     fn replace_dead(&mut self, dead: usize, module: usize) -> bool {
+        // A driver's device is not free for another instance.
+        if self.modules[module].module.manifest.exchange() == Exchange::InPlace {
+            return self.exchange_dead(dead, module);
+        }
         let record = &self.journal.records[dead];
         let name = record.info.name;
         let made = match record.service_account == record.instance.account {

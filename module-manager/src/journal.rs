@@ -5,13 +5,14 @@
 //! all the same, because an empty journal and a full one look alike otherwise.
 
 use crate::policy::Window;
+use crate::rollout::record::PlanRecord;
 use hic_abi::Handle;
 use hic_abi::start::{Grant, MAX_GRANTS};
 use hic_control::manager::ServiceInfo;
 use hic_rt::loader::Instance;
 
 /// Marks a journal of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl2");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl4");
 /// Instances that the journal holds.
 pub const MAX_SERVICES: usize = 48;
 /// Grants in a record.
@@ -71,14 +72,29 @@ pub struct ClientPort {
 pub struct CachedModule {
     /// Slot of the region that holds the file; 0 = none.
     pub region: Handle,
-    /// Padding, zero.
-    pub reserved: u32,
+    /// Where it came from: one of the numbers below.
+    pub from: u16,
+    /// Its place on the system disk, + 1; or one of the numbers below.
+    pub place: u16,
     /// Where it is mapped.
     pub address: u64,
     /// Bytes of the file.
     pub length: u64,
     /// What the verifier found.
     pub trust: Trust,
+}
+
+impl CachedModule {
+    /// The repository disk.
+    pub const DISK: u16 = 0;
+    /// A repository on the network.
+    pub const NETWORK: u16 = 1;
+    /// The system disk, where what came over the network is kept while it is installed.
+    pub const SYSTEM: u16 = 2;
+    /// It has no place on the system disk.
+    pub const NOWHERE: u16 = 0;
+    /// It was to have one, and the disk did not take it.
+    pub const REFUSED: u16 = u16::MAX;
 }
 
 /// What the verifier found about a module.
@@ -147,8 +163,8 @@ pub struct Record {
     pub ring: Handle,
     /// The state region of its peer in an update, mapped in it for reading; 0 = none.
     pub peer: Handle,
-    /// Padding, zero.
-    pub reserved: u32,
+    /// Pays for the region of an image that took the place of the first one; 0 = the instance's own account does.
+    pub image_account: Handle,
     /// Restarts in the current window.
     pub window: Window,
     /// Endpoints in use.
@@ -226,6 +242,31 @@ impl Record {
         push(&mut self.held, &mut self.held_count, slot)
     }
 
+    /// Forgets a slot.
+    pub fn let_go(&mut self, slot: Handle) {
+        let count = self.held_slots().len();
+        if let Some(at) = self.held_slots().iter().position(|held| *held == slot) {
+            self.held.copy_within(at + 1..count, at);
+            self.held_count -= 1;
+        }
+    }
+
+    /// Where the image lies that this instance is started from.
+    #[must_use]
+    pub fn image(&self) -> ImagePlace {
+        let Instance { region, address, stack_pages, heap_pages, .. } = self.instance;
+        let account = if self.image_account == 0 { self.instance.account } else { self.image_account };
+        ImagePlace { account, region, address, stack_pages, heap_pages, version: self.info.version }
+    }
+
+    /// Has this instance be started from another image.
+    pub fn set_image(&mut self, place: &ImagePlace) {
+        let ImagePlace { account, region, address, stack_pages, heap_pages, version } = *place;
+        self.instance = Instance { region, address, stack_pages, heap_pages, ..self.instance };
+        self.image_account = if account == self.instance.account { 0 } else { account };
+        self.info.version = version;
+    }
+
     /// Remembers a region to map at each start; `false` when there is no room.
     pub fn map_region(&mut self, slot: Handle) -> bool {
         push(&mut self.regions, &mut self.region_count, slot)
@@ -263,16 +304,66 @@ pub struct UpdateRecord {
     pub slots: hic_update::Slots,
 }
 
-/// The region for metadata of the repository: kept over a restart of the manager, so that it is used again and not lost.
-#[derive(Clone, Copy, Debug)]
+/// An image in memory: what an instance is started from.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct MetadataRegion {
-    /// The manager's slot; 0 while there is none.
+pub struct ImagePlace {
+    /// Slot of the account that pays for the region.
+    pub account: Handle,
+    /// Slot of the region.
     pub region: Handle,
-    /// Padding, zero.
-    pub reserved: u32,
-    /// Where it is mapped in whoever sees it.
+    /// Its address.
     pub address: u64,
+    /// Stack pages in it.
+    pub stack_pages: u64,
+    /// Heap pages in it.
+    pub heap_pages: u64,
+    /// Version of the module.
+    pub version: [u8; 16],
+}
+
+/// How far an exchange in place is. Numbers, because the journal is plain memory.
+pub struct Stage;
+
+impl Stage {
+    /// There is none.
+    pub const NONE: u64 = 0;
+    /// The new image is being placed: after a crash, it is taken apart.
+    pub const MAKING: u64 = 1;
+    /// The instance is being started from the new image: after a crash, that is done over.
+    pub const FORWARD: u64 = 2;
+    /// It runs from the new image, and the old one is kept.
+    pub const WATCH: u64 = 3;
+    /// As [`Self::WATCH`], and the new default is being written. From here on there is only forward.
+    pub const RECORDING: u64 = 4;
+    /// The old image is being taken apart: after a crash, that is done over.
+    pub const KEEPING: u64 = 5;
+    /// The instance is being started from the old image: after a crash, that is done over.
+    pub const BACK: u64 = 6;
+}
+
+/// The exchange in place that is under way.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ExchangeRecord {
+    /// A [`Stage`] number.
+    pub stage: u64,
+    /// Index of the service's record.
+    pub index: u64,
+    /// The old image.
+    pub from: ImagePlace,
+    /// The new one.
+    pub to: ImagePlace,
+    /// When the watch over the new one ends, monotonic.
+    pub until: u64,
+}
+
+impl ExchangeRecord {
+    /// Whether one is under way.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.stage != Stage::NONE
+    }
 }
 
 /// The journal as it lies in the keeper's region.
@@ -290,14 +381,16 @@ pub struct Journal {
     pub trust: [Trust; MAX_ARCHIVED],
     /// Modules of the repository.
     pub cached: [CachedModule; MAX_CACHED],
-    /// Where the repository's metadata lies.
-    pub metadata: MetadataRegion,
     /// The defaults as the disk has them or is to have them: bytes in use, and the encoded record.
     pub defaults_length: u64,
     /// See `defaults_length`.
     pub defaults: [u8; hic_store::MAX_RECORD_BYTES],
     /// The update under way, or the last one.
     pub update: UpdateRecord,
+    /// The exchange in place that is under way.
+    pub exchange: ExchangeRecord,
+    /// The plan that is under way, or the last one.
+    pub plan: PlanRecord,
     /// The records.
     pub records: [Record; MAX_SERVICES],
 }
@@ -341,40 +434,5 @@ impl Journal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::boxed::Box;
-
-    fn journal() -> Box<Journal> {
-        // SAFETY: a journal is made of integers and arrays of them; all-zero is an empty one.
-        unsafe { Box::<Journal>::new_zeroed().assume_init() }
-    }
-
-    #[test]
-    fn a_service_is_found_by_the_name_it_provides() {
-        let mut journal = journal();
-        journal.records[0].info.name = hic_abi::name_bytes("netstack");
-        journal.records[0].phase = Phase::LIVE;
-        assert!(journal.records[0].provide(hic_abi::name_bytes("tcp"), 7));
-        assert_eq!((journal.find("netstack"), journal.endpoint("tcp")), (None, None));
-        journal.count = 1;
-        assert_eq!((journal.find("netstack"), journal.endpoint("tcp")), (Some(0), Some(7)));
-    }
-
-    #[test]
-    fn a_full_list_refuses_and_keeps_what_it_has() {
-        let mut journal = journal();
-        let record = &mut journal.records[0];
-        for slot in 0..MAX_HELD as u32 {
-            assert!(record.hold(slot));
-        }
-        assert!(!record.hold(99));
-        assert_eq!(record.held_slots().len(), MAX_HELD);
-        assert!(!record.held_slots().contains(&99));
-    }
-
-    #[test]
-    fn the_journal_fits_in_the_region_that_the_keeper_makes() {
-        assert!(size_of::<Journal>() <= 80 * 4096);
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

@@ -2,11 +2,15 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`describe`] | what a module is, gets and is denied, in words |
 //! | [`install`] | whether a module may join those that run, or leave them |
+//! | [`admission`] | whether a module is used, by what the metadata says of it |
+//! | [`mirrors`] | which of several places has the metadata that counts |
 //! | [`journal`] | the records that outlive a restart of the manager itself |
 //! | [`patience`] | how long a question to a service may stay open |
 //! | [`plan`] | what an update would do, in words |
 //! | [`policy`] | whether a service that died is started again |
+//! | [`rollout`] | the steps of a plan, one after the other, and back |
 //!
 //! Nothing here performs I/O or reads a clock.
 #![no_std]
@@ -16,8 +20,11 @@ extern crate alloc;
 extern crate std;
 
 pub mod admission;
+pub mod describe;
 pub mod install;
 pub mod journal;
+pub mod mirrors;
 pub mod patience;
 pub mod plan;
 pub mod policy;
+pub mod rollout;

@@ -13,6 +13,7 @@ mod authority;
 mod boot;
 mod cache;
 mod defaults;
+mod exchange;
 mod hardware;
 mod manager;
 mod metadata;
@@ -46,9 +47,19 @@ fn main(page: &'static StartPage) -> u64 {
     }
     loop {
         let answer_due = manager.network_turn().min(manager.repository_turn());
+        manager.search_turn();
         manager.task_turn();
-        let fetch_due = manager.missing_turn();
-        let deadline = manager.update_turn().min(manager.probation_turn()).min(answer_due).min(fetch_due);
+        let fetch_due = manager.missing_turn().min(manager.first_look_turn());
+        let exchange_due = manager.exchange_turn();
+        let update_due = manager.update_turn();
+        // What these two came to may be what a task waits for.
+        manager.task_turn();
+        let deadline =
+            update_due.min(exchange_due).min(manager.probation_turn()).min(answer_due).min(fetch_due);
+        if manager.network.has_begun() {
+            // What was begun since its turn has its first one.
+            continue;
+        }
         if let Ok(Received::Call { message, .. }) = ipc::receive(endpoint, &mut buffer, deadline) {
             let answer = manager.answer(message, &mut buffer);
             // A caller that gave up needs no answer.

@@ -1,5 +1,6 @@
 //! The manager's state: the journal, the modules of the boot archive, and what it may hand out.
 
+use crate::exchange::Exchanging;
 use crate::modules::{Loaded, TrustRoot};
 use crate::network::Network;
 use crate::repository::Repository;
@@ -85,6 +86,8 @@ pub struct Manager {
     pub update: Option<Running>,
     /// What an operator asked for, under way or done.
     pub task: Option<Task>,
+    /// The exchange in place that is under way, or the last one.
+    pub exchanging: Exchanging,
     /// What is installed and was not found at boot.
     pub missing: Missing,
     /// The account that all services' accounts come out of.

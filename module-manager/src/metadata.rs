@@ -1,279 +1,178 @@
-//! The repository's metadata: fetched file by file as the verifier asks for them, and what it means for the modules of the disk.
+//! What the repository's metadata means for a module: whether it is used, and what is offered.
 //!
-//! The manager parses none of it. All files of a walk lie in one region of the manager's, which either the storage service can write (while it
-//! reads a file into it) or the verifier can read, never both; the verifier walks from the beginning each time, over what lies there then.
-//! What was seen goes into the record on the system disk before a module is looked at.
+//! The verifier walks through the metadata ([`crate::repository`]); nothing of a list is read here before it called that list good.
 
-use crate::manager::{Manager, StartError, at};
-use crate::modules::NOTE_REFUSED;
-use crate::repository::{File, Job, STORAGE, VERIFIER, refused, storage_question};
+use crate::manager::Manager;
+use crate::modules::{NOTE_DOWNGRADE, Origin};
+use crate::repository::{File, refused};
 use alloc::boxed::Box;
-use hic_abi::{Handle, Rights};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use hic_abi::Handle;
 use hic_channel::{Message, WORDS};
-use hic_hicmod::manifest::Version;
+use hic_hicmod::manifest::{Dependency, Name, Need, Version};
 use hic_hicmod::verdict::{Facts, Listing, MAX_LISTING_BYTES, Refusal, Span, Verdict};
-use hic_rt::{cap, log, sys};
-use hic_store::messages::{Reply, Request};
-use hic_store::{FileName, StoreError};
-use hic_tuf::Trusted;
-use hic_tuf::ask::{Answer, MAX_NAME_BYTES, MAX_QUESTION_BYTES, METADATA, Question};
+use hic_store::FileName;
+use hic_tuf::{Target, Targets, Trusted};
 use module_manager::admission::{self, Objection, Standing};
+use module_manager::journal::CachedModule;
 
-/// Bytes for all files of a walk: the longest list, and more roots of usual size than one walk follows.
-const REGION_BYTES: u64 = 2 << 20;
+/// Most modules of one list that are shown and can be fetched: each takes some 200 bytes of the manager's heap.
+const MAX_OFFERS: usize = 1024;
 
-/// What is known of the metadata.
-#[derive(Default)]
+/// What is known of the metadata of one place.
 pub enum Metadata {
-    /// The system trusts no repository root: modules are judged by their own signatures alone.
-    #[default]
-    Unused,
-    /// There is none on the disk, and never was.
+    /// There is none.
     Absent {
         /// Whether the root says that modules may be used which are not listed.
         unlisted: bool,
+        /// What that means where there was some before.
+        refusal: Box<Refusal>,
     },
     /// It was refused.
     Refused(Box<Refusal>),
     /// It is good.
-    Good {
-        /// The list of modules.
-        targets: Span,
-        /// The last second at which it is believed.
-        expires: u64,
-        /// See [`Metadata::Absent`].
-        unlisted: bool,
-        /// What was seen.
-        trusted: Trusted,
-    },
+    Good(Box<Good>),
+}
+
+/// Good metadata.
+pub struct Good {
+    /// The region of the list: the manager's own, which nobody can write.
+    pub region: Handle,
+    /// The list of modules, in that region.
+    pub targets: Span,
+    /// The last second at which it is believed.
+    pub expires: u64,
+    /// See [`Metadata::Absent`].
+    pub unlisted: bool,
+    /// What was seen.
+    pub trusted: Trusted,
+    /// The modules in the list.
+    pub offers: Vec<Offer>,
+}
+
+/// A module that the list names.
+pub struct Offer {
+    /// Its file.
+    pub file: String,
+    /// Bytes of the file.
+    pub length: u32,
+    /// SHA-384 of the file.
+    pub digest: [u8; 48],
+    /// The module.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// Its anti-rollback epoch.
+    pub epoch: u32,
+    /// What it needs, in words.
+    pub needs: String,
+    /// Who the list says publishes and has signed it.
+    pub names: Rc<Names>,
+}
+
+/// Names of people in a list. Few publish and sign many modules, so that each pair is kept once.
+#[derive(PartialEq, Eq)]
+pub struct Names {
+    /// Who publishes.
+    pub publisher: String,
+    /// Who signed.
+    pub signer: String,
+}
+
+impl Offer {
+    fn of(target: &Target<'_>, before: Option<&Self>) -> Option<Self> {
+        let Target { file, length, version, epoch, .. } = *target;
+        let names = Names { publisher: target.publisher.to_string(), signer: target.signer.to_string() };
+        let same = before.map(|offer| &offer.names).filter(|before| ***before == names);
+        let names = same.cloned().unwrap_or_else(|| Rc::new(names));
+        let needs = needs_of(&target.needs, &target.dependencies);
+        let name = target.name.try_into().ok()?;
+        let digest = target.digest.as_bytes().try_into().ok()?;
+        Some(Self { file: file.to_string(), length, digest, name, version, epoch, needs, names })
+    }
+}
+
+/// The modules of a list that was found good.
+pub fn offers(list: &[u8]) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for target in Targets::of_verified(list).iter().flat_map(Targets::iter).take(MAX_OFFERS) {
+        let offer = Offer::of(&target, offers.last());
+        offers.extend(offer);
+    }
+    offers
+}
+
+/// What a module needs, in words: `netstack, storage (optional), eth_driver >=1.2.0`.
+pub fn needs_of(needs: &[Need], dependencies: &[Dependency]) -> String {
+    let optional = |need: &Need| if need.optional { " (optional)" } else { "" };
+    let services = needs.iter().map(|need| format!("{}{}", need.service, optional(need)));
+    let modules = dependencies.iter().map(|wanted| format!("{} {}", wanted.module, wanted.version));
+    services.chain(modules).collect::<Vec<_>>().join(", ")
 }
 
 impl Metadata {
     /// What matters for whether a module is admitted.
-    fn standing(&self) -> Standing {
+    pub fn standing(&self) -> Standing {
         match self {
-            Self::Unused => Standing::Unused,
-            Self::Absent { unlisted } => Standing::Absent { unlisted: *unlisted },
+            Self::Absent { unlisted, .. } => Standing::Absent { unlisted: *unlisted },
             Self::Refused(_) => Standing::Refused,
-            Self::Good { unlisted, .. } => Standing::Good { unlisted: *unlisted },
+            Self::Good(good) => Standing::Good { unlisted: good.unlisted },
+        }
+    }
+
+    /// Why it is none to go by.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) | Self::Absent { refusal, .. } => Some(refusal),
+            Self::Good(_) => None,
         }
     }
 
     /// Whether another state of the repository is meant.
-    fn differs(&self, other: &Self) -> bool {
+    pub fn differs(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Good { trusted: one, .. }, Self::Good { trusted: two, .. }) => one.targets != two.targets,
+            (Self::Good(one), Self::Good(two)) => {
+                (one.trusted.targets, one.unlisted) != (two.trusted.targets, two.unlisted)
+            }
             (Self::Refused(one), Self::Refused(two)) => one.check != two.check,
             _ => core::mem::discriminant(self) != core::mem::discriminant(other),
         }
     }
 }
 
-/// A walk on its way.
-#[derive(Clone, Debug)]
-pub struct Walk {
-    question: Box<Question>,
-    /// The file that is being fetched.
-    name: heapless::String<MAX_NAME_BYTES>,
-    limit: u32,
-    done: u32,
-    /// Bytes of the region that files take up.
-    used: u64,
-    /// Module files that wait to be listed.
-    files: u32,
-}
-
-impl Walk {
-    /// Module files that wait to be listed.
-    pub const fn files(&self) -> u32 {
-        self.files
-    }
-}
-
 impl Manager {
-    /// Begins a walk, if the system trusts a repository root; then the modules are listed.
-    pub fn begin_walk(&mut self, files: u32) -> Job {
-        let root = self.trust_root.repository;
-        if root.length == 0 {
-            return self.list_from_start(files);
-        }
-        if let Err(error) = self.metadata_region() {
-            return self.walked(files, Metadata::Refused(refused("memory", &error)));
-        }
-        let seen = self.repository.defaults.as_ref().map(|defaults| defaults.trusted).unwrap_or_default();
-        let question = Box::new(Question { root, seen, now: self.now(), files: heapless::Vec::new() });
-        let name = heapless::String::new();
-        self.ask_walk(Walk { question, name, limit: 0, done: 0, used: 0, files })
+    /// The metadata that counts; `None` if the system trusts no repository root, or no place could be asked.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.repository.mirrors.leading()
     }
 
-    /// The region for metadata, made on first use and kept.
-    fn metadata_region(&mut self) -> Result<(), StartError> {
-        if self.journal.metadata.region == 0 {
-            let region = cap::allocate().ok_or(StartError::TooMuch("capability slots"))?;
-            let made =
-                sys::create_region(self.account, region, REGION_BYTES).map_err(at("region of metadata"));
-            self.journal.metadata.address = made.inspect_err(|_| cap::drop_slot(region))?;
-            self.journal.metadata.region = region;
+    /// What matters of it for whether a module is admitted.
+    pub fn standing(&self) -> Standing {
+        if self.trust_root.repository.length == 0 {
+            return Standing::Unused;
         }
-        Ok(())
+        let seen = self.repository.defaults.as_ref().is_some_and(|defaults| defaults.trusted.timestamp > 0);
+        module_manager::mirrors::standing(self.metadata().map(Metadata::standing), seen)
     }
 
-    /// The region of metadata, and how a service is to see it now.
-    pub fn metadata_shown(&self, name: &str) -> Option<(Handle, Rights)> {
-        let rights = match (self.repository.job(), name) {
-            (Job::Fetching(_), STORAGE) => Rights::READ | Rights::WRITE,
-            (Job::Walking(_) | Job::Verifying(_), VERIFIER) => Rights::READ,
-            _ => return None,
-        };
-        Some((self.journal.metadata.region, rights)).filter(|(region, _)| *region != 0)
-    }
-
-    fn ask_walk(&mut self, walk: Walk) -> Job {
-        match self.pass_walk(&walk) {
-            Ok(()) => Job::Walking(walk),
-            Err(error) => self.walked(walk.files, Metadata::Refused(refused("no-verdict", &error))),
-        }
-    }
-
-    fn pass_walk(&mut self, walk: &Walk) -> Result<(), StartError> {
-        let region = self.journal.metadata.region;
-        self.hide(STORAGE, region)?;
-        let verifier = self.journal.find(VERIFIER).ok_or(StartError::NoAuthority("verifier"))?;
-        self.show_archive(verifier)?;
-        self.show(verifier, region, Rights::READ)?;
-        let mut buffer = [0; MAX_QUESTION_BYTES];
-        let bytes = walk.question.encode(&mut buffer).ok_or(StartError::TooMuch("metadata files"))?;
-        self.repository.be_patient();
-        self.ask(verifier, &Message::new(METADATA, [0; WORDS]).with_payload(bytes));
-        Ok(())
-    }
-
-    /// What the verifier says to the files so far.
-    pub fn walk_answered(&mut self, walk: Walk, answer: Option<&Message>) -> Job {
-        let files = walk.files;
-        let answer = answer.filter(|answer| answer.label == METADATA);
-        let outcome = match answer.and_then(|answer| Answer::decode(answer.payload())) {
-            Some(Answer::Fetch { name, limit }) => return self.fetch(Walk { name, limit, done: 0, ..walk }),
-            Some(Answer::Good { trusted, expires, unlisted, .. }) => {
-                let list = walk.question.files.last().copied().flatten();
-                let targets = list.unwrap_or(Span { address: 0, length: 0 });
-                Metadata::Good { targets, expires, unlisted, trusted }
-            }
-            Some(Answer::Refused { absent: true, unlisted, .. }) if walk.question.seen.timestamp == 0 => {
-                Metadata::Absent { unlisted }
-            }
-            Some(Answer::Refused { refusal, .. }) => Metadata::Refused(Box::new(refusal)),
-            None => Metadata::Refused(refused("no-verdict", &"the verifier's answer cannot be read")),
-        };
-        self.walked(files, outcome)
-    }
-
-    /// Asks the storage service for the file that the verifier wants.
-    fn fetch(&mut self, walk: Walk) -> Job {
-        let room = REGION_BYTES.saturating_sub(walk.used);
-        if u64::from(walk.limit) >= room || walk.question.files.is_full() {
-            let why = "the repository has more metadata than is read at once; install a newer root";
-            return self.walked(walk.files, Metadata::Refused(refused("metadata-size", &why)));
-        }
-        let region = self.journal.metadata.region;
-        let storage = self.journal.find(STORAGE).ok_or(StartError::NoAuthority("storage"));
-        let shown = self.hide(VERIFIER, region).and(storage);
-        match shown.and_then(|storage| self.show(storage, region, Rights::READ | Rights::WRITE)) {
-            Ok(()) => {
-                self.ask_metadata_part(&walk);
-                Job::Fetching(walk)
-            }
-            Err(error) => self.walked(walk.files, Metadata::Refused(refused("memory", &error))),
-        }
-    }
-
-    fn ask_metadata_part(&mut self, walk: &Walk) {
-        let request = Request::Read {
-            name: &walk.name,
-            offset: walk.done,
-            // One more than is allowed, to see that the file ends.
-            length: walk.limit + 1 - walk.done,
-            destination: self.journal.metadata.address + walk.used + u64::from(walk.done),
-        };
-        self.repository.be_patient();
-        if let Some(storage) = self.journal.find(STORAGE) {
-            self.ask(storage, &storage_question(&request));
-        }
-    }
-
-    /// A part of the file has come, or it is not there.
-    pub fn metadata_came(&mut self, mut walk: Walk, answer: &Message) -> Job {
-        let left = walk.limit + 1 - walk.done;
-        let file = match Reply::decode(answer.payload()) {
-            Ok(Reply::Read { length }) if length > 0 && length < left => {
-                walk.done += length;
-                self.ask_metadata_part(&walk);
-                return Job::Fetching(walk);
-            }
-            Ok(Reply::Read { length }) if length <= left => {
-                walk.done += length;
-                let address = self.journal.metadata.address + walk.used;
-                Some(Span { address, length: walk.done.into() })
-            }
-            Ok(Reply::Failed(StoreError::NotFound)) => None,
-            Ok(Reply::Failed(error)) => {
-                return self.walked(walk.files, Metadata::Refused(refused("disk", &error)));
-            }
-            _ => {
-                let why = "the storage service's answer cannot be read";
-                return self.walked(walk.files, Metadata::Refused(refused("disk", &why)));
-            }
-        };
-        walk.used += u64::from(walk.done);
-        // There is room: `fetch` looked.
-        let _ = walk.question.files.push(file);
-        self.ask_walk(walk)
-    }
-
-    /// The end of a walk: what was seen is written down, then the modules are listed.
-    pub fn walked(&mut self, files: u32, outcome: Metadata) -> Job {
-        let region = self.journal.metadata.region;
-        let _ = (self.hide(STORAGE, region), self.hide(VERIFIER, region));
-        let changed = outcome.differs(&self.repository.metadata);
-        self.repository.metadata_changed = changed;
-        match &outcome {
-            Metadata::Refused(refusal) if changed => {
-                log!("repository: {refusal}");
-                self.note(NOTE_REFUSED, 0, format_args!("repository {}", refusal.check));
-            }
-            Metadata::Good { trusted, unlisted, .. } if changed => {
-                log!("repository: metadata of targets {} is good", trusted.targets);
-                if *unlisted {
-                    log!(
-                        "repository: its root is one for development: modules that it does not list are used, too"
-                    );
-                }
-            }
-            Metadata::Absent { unlisted: true } if changed => {
-                log!("repository: no metadata; its root is one for development: modules are used without");
-            }
-            _ => {}
-        }
-        if let Metadata::Good { trusted, .. } = &outcome {
-            let defaults = self.repository.defaults.get_or_insert_with(Default::default);
-            if defaults.trusted != *trusted {
-                defaults.trusted = *trusted;
-                // Flushed before a module is looked at: a power cut does not bring an older state back.
-                self.repository.write_first(files);
-                self.repository.metadata = outcome;
-                return Job::Idle;
-            }
-        }
-        self.repository.metadata = outcome;
-        self.list_from_start(files)
+    /// What is offered and not in memory, nor known to be refused; each with its number in the list.
+    pub fn offered(&self) -> impl Iterator<Item = (usize, &Offer)> {
+        let offers = self.repository.mirrors.list().map_or(&[][..], |good| &good.offers);
+        offers.iter().enumerate().filter(|(_, offer)| {
+            let refused = self.repository.files().any(|f| f.refusal().is_some() && *f.name == *offer.file);
+            !refused && !self.is_loaded(&offer.name, offer.version)
+        })
     }
 
     /// The question about a file of the repository.
     pub fn listed_question(&self, file: Span, name: &FileName) -> Message {
         let question = self.verify_question(file);
-        let Metadata::Good { targets, .. } = self.repository.metadata else { return question };
+        let Some(Metadata::Good(good)) = self.metadata() else { return question };
         let mut buffer = [0; MAX_LISTING_BYTES];
-        match (Listing { targets, file: name }).encode(&mut buffer) {
+        match (Listing { targets: good.targets, file: name }).encode(&mut buffer) {
             Some(bytes) => question.with_payload(bytes),
             // A name is shorter than its place, so this is no question that could find the file good.
             None => Message::new(0, [0; WORDS]),
@@ -287,45 +186,74 @@ impl Manager {
             return Ok(());
         };
         let Facts { listed, manifest, .. } = facts;
-        let objection = admission::admit(
-            self.repository.metadata.standing(),
-            listed,
-            self.is_chosen(&manifest.name, manifest.version),
-        );
-        match (objection, &self.repository.metadata) {
-            (Ok(()), _) => Ok(()),
-            (Err(Objection::Metadata), Metadata::Refused(refusal)) => Err(refusal.clone()),
-            (Err(objection), _) => Err(refused(objection.name(), &objection)),
+        let chosen = self.is_chosen(&manifest.name, manifest.version);
+        match admission::admit(self.standing(), listed, chosen) {
+            Ok(()) => Ok(()),
+            Err(objection) => {
+                let refusal = self.metadata().and_then(Metadata::refusal);
+                let refusal = refusal.filter(|_| objection == Objection::Metadata).cloned();
+                Err(refusal.map_or_else(|| refused(objection.name(), &objection), Box::new))
+            }
         }
     }
 
     /// Whether the record names this version as the default of its service, or as the one before it: it was trusted before.
-    fn is_chosen(&self, name: &str, version: Version) -> bool {
+    pub fn is_chosen(&self, name: &str, version: Version) -> bool {
         let service = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(name));
         service.is_some_and(|s| s.version == version || s.previous == Some(version))
+    }
+
+    /// Whether the policy names this version as one to which its module may go back over the end of an epoch.
+    pub fn allows_downgrade(&self, name: &str, version: Version) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.allowed(name).0.downgrade.contains(&version))
+    }
+
+    /// Writes to the audit log that a module goes back over the end of an epoch, if it does.
+    pub fn note_downgrade(&self, name: &str, version: &str) {
+        let Some(module) = self.module(name, version) else { return };
+        let lowest = self.repository.defaults.as_ref().map_or(0, |defaults| defaults.epoch(name));
+        if self.modules[module].module.manifest.epoch < lowest {
+            self.note(NOTE_DOWNGRADE, 0, format_args!("downgrade {name} {version}"));
+            hic_rt::log!("{name} {version} is of an epoch that is over; the policy names it as a downgrade");
+        }
     }
 
     /// Why a module that lies in memory is not put to use now: its metadata expired meanwhile, or it is of an epoch that is over.
     pub fn objection(&self, name: &str, version: &str) -> Option<Box<Refusal>> {
         let loaded = &self.modules[self.module(name, version)?];
         let manifest = &loaded.module.manifest;
-        let from_disk = loaded.origin != crate::modules::Origin::Archive;
+        let from_outside = loaded.origin != Origin::Archive;
         // What lies in memory was good once. Now the disk has something else under its name, or nobody says any more that it is offered.
         let refused_now = self.refused_file(name, version).and_then(File::refusal);
-        if let Some(refusal) = refused_now.filter(|_| from_disk && !self.is_chosen(name, manifest.version)) {
+        if let Some(refusal) = refused_now.filter(|_| from_outside && !self.is_chosen(name, manifest.version))
+        {
             return Some(Box::new(refusal.clone()));
         }
         let lowest = self.repository.defaults.as_ref().map_or(0, |defaults| defaults.epoch(name));
-        if manifest.epoch < lowest {
+        if manifest.epoch < lowest && !self.allows_downgrade(name, manifest.version) {
             let objection = Objection::Epoch { epoch: manifest.epoch, lowest };
             return Some(refused(objection.name(), &objection));
         }
-        match self.repository.metadata {
-            Metadata::Good { expires, .. } if from_disk && self.now() > expires => {
+        match self.metadata() {
+            Some(Metadata::Good(good)) if from_outside && self.now() > good.expires => {
                 let objection = Objection::Expired;
                 Some(refused(objection.name(), &objection))
             }
-            _ => None,
+            _ => self.withdrawn(loaded.origin, &manifest.name, manifest.version),
         }
+    }
+
+    /// Why a module that came over the network is not put to use any more: the list that counts now may not name it. For those of the disk each scan finds
+    /// that out.
+    fn withdrawn(&self, origin: Origin, name: &str, version: Version) -> Option<Box<Refusal>> {
+        let Origin::Repository(place) = origin else { return None };
+        if self.journal.cached.get(place)?.from == CachedModule::DISK {
+            return None;
+        }
+        let list = self.repository.mirrors.list();
+        let listed =
+            list.is_some_and(|good| good.offers.iter().any(|o| o.name == name && o.version == version));
+        let admitted = admission::admit(self.standing(), listed, self.is_chosen(name, version));
+        admitted.err().map(|objection| refused(objection.name(), &objection))
     }
 }

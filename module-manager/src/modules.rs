@@ -24,6 +24,8 @@ const PATIENCE: Nanos = 20_000_000_000;
 pub const NOTE_REFUSED: u64 = 1;
 /// See [`NOTE_REFUSED`].
 pub const NOTE_FALLBACK: u64 = 3;
+/// See [`NOTE_REFUSED`].
+pub const NOTE_DOWNGRADE: u64 = 6;
 
 /// What this system offers to every module. The manager links the runtime that all modules of its boot archive were built with, and the
 /// kernel starts that archive and no other (docs/adr/0024).
@@ -234,9 +236,8 @@ impl Manager {
 
     /// Writes to the audit log.
     pub fn note(&self, a: u64, b: u64, text: fmt::Arguments<'_>) {
-        let mut words = heapless::String::<32>::new();
         // What does not fit is in the system log.
-        let _ = fmt::write(&mut words, text);
+        let words = alloc::fmt::format(text);
         if let Some(audit) = start::find(self.page, grants::AUDIT) {
             let _ = sys::audit_note(audit.slot, a, b, &NoteText(name_bytes(&words)));
         }

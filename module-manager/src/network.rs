@@ -1,58 +1,95 @@
-//! Files from the network: one at a time, from the repositories that an operator named, in their order, by way of the fetcher.
+//! Files from the network: one at a time, by way of the fetcher, into memory of the manager.
 //!
+//! ```text
+//!   a look   ─▶ metadata, file after file, as the verifier asks for them ([`crate::repository`]) ─▶ what is offered
+//!   a search ─▶ a look ─▶ the module's file, as long as the list says ─▶ verifier ─▶ kept
+//! ```
 //! The fetcher is asked in slices and never waited for. It writes into a region of the manager, which is taken away from it before anybody looks at what is in
 //! it. What came is worth nothing until the verifier has called it good.
 
-use crate::cache::{ModuleName, discard};
+mod search;
+
+pub use search::Search;
+
+use crate::cache::ModuleName;
 use crate::manager::{Manager, at};
-use crate::repository::refused;
+use crate::repository::{Walk, refused};
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use hic_abi::{FOREVER, Handle, Nanos, PAGE_SIZE, Rights, SELF};
+use hic_abi::{FOREVER, Handle, Nanos, Rights, SELF};
 use hic_channel::{Message, WORDS};
 use hic_fetch::messages::MAX_MESSAGE_BYTES;
-use hic_fetch::{Download, Failure, Reply, Request, Source, Step};
-use hic_hicmod::manifest::{Name, Version};
+use hic_fetch::{Download, Failure, Path, Reply, Request, Source, Step};
 use hic_hicmod::verdict::Refusal;
-use hic_rt::{cap, clock, log, sys};
-use hic_store::FileName;
+use hic_rt::{clock, log, sys};
 use module_manager::patience::{Patience, Verdict};
+use search::Wish;
 
 /// The service asked.
 pub const FETCHER: &str = "fetcher";
-/// Folder of the modules in a repository (docs/spec/repository.md).
-const FOLDER: &str = "targets/";
-/// Room for a module whose length nobody knows before it comes.
-const ROOM: u32 = 4 << 20;
+
+/// What a file is for.
+enum Purpose {
+    /// The next one of a walk through metadata.
+    Metadata(Walk),
+    /// A module.
+    Module(Wish),
+}
 
 /// A file on its way.
 struct Transfer {
-    name: FileName,
+    purpose: Purpose,
     download: Download,
+    /// Memory that the fetcher can write.
     region: Handle,
+    /// Where the file begins in it.
     address: u64,
-    /// Repositories that were not asked yet.
-    rest: Vec<Source>,
-    /// Why those before did not have it, if it was not for want of the file.
-    reason: Option<Failure>,
 }
 
-/// What is being fetched.
+/// What is being fetched, and why.
 #[derive(Default)]
 pub struct Network {
     transfer: Option<Transfer>,
     patience: Patience,
-    /// How the last file ended, for whoever waits for it.
+    /// Repositories that the look under way has still to ask.
+    queue: Vec<Source>,
+    /// A look is under way.
+    looking: bool,
+    /// Somebody wants a module.
+    search: Option<Search>,
+    /// The module file that is being verified, with the places that are still to be asked for it.
+    arrived: Option<Wish>,
+    /// Something was begun that waits for a turn and for no answer.
+    begun: bool,
+    /// When to look for the first time; `None` once that was done.
+    first_look: Option<Nanos>,
+    /// How the last search ended, for whoever waits for it.
     pub outcome: Option<Result<ModuleName, Box<Refusal>>>,
 }
 
+/// From the start of the manager to its first look at the network, which has to come up.
+const FIRST_LOOK: Nanos = 10_000_000_000;
+
 impl Network {
+    /// Nothing is being fetched; the first look is due in a while.
+    pub fn new(now: Nanos) -> Self {
+        Self { first_look: Some(now.saturating_add(FIRST_LOOK)), ..Self::default() }
+    }
+
     /// The region that is shown to a service at this moment, and how.
     pub fn shown(&self, name: &str) -> Option<(Handle, Rights)> {
         let transfer = self.transfer.as_ref().filter(|_| name == FETCHER)?;
         Some((transfer.region, Rights::READ | Rights::WRITE))
+    }
+
+    /// Whether something was begun since this was asked last.
+    pub const fn has_begun(&mut self) -> bool {
+        core::mem::replace(&mut self.begun, false)
+    }
+
+    /// Whether repositories are being asked what they offer.
+    pub const fn is_looking(&self) -> bool {
+        self.looking
     }
 }
 
@@ -62,6 +99,10 @@ fn question(request: &Request) -> Message {
     Message::new(0, [0; WORDS]).with_payload(request.encode(&mut buffer).unwrap_or_default())
 }
 
+fn failed(failure: &Failure) -> Box<Refusal> {
+    refused(&failure.code, &failure.text)
+}
+
 impl Manager {
     /// The repositories on the network.
     pub fn sources(&self) -> Vec<Source> {
@@ -69,41 +110,57 @@ impl Manager {
         known.filter_map(|source| source.parse().ok()).collect()
     }
 
-    /// Begins to fetch a module; `network.outcome` tells how it ended.
-    pub fn fetch_module(&mut self, name: &Name, version: Version) -> Result<(), Box<Refusal>> {
-        let mut sources = self.sources();
-        if sources.is_empty() {
-            return Err(refused("no-repository", &"no repository on the network is known"));
+    /// Asks all repositories on the network what they offer, unless that is under way; [`Network::is_looking`] tells when it is over.
+    pub fn begin_look(&mut self) {
+        if self.network.looking {
+            return;
         }
-        let file = FileName::try_from(format!("{name}-{version}.hicmod").as_str());
-        let file = file.map_err(|_| refused("http-path", &"the name of the file is too long"))?;
-        let (region, address) = self.new_room(ROOM)?;
-        let first = sources.remove(0);
-        let Some(download) = begin(&first, &file) else {
-            discard(region);
-            return Err(refused("http-path", &"the path of the file is too long"));
-        };
-        self.network.outcome = None;
-        self.network.transfer =
-            Some(Transfer { name: file, download, region, address, rest: sources, reason: None });
-        self.ask_fetcher();
-        Ok(())
+        // A system without a root of its own believes no metadata, so it reads none.
+        self.network.queue = if self.trust_root.repository.length == 0 { Vec::new() } else { self.sources() };
+        (self.network.looking, self.network.begun) = (true, true);
+        self.next_look();
     }
 
-    /// Memory for a file, which the fetcher can write.
-    fn new_room(&self, bytes: u32) -> Result<(Handle, u64), Box<Refusal>> {
+    /// Looks at the repositories on the network for the first time once that is up, so that `modules` shows what they offer; when to turn again.
+    pub fn first_look_turn(&mut self) -> Nanos {
+        let Some(due) = self.network.first_look.filter(|_| !self.has_task()) else { return FOREVER };
+        if clock::now() < due {
+            return due;
+        }
+        self.network.first_look = None;
+        self.begin_look();
+        FOREVER
+    }
+
+    /// The next repository, when the walk through the metadata of the one before it has ended.
+    pub fn next_look(&mut self) {
+        if self.network.queue.is_empty() {
+            (self.network.looking, self.network.begun) = (false, true);
+            return;
+        }
+        let source = self.network.queue.remove(0);
+        self.begin_remote_walk(source);
+    }
+
+    /// Fetches the file that the verifier wants next into the memory of the walk.
+    pub fn fetch_metadata(&mut self, walk: Walk, source: &Source, path: Path) {
+        let download = Download::begin(source.clone(), path, walk.limit(), None, clock::now());
+        let (region, address) = (walk.region(), walk.next_address());
+        match self.show_fetcher(region) {
+            Ok(()) => {
+                let purpose = Purpose::Metadata(walk);
+                self.network.transfer = Some(Transfer { purpose, download, region, address });
+                self.ask_fetcher();
+            }
+            Err(refusal) => self.metadata_failed(walk, refusal),
+        }
+    }
+
+    fn show_fetcher(&self, region: Handle) -> Result<(), Box<Refusal>> {
         let fetcher =
             self.journal.find(FETCHER).ok_or_else(|| refused("no-fetcher", &"this system has no fetcher"))?;
-        let region = cap::allocate().ok_or_else(|| refused("memory", &"no capability slot is free"))?;
-        let made = sys::create_region(self.account, region, bytes.into()).map_err(at("region"));
-        let shown = made.and_then(|address| {
-            self.show(fetcher, region, Rights::READ | Rights::WRITE)?;
-            Ok(address)
-        });
-        shown.map(|address| (region, address)).map_err(|error| {
-            discard(region);
-            refused("memory", &error)
-        })
+        let shown = self.show(fetcher, region, Rights::READ | Rights::WRITE);
+        shown.map_err(|error| refused("memory", &error))
     }
 
     fn ask_fetcher(&mut self) {
@@ -122,7 +179,7 @@ impl Manager {
         }
     }
 
-    /// Takes the fetcher's answer in and asks again; when to look again if nobody answers.
+    /// Takes the fetcher's answers in and asks again; when to look again if nobody answers.
     pub fn network_turn(&mut self) -> Nanos {
         loop {
             if self.network.transfer.is_none() {
@@ -152,82 +209,61 @@ impl Manager {
         }
     }
 
-    /// A repository does not have the file, or not whole: the next one is asked.
+    /// A repository does not have the file, or not whole.
     fn fail(&mut self, failure: Failure) {
-        let Some(mut transfer) = self.network.transfer.take() else { return };
-        log!("network: {} ({} bytes came): {failure}", transfer.download.path(), transfer.download.at());
-        if failure.code != "http-not-found" {
-            transfer.reason = Some(failure.clone());
-        }
-        while !transfer.rest.is_empty() {
-            let source = transfer.rest.remove(0);
-            if let Some(download) = begin(&source, &transfer.name) {
-                transfer.download = download;
-                self.network.transfer = Some(transfer);
-                return self.ask_fetcher();
+        let Some(transfer) = self.network.transfer.take() else { return };
+        let Transfer { purpose, download, region, .. } = transfer;
+        self.stop_fetcher();
+        let _ = self.hide(FETCHER, region);
+        match purpose {
+            Purpose::Metadata(walk) if failure.code == "http-not-found" => self.metadata_arrived(walk, None),
+            Purpose::Metadata(walk) => {
+                log!("network: {} ({} bytes came): {failure}", download.path(), download.at());
+                // A file that is longer than the longest of its role is judged as one on the disk would be.
+                let refusal = match failure.code.as_str() {
+                    "http-too-long" => refused("metadata-size", &failure.text),
+                    _ => failed(&failure),
+                };
+                self.metadata_failed(walk, refusal);
+            }
+            Purpose::Module(wish) => {
+                log!("network: {} ({} bytes came): {failure}", download.path(), download.at());
+                crate::cache::discard(region);
+                self.wish_failed(wish, failed(&failure));
             }
         }
-        self.stop_fetcher();
-        let _ = self.hide(FETCHER, transfer.region);
-        discard(transfer.region);
-        let failure = transfer.reason.unwrap_or(failure);
-        self.network.outcome = Some(Err(refused(&failure.code, &failure.text)));
     }
 
     /// The file is there: it is taken from the fetcher, for good, and looked at.
     fn arrive(&mut self, length: u32) {
         let Some(transfer) = self.network.transfer.take() else { return };
-        let Transfer { name, region, address, .. } = transfer;
+        let Transfer { purpose, region, address, .. } = transfer;
         let taken = self.hide(FETCHER, region).map_err(|error| refused("memory", &error));
-        match taken.and_then(|()| self.fit(region, address, length)) {
-            Ok((region, address)) => self.take_arrived(name, region, address, length),
-            Err(refusal) => {
-                discard(region);
-                self.network.outcome = Some(Err(refusal));
+        match (purpose, taken) {
+            (Purpose::Metadata(walk), Ok(())) => self.metadata_arrived(walk, Some(length)),
+            (Purpose::Metadata(walk), Err(refusal)) => self.metadata_failed(walk, refusal),
+            (Purpose::Module(wish), Ok(())) => self.wish_arrived(wish, (region, address), length),
+            (Purpose::Module(wish), Err(refusal)) => {
+                crate::cache::discard(region);
+                self.wish_failed(wish, refusal);
             }
         }
     }
 
-    /// Moves a file into a region of its own size, and ends the one that had room for any.
-    fn fit(&self, from: Handle, address: u64, length: u32) -> Result<(Handle, u64), Box<Refusal>> {
-        if length == 0 {
-            return Err(refused("size", &"the file is empty"));
-        }
-        let memory = |error: &dyn core::fmt::Display| refused("memory", error);
-        let region = cap::allocate().ok_or_else(|| memory(&"no capability slot is free"))?;
-        let copied = sys::create_region(self.account, region, length.into()).and_then(|to| {
-            sys::region_map(SELF, from, Rights::READ)?;
-            sys::region_map(SELF, region, Rights::READ | Rights::WRITE)?;
-            // SAFETY: both regions are the manager's own, mapped just now, at least `length` bytes long (`length` is at most `ROOM`, see
-            // `Download::answered`) and disjoint; nobody else maps them any more.
+    /// A region with a copy of these bytes of the manager's, mapped nowhere; its slot and address.
+    pub fn copy_of(&self, address: u64, length: u32) -> Result<(Handle, u64), Box<Refusal>> {
+        let (region, to) = self.new_region(length.into())?;
+        let copied = sys::region_map(SELF, region, Rights::READ | Rights::WRITE).and_then(|_| {
+            // SAFETY: `address` lies in a region of the manager's, mapped here for reading by the caller with at least `length` bytes from there on, and
+            // taken from every service before; the new region is as long, mapped just now, and nobody else's.
             unsafe {
                 core::ptr::copy_nonoverlapping(address as *const u8, to as *mut u8, length as usize);
             }
-            sys::region_unmap(SELF, region)?;
-            Ok(to)
+            sys::region_unmap(SELF, region)
         });
-        match copied {
-            Ok(to) => {
-                discard(from);
-                Ok((region, to))
-            }
-            Err(error) => {
-                discard(region);
-                Err(memory(&error))
-            }
-        }
-    }
-
-    /// Where a module came from and how large it is, for a report.
-    pub fn told_of(&self, name: &Name, version: Version) -> Option<String> {
-        let loaded = &self.modules[self.position(name, version)?];
-        Some(format!("fetched: {name} {version} ({} bytes) over the network", loaded.file.length))
+        copied.map(|()| (region, to)).map_err(|error| {
+            crate::cache::discard(region);
+            refused("memory", &at("copy")(error))
+        })
     }
 }
-
-fn begin(source: &Source, file: &str) -> Option<Download> {
-    let path = source.path(&format!("{FOLDER}{file}"))?;
-    Some(Download::begin(source.clone(), path, ROOM, None, clock::now()))
-}
-
-const _: () = assert!((ROOM as u64).is_multiple_of(PAGE_SIZE));

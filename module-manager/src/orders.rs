@@ -1,15 +1,19 @@
 //! What an operator asks about modules and updates, and the answers.
 
 use crate::manager::Manager;
+use crate::metadata::{Offer, needs_of};
 use crate::modules::{NOTE_REFUSED, Origin};
+use alloc::string::String;
 use core::fmt::Write;
 use hic_abi::{Plain, name_bytes, name_str};
-use hic_control::manager::{self as request, ModuleInfo, ModuleState, UpdateInfo};
+use hic_control::manager::{self as request, ModuleInfo, ModuleOrigin, ModuleState, UpdateInfo};
 use hic_control::{OK, Refusal};
+use hic_hicmod::signature::release_uuid;
 use hic_hicmod::verdict::{MAX_CHECK_BYTES, MAX_TEXT_BYTES};
 use hic_rt::ipc::{Buffer, Message};
 use hic_update::check::Refused;
 use hic_update::{Event, Policy};
+use module_manager::journal::CachedModule;
 
 const SECOND: u64 = 1_000_000_000;
 /// Longest sentence of a refusal, bytes.
@@ -27,6 +31,13 @@ fn refused(buffer: &mut Buffer, text: &str) -> Message {
     Message { info: answer.info.with_inline(len), ..answer }
 }
 
+fn begun_task(begun: Result<u64, String>, buffer: &mut Buffer) -> Message {
+    match begun {
+        Ok(number) => Message::new(OK, [number, 0, 0, 0]),
+        Err(refusal) => refused(buffer, &refusal),
+    }
+}
+
 impl Manager {
     /// Answers a request about modules or updates; `None` if it is about something else.
     pub fn order(&mut self, message: Message, buffer: &mut Buffer) -> Option<Result<Message, Refusal>> {
@@ -37,15 +48,21 @@ impl Manager {
         Some(match message.label() {
             request::UPDATE => text().map(|text| self.order_update(&text, [word, share], buffer)),
             request::ROLLBACK if self.is_updating() => Ok(self.order_event(Event::RollbackRequested, buffer)),
-            request::ROLLBACK => text().map(|service| {
-                let result = self.roll_back(&service);
-                self.accepted(result, (&service, ""), buffer)
-            }),
+            request::ROLLBACK => text().map(|service| self.order_rollback(&service, buffer)),
             request::ABORT => Ok(self.order_event(Event::AbortRequested, buffer)),
             request::COMMIT => Ok(self.order_event(Event::CommitRequested, buffer)),
             request::UPDATE_STATUS => self.update_info().map(|info| inline(buffer, info.as_bytes())),
             request::UPDATE_LINE => self.update_line(word as usize, buffer),
-            request::MODULES => self.module_info(word as usize).map(|info| inline(buffer, info.as_bytes())),
+            request::MODULES => {
+                if word == 0 {
+                    self.count_offers();
+                }
+                self.module_info(word as usize).map(|info| inline(buffer, info.as_bytes()))
+            }
+            request::MODULE_LINE => text()
+                .and_then(|text| self.module_line(&text, word as usize))
+                .map(|line| inline(buffer, line.as_bytes())),
+            request::DENIED => self.denial(share, word as usize).map(|line| inline(buffer, line.as_bytes())),
             request::SCAN => {
                 if self.repository.is_idle() {
                     self.scan_repository();
@@ -58,10 +75,9 @@ impl Manager {
             | request::PLAN
             | request::REFRESH
             | request::SOURCE_ADD
-            | request::SOURCE_REMOVE => text().map(|text| match self.begin_task(message.label(), &text) {
-                Ok(number) => Message::new(OK, [number, 0, 0, 0]),
-                Err(refusal) => refused(buffer, &refusal),
-            }),
+            | request::SOURCE_REMOVE => {
+                text().map(|text| begun_task(self.begin_task(message.label(), &text), buffer))
+            }
             request::SOURCE => self.source_text(word as usize).map(|text| inline(buffer, text.as_bytes())),
             request::TASK => self.task_info().map(|info| inline(buffer, info.as_bytes())),
             request::TASK_LINE => self.task_line(word as usize).map(|line| inline(buffer, line.as_bytes())),
@@ -80,18 +96,46 @@ impl Manager {
         if share != 0 {
             policy.share = share;
         }
-        if let Some(objection) = self.objection(service, version) {
-            self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", objection.check));
-            let mut text = heapless::String::<MAX_TEXT>::new();
-            // Cut where the answer has no more room.
-            let _ = write!(text, "{objection}");
-            return refused(buffer, &text);
+        if let Some(refusal) = self.objected(service, version, buffer) {
+            return refusal;
+        }
+        self.note_downgrade(service, version);
+        if !self.moves_alone(service, version)
+            && let Ok(wanted) = version.parse()
+            && self.journal.find(service).is_some()
+        {
+            return begun_task(self.begin_planned(service, wanted, policy), buffer);
         }
         let result = self.begin_update(service, version, policy);
         if let Err(error) = &result {
             self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", error.code()));
         }
         self.accepted(result, (service, version), buffer)
+    }
+
+    /// The answer to who wants a version that is not put to use any more.
+    fn objected(&self, service: &str, version: &str, buffer: &mut Buffer) -> Option<Message> {
+        let objection = self.objection(service, version)?;
+        self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", objection.check));
+        let mut text = heapless::String::<MAX_TEXT>::new();
+        // Cut where the answer has no more room.
+        let _ = write!(text, "{objection}");
+        Some(refused(buffer, &text))
+    }
+
+    fn order_rollback(&mut self, service: &str, buffer: &mut Buffer) -> Message {
+        if let Some(begun) = self.begin_rollback(service) {
+            return begun_task(begun, buffer);
+        }
+        // After the commit this is an update of its own, and what is said of the version before counts.
+        if let Some(before) = self.version_before(service) {
+            if let Some(refusal) = self.objected(service, name_str(&before), buffer) {
+                return refusal;
+            }
+            self.note_downgrade(service, name_str(&before));
+        }
+        let result = self.roll_back(service);
+        self.accepted(result, (service, ""), buffer)
     }
 
     fn accepted(
@@ -181,26 +225,75 @@ impl Manager {
                 name: name_bytes(&manifest.name),
                 version,
                 state: state as u64,
-                origin: if loaded.origin == Origin::Archive { 1 } else { 2 },
+                origin: self.origin_of(loaded.origin) as u64,
+                uuid: release_uuid(&manifest.name, manifest.version).0,
+                epoch: manifest.epoch.into(),
+                needs: name_bytes(&needs_of(&manifest.needs, &manifest.dependencies)),
                 instances: instances as u64,
                 development: loaded.trust.development,
                 bytes: loaded.file.length,
                 digest: loaded.trust.digest,
                 signer: loaded.trust.signer,
+                publisher: name_bytes(&manifest.publisher),
                 ..ModuleInfo::zeroed()
             });
         }
+        let rest = index - self.modules.len();
         let mut refused = self.repository.files().filter_map(|file| Some((file, file.refusal()?)));
-        let (file, refusal) = refused.nth(index - self.modules.len()).ok_or(Refusal::NotFound)?;
+        let Some((file, refusal)) = refused.nth(rest) else {
+            let refused = self.repository.files().filter(|file| file.refusal().is_some()).count();
+            let number = self.repository.offered.get(rest - refused).ok_or(Refusal::NotFound)?;
+            let list = self.repository.mirrors.list().ok_or(Refusal::NotFound)?;
+            return list.offers.get(*number).map(|offer| self.offer_info(offer)).ok_or(Refusal::NotFound);
+        };
         let mut reason = heapless::String::<{ MAX_CHECK_BYTES + MAX_TEXT_BYTES + 2 }>::new();
         // It fits: both parts have their bounds.
         let _ = write!(reason, "{refusal}");
         Ok(ModuleInfo {
             name: name_bytes(&file.name),
             state: ModuleState::Refused as u64,
-            origin: 2,
+            origin: ModuleOrigin::Disk as u64,
             reason: name_bytes(&reason),
             ..ModuleInfo::zeroed()
         })
+    }
+
+    /// Notes which offers a listing that begins now shows: to find that out for each row anew would take the square of them.
+    fn count_offers(&mut self) {
+        let offered = self.offered().map(|(number, _)| number).collect();
+        self.repository.offered = offered;
+    }
+
+    fn origin_of(&self, origin: Origin) -> ModuleOrigin {
+        let Origin::Repository(place) = origin else { return ModuleOrigin::Archive };
+        match self.journal.cached.get(place).map(|cached| cached.from) {
+            Some(CachedModule::NETWORK) => ModuleOrigin::Network,
+            Some(CachedModule::SYSTEM) => ModuleOrigin::System,
+            _ => ModuleOrigin::Disk,
+        }
+    }
+
+    /// A module that the repository's list names and that was not fetched yet: what is known of it before a byte of it is here.
+    fn offer_info(&self, offer: &Offer) -> ModuleInfo {
+        let mut source = heapless::String::<72>::new();
+        if let Some(place) = self.repository.mirrors.leading_place() {
+            // An address is shorter.
+            let _ = write!(source, "{place}");
+        }
+        ModuleInfo {
+            name: name_bytes(&offer.name),
+            version: crate::boot::version_of(offer.version),
+            state: ModuleState::Offered as u64,
+            origin: ModuleOrigin::Network as u64,
+            bytes: offer.length.into(),
+            digest: offer.digest,
+            uuid: release_uuid(&offer.name, offer.version).0,
+            epoch: offer.epoch.into(),
+            needs: name_bytes(&offer.needs),
+            source: name_bytes(&source),
+            signer: name_bytes(&offer.names.signer),
+            publisher: name_bytes(&offer.names.publisher),
+            ..ModuleInfo::zeroed()
+        }
     }
 }

@@ -5,10 +5,14 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
-use hic_hicmod::manifest::{Manifest, PairError, Platform, Version, check_pair};
+use hic_hicmod::manifest::{Exchange, Manifest, PairError, Platform, Version, check_pair};
 use hic_policy::{Decision, asked_pages};
 use hic_resolve::{Candidate, Plan, Step, resolve};
+
+use crate::describe::denials;
+use crate::rollout::Leg;
 
 /// What there is.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +30,8 @@ pub struct Known<'a> {
 pub enum How {
     /// While it serves.
     Live,
+    /// The new image starts over what the old one holds.
+    InPlace,
     /// It ends, and the other version starts.
     Restart,
     /// It joins those that run.
@@ -34,16 +40,18 @@ pub enum How {
     Offline(String),
 }
 
-impl How {
-    fn text(&self, step: &Step<'_>) -> String {
-        let (name, to) = (step.name, step.to);
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Live => "rolling update: it is replaced while it serves, and its clients go on".into(),
-            Self::Restart => {
-                format!("it ends and starts again in the new version: `update {name} {to} restart`")
-            }
-            Self::Install => format!("it starts beside the others: `install {name} {to}`"),
-            Self::Offline(reason) => format!("NOT POSSIBLE while the system runs: {reason}"),
+            Self::Live => f.write_str("rolling update: it is replaced while it serves, and its clients go on"),
+            Self::InPlace => f.write_str(
+                "in place: it stands still for a moment, and the new version goes on with what the old one holds; if that fails, the old one does",
+            ),
+            Self::Restart => f.write_str(
+                "end and start: it ends, with its connections and what it keeps in memory, and the new version starts",
+            ),
+            Self::Install => f.write_str("it starts beside the others"),
+            Self::Offline(reason) => write!(f, "NOT POSSIBLE while the system runs: {reason}"),
         }
     }
 }
@@ -53,14 +61,50 @@ impl How {
 pub fn how(from: Option<&Manifest>, to: &Manifest) -> How {
     let Some(from) = from else { return How::Install };
     match check_pair(from, to) {
-        Ok(()) => How::Live,
-        Err(PairError::NotUpdatable { .. }) if from.devices.is_empty() && to.devices.is_empty() => {
-            How::Restart
-        }
-        Err(PairError::NotUpdatable { .. }) => How::Offline(
-            "it drives a device; put the new version into the boot archive and restart the machine".into(),
+        Ok(()) => match (from.exchange(), to.exchange()) {
+            (Exchange::Rolling, Exchange::Rolling) => How::Live,
+            (Exchange::InPlace, Exchange::InPlace) => in_place(from, to).map_or_else(How::Offline, |()| How::InPlace),
+            _ => How::Offline("one of the two versions is a driver and the other is not".into()),
+        },
+        Err(PairError::NotUpdatable { .. }) if !from.devices.is_empty() || !to.devices.is_empty() => How::Offline(
+            "it drives a device, and a manifest of the pair has no section [update], so nothing says that one version can go on with what the \
+             other holds; put the new version into the boot archive and restart the machine"
+                .into(),
         ),
+        // What hands over its state is not ended for a version that would begin with nothing.
+        Err(PairError::NotUpdatable { .. }) if from.update.is_none() => How::Restart,
         Err(error) => How::Offline(error.to_string()),
+    }
+}
+
+/// Whether the image of `to` can go on with what an instance of `from` holds: its capabilities, state regions and devices stay where they are, so
+/// both must have asked for the same. Give it what the policy grants.
+///
+/// # Errors
+/// What differs, and what to do.
+pub fn in_place(from: &Manifest, to: &Manifest) -> Result<(), String> {
+    let same = [
+        ("state_regions", from.state_regions == to.state_regions),
+        ("devices", from.devices == to.devices),
+        ("ioports", from.ioports == to.ioports),
+        ("irqs", from.irqs == to.irqs),
+        ("provides", from.provides == to.provides),
+        ("needs", from.needs == to.needs),
+        ("authority", from.authority == to.authority),
+        ("cspace_slots", from.cspace_slots == to.cspace_slots),
+        ("account_pages", from.account_pages == to.account_pages),
+        ("priority", from.priority == to.priority),
+        ("cpu, budget_us or period_us", {
+            (from.cpu, from.budget_us, from.period_us) == (to.cpu, to.budget_us, to.period_us)
+        }),
+    ];
+    match same.into_iter().find(|(_, same)| !same) {
+        None => Ok(()),
+        Some((field, _)) => Err(format!(
+            "{} {} and {} differ in {field}, and what a driver holds stays as it is when it is exchanged; put the new version into the boot \
+             archive and restart the machine",
+            to.name, from.version, to.version
+        )),
     }
 }
 
@@ -91,6 +135,30 @@ impl<'a> Known<'a> {
         ))
     }
 
+    /// The steps by which this module comes to this version, in their order.
+    ///
+    /// # Errors
+    /// `code: sentence`: why there is no way, or which step cannot be made while the system runs.
+    pub fn legs(&self, name: &'a str, version: Version) -> Result<Vec<Leg>, String> {
+        let plan = self.plan(name, version)?;
+        plan.steps.iter().map(|step| self.leg(step)).collect()
+    }
+
+    fn leg(&self, step: &Step<'a>) -> Result<Leg, String> {
+        let Step { name, from, to, why } = step;
+        let from_manifest = from.and_then(|from| self.find(name, from));
+        let to_manifest = self
+            .find(name, *to)
+            .ok_or_else(|| format!("unknown-module: {name} {to} is not there any more"))?;
+        match how(from_manifest, to_manifest) {
+            How::Offline(reason) => {
+                let from = from.map_or("new".into(), |from| from.to_string());
+                Err(format!("not-possible: {name} {from} -> {to} ({why}): {reason}"))
+            }
+            how => Ok(Leg { name: to_manifest.name.clone(), from: *from, to: Some(*to), how }),
+        }
+    }
+
     /// Every step on the way of this module to this version.
     ///
     /// # Errors
@@ -113,7 +181,7 @@ impl<'a> Known<'a> {
             lines.push(format!("  why: {}", step.why));
             let from = step.from.and_then(|from| self.find(step.name, from));
             if let Some(to) = self.find(step.name, step.to) {
-                lines.push(format!("  how: {}", how(from, to).text(step)));
+                lines.push(format!("  how: {}", how(from, to)));
                 self.needs(to, &mut lines);
                 authority(from, to, decide, &mut lines);
             }
@@ -149,14 +217,14 @@ fn authority(
         (true, None) => "  authority: none".into(),
         (false, _) => format!("  authority: {}", changes.join(", ")),
     });
-    for denied in &decision.denied {
-        let essential = if denied.is_essential() { "it does not start without" } else { "it works without" };
-        lines.push(format!("  denied by the policy: {denied}; {essential}"));
+    for denied in denials(&decision) {
+        lines.push(format!("  denied by the policy: {denied}"));
     }
 }
 
 /// What a manifest gives authority over, each as a few words.
-fn things(manifest: &Manifest) -> Vec<String> {
+#[must_use]
+pub fn things(manifest: &Manifest) -> Vec<String> {
     let mut things: Vec<String> = manifest.authority.iter().map(|a| a.name().to_string()).collect();
     things.extend(manifest.needs.iter().map(|need| format!("port to {}", need.service)));
     things.extend(manifest.provides.iter().map(|name| format!("service {name}")));
@@ -169,111 +237,5 @@ fn things(manifest: &Manifest) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hic_hicmod::manifest::update::Update;
-    use hic_hicmod::manifest::{Authority, Dependency, Device, Kind, PciId, Requirement, Span};
-    use hic_policy::{Allowed, decide};
-
-    const PLATFORM: Platform = Platform { abi: 1, ipc_lib: Version::new(2, 0, 0) };
-
-    fn module(name: &str, minor: u32) -> Manifest {
-        let mut manifest = Manifest::least(name.parse().unwrap(), Version::new(1, minor, 0), Kind::Service);
-        manifest.heap_pages = 10;
-        manifest
-    }
-
-    fn live(mut manifest: Manifest) -> Manifest {
-        let tested_with = [2, 3].map(|minor| Version::new(1, minor, 0));
-        let tested_with = tested_with.into_iter().filter(|v| *v != manifest.version).collect();
-        let protocols = Span::default();
-        manifest.update = Some(Update { schema: 1, readable_by: 1, reads: 1, tested_with, protocols });
-        manifest
-    }
-
-    fn driver(minor: u32) -> Manifest {
-        let mut manifest = module("eth_driver", minor);
-        let id = PciId { vendor: 0x1af4, device: 0x1041 };
-        manifest.kind = Kind::Driver;
-        manifest.devices.push(Device { ids: [id].into_iter().collect(), dma_pages: 0 }).unwrap();
-        manifest
-    }
-
-    fn needing(mut manifest: Manifest, module: &str, from: Version) -> Manifest {
-        let version = Requirement::new(from, None).unwrap();
-        manifest.dependencies.push(Dependency { module: module.parse().unwrap(), version }).unwrap();
-        manifest
-    }
-
-    fn all(manifest: &Manifest) -> Decision {
-        Decision { granted: manifest.clone(), denied: Default::default() }
-    }
-
-    #[test]
-    fn a_plan_shows_order_way_reason_and_what_changes_in_authority() {
-        let (old, driver_old, driver_new) = (live(module("netstack", 2)), driver(1), driver(2));
-        let mut new = needing(live(module("netstack", 3)), "eth_driver", Version::new(1, 2, 0));
-        new.authority.push(Authority::Entropy).unwrap();
-        let known =
-            Known { installed: &[&driver_old, &old], available: &[&new, &driver_new], platform: PLATFORM };
-        let lines = known.describe("netstack", Version::new(1, 3, 0), &all).unwrap();
-        assert_eq!(
-            lines,
-            [
-                "step 1 of 2: eth_driver 1.1.0 -> 1.2.0",
-                "  why: netstack 1.3.0 needs eth_driver >=1.2.0",
-                "  how: NOT POSSIBLE while the system runs: it drives a device; put the new version into the boot archive and \
-                 restart the machine",
-                "  authority: as before",
-                "step 2 of 2: netstack 1.2.0 -> 1.3.0",
-                "  why: it was asked for",
-                "  how: rolling update: it is replaced while it serves, and its clients go on",
-                "  needs: eth_driver >=1.2.0",
-                "  authority: + entropy",
-            ]
-        );
-        let error = known.can_go_alone("netstack", Version::new(1, 3, 0)).unwrap_err();
-        assert!(
-            error.starts_with(
-                "needs-first: eth_driver must come to 1.2.0 first, now 1.1.0: netstack 1.3.0 needs"
-            ),
-            "{error}"
-        );
-        assert_eq!(known.can_go_alone("eth_driver", Version::new(1, 2, 0)), Ok(()));
-    }
-
-    #[test]
-    fn what_the_policy_denies_is_in_the_plan_and_whether_the_module_starts_without() {
-        let old = module("hello", 1);
-        let mut new = module("hello", 2);
-        new.authority = [Authority::Clock, Authority::Power].into_iter().collect();
-        new.optional_authority = [Authority::Power].into_iter().collect();
-        let known = Known { installed: &[&old], available: &[&new], platform: PLATFORM };
-        let policy = Allowed {
-            authority: [Authority::Clock].into_iter().collect(),
-            memory_pages: 11,
-            priority: 31,
-            ..Allowed::NOTHING
-        };
-        let lines = known.describe("hello", Version::new(1, 2, 0), &|m| decide(m, &policy)).unwrap();
-        assert!(lines.contains(&"  authority: + clock".into()), "{lines:?}");
-        assert!(
-            lines.contains(&"  denied by the policy: authority power; it works without".into()),
-            "{lines:?}"
-        );
-        assert!(lines.contains(
-            &"  how: it ends and starts again in the new version: `update hello 1.2.0 restart`".into()
-        ));
-    }
-
-    #[test]
-    fn what_has_no_plan_is_told_with_its_code() {
-        let old = module("hello", 1);
-        let new = needing(module("hello", 2), "nobody", Version::new(1, 0, 0));
-        let known = Known { installed: &[&old], available: &[&new], platform: PLATFORM };
-        let error = known.can_go_alone("hello", Version::new(1, 2, 0)).unwrap_err();
-        assert!(error.starts_with("dependency-conflict: hello 1.2.0 needs nobody >=1.0.0"), "{error}");
-        let same = known.describe("hello", Version::new(1, 1, 0), &all).unwrap();
-        assert_eq!(same, ["hello 1.1.0 is installed, and all that it needs is there"]);
-    }
-}
+#[path = "plan_tests.rs"]
+mod tests;

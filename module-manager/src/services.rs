@@ -8,7 +8,7 @@ use hic_abi::start::Grant;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
 use hic_hicmod::Image;
-use hic_hicmod::manifest::{Authority, CpuPolicy, Manifest};
+use hic_hicmod::manifest::{Authority, CpuPolicy, Exchange, Manifest};
 use hic_rt::loader::{Identity, Instance, LoadError, new_slot};
 use hic_rt::{cap, clock, log, start, sys};
 use module_manager::journal::{Phase, Record, Standing};
@@ -97,7 +97,7 @@ impl Manager {
     /// Makes and starts a service; its record counts as soon as there is something in it.
     pub fn fill_record(&mut self, index: usize, module: usize, purpose: Purpose) -> Result<(), StartError> {
         let image = self.modules[module].module.image;
-        let manifest = self.granted(&self.modules[module].module.manifest)?;
+        let manifest = self.granted(module, purpose)?;
         let info = ServiceInfo {
             name: name_bytes(&manifest.name),
             version: version_of(manifest.version),
@@ -158,10 +158,10 @@ impl Manager {
         manifest: &Manifest,
         purpose: Purpose,
     ) -> Result<Handle, StartError> {
-        let account = match (purpose, &manifest.update) {
+        let account = match (purpose, manifest.exchange()) {
             (Purpose::Update { service_account }, _) => service_account,
-            (_, None) => own,
-            (_, Some(_)) => {
+            (_, Exchange::Restart | Exchange::InPlace) => own,
+            (_, Exchange::Rolling) => {
                 let slot = new_slot()?;
                 let frames = u64::from(manifest.account_pages);
                 let spec = AccountSpec { frames, objects: ACCOUNT_OBJECTS, name: name_bytes(&manifest.name) };
@@ -282,7 +282,8 @@ impl Manager {
 
     /// The way by which the manager asks the service things without waiting for it, and the slot of the batch token.
     fn grant_channel(&mut self, index: usize, manifest: &Manifest) -> Result<(), StartError> {
-        if manifest.update.is_none() && !manifest.has_authority(Authority::Channel) {
+        let moves = manifest.exchange() == Exchange::Rolling;
+        if !moves && !manifest.has_authority(Authority::Channel) {
             return Ok(());
         }
         self.grant_region(index, grants::CHANNEL, (hic_channel::BYTES as u64).div_ceil(PAGE_SIZE))?;
@@ -301,7 +302,7 @@ impl Manager {
         self.grant_named(index, grants::BELL, bell, ObjectType::Notification, Rights::SEND, place)?;
         let record = &mut self.journal.records[index];
         (record.channel, record.ring) = (channel, ring);
-        if manifest.update.is_some() {
+        if moves {
             record.token = record.instance.next_slot;
             record.instance.next_slot += 1;
         }
@@ -380,7 +381,7 @@ impl Manager {
             // Somebody was faster: the question came twice.
             return Ok(false);
         }
-        if self.fall_back(index) {
+        if self.exchanged_died(index) || self.fall_back(index) {
             return Ok(true);
         }
         let module = self.module_of(&self.journal.records[index])?;
@@ -400,9 +401,9 @@ impl Manager {
 /// Frames and kernel objects that an instance's own account is to hold.
 fn instance_needs(manifest: &Manifest, image: &Image<'_>) -> (u64, u64) {
     let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
-    let (foreign, objects) = match manifest.update {
-        Some(_) => (FOREIGN_TABLES, INSTANCE_OBJECTS),
-        None => (u64::from(manifest.account_pages), ACCOUNT_OBJECTS),
+    let (foreign, objects) = match manifest.exchange() {
+        Exchange::Rolling => (FOREIGN_TABLES, INSTANCE_OBJECTS),
+        Exchange::InPlace | Exchange::Restart => (u64::from(manifest.account_pages), ACCOUNT_OBJECTS),
     };
     let frames = image.memory_pages() as u64
         + manifest.extra_pages()
@@ -415,7 +416,8 @@ fn instance_needs(manifest: &Manifest, image: &Image<'_>) -> (u64, u64) {
 
 /// Memory that a new service may come to hold, bytes.
 pub fn service_memory(manifest: &Manifest, image: &Image<'_>) -> u64 {
-    let run_time = manifest.update.as_ref().map_or(0, |_| u64::from(manifest.account_pages));
+    let run_time =
+        if manifest.exchange() == Exchange::Rolling { u64::from(manifest.account_pages) } else { 0 };
     (instance_needs(manifest, image).0 + run_time) * PAGE_SIZE
 }
 

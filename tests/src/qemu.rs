@@ -1,6 +1,6 @@
 //! The machine, as a QEMU command line. Pure: a [`Machine`] goes in, arguments come out.
 //!
-//! q35 (or microvm) with nothing that was not asked for (`-nodefaults`), so that a default of some other QEMU version cannot change
+//! q35 (or microvm, or pc) with nothing that was not asked for (`-nodefaults`), so that a default of some other QEMU version cannot change
 //! what is tested. virtio is modern only: the guest has no driver for the legacy layout.
 
 use std::ffi::OsString;
@@ -93,6 +93,8 @@ pub enum Board {
     Q35,
     /// QEMU's small machine for virtual machines alone.
     Microvm,
+    /// A PC of before PCI Express (i440FX).
+    Pc,
 }
 
 /// A medium to boot from, and the firmware that does it.
@@ -109,6 +111,8 @@ pub struct Medium {
 pub struct Machine {
     /// The machine type.
     pub board: Board,
+    /// The processor, as QEMU's `-cpu` wants it: a model, with what it shall have and lack.
+    pub cpu: String,
     /// The kernel, an ELF with a PVH note. On a machine with a medium it only gives names to addresses.
     pub kernel: PathBuf,
     /// What is booted instead of `kernel` and `archive`.
@@ -155,6 +159,7 @@ impl Machine {
     pub fn new(kernel: &Path) -> Self {
         Self {
             board: Board::Q35,
+            cpu: "max".to_owned(),
             kernel: kernel.to_owned(),
             medium: None,
             archive: None,
@@ -183,14 +188,18 @@ impl Machine {
         let mut args = Args(Vec::new());
         args.words(match self.board {
             Board::Q35 => "-machine q35",
+            Board::Pc => "-machine pc",
             // Off by default there, and our network needs them: PCI Express, which is found by ACPI. The legacy timer is the yardstick of
             // the clock, and an option ROM is how QEMU puts the kernel into a machine without direct access to its files.
             Board::Microvm => "-machine microvm,acpi=on,pcie=on,pit=on,rtc=on,x-option-roms=on",
         });
-        args.words("-cpu max -smp 1 -nodefaults -no-user-config -display none");
+        args.pair("-cpu", &self.cpu);
+        args.words("-smp 1 -nodefaults -no-user-config -display none");
         args.pair("-rtc", format!("base={}", self.clock));
         args.words("-device isa-debug-exit,iobase=0xf4,iosize=4");
-        args.pair("-accel", &self.accel);
+        // KVM's own interrupt controllers do not know what an IOMMU makes of an interrupt; half of them must be QEMU's.
+        let split = if self.iommu && self.accel == "kvm" { ",kernel-irqchip=split" } else { "" };
+        args.pair("-accel", format!("{}{split}", self.accel));
         args.pair("-m", &self.memory);
         match &self.medium {
             Some(medium) => medium_args(medium, &mut args),
@@ -206,8 +215,8 @@ impl Machine {
             args.words("-s -S");
         }
         if self.iommu {
-            // Before the devices that it stands in front of. It does not remap interrupts: the guest cannot, and the book says so.
-            args.words("-device intel-iommu,intremap=off");
+            // Before the devices that it stands in front of.
+            args.words("-device intel-iommu,intremap=on");
         }
         self.serial_args(&mut args);
         self.qmp_args(&mut args);
@@ -393,6 +402,16 @@ mod tests {
         let (iommu, card) = (line.find("intel-iommu"), line.find("virtio-net-pci"));
         assert!(iommu.is_some() && iommu < card, "{line}");
         assert!(line.ends_with("-device edu,dma_mask=255"), "{line}");
+        assert!(line.contains("intremap=on") && line.contains("-accel tcg "), "{line}");
+    }
+
+    #[test]
+    fn under_kvm_interrupts_can_be_remapped_too() {
+        let mut machine = Machine::new(Path::new("/k"));
+        machine.accel = "kvm".to_owned();
+        assert!(line(&machine).contains("-accel kvm "));
+        machine.iommu = true;
+        assert!(line(&machine).contains("-accel kvm,kernel-irqchip=split "));
     }
 
     #[test]

@@ -66,8 +66,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "kernel|bios|uefi", default_value = "kernel", value_parser = loader, conflicts_with = "kernel")]
     pub boot: Loader,
     /// QEMU's machine type.
-    #[arg(long, value_name = "q35|microvm", default_value = "q35", value_parser = board)]
+    #[arg(long, value_name = "q35|pc|microvm", default_value = "q35", value_parser = board)]
     pub machine: Board,
+    /// The processor, as QEMU's `-cpu` wants it, for example qemu64 or max,-smap.
+    #[arg(long, value_name = "MODEL", default_value = "max")]
+    pub cpu: String,
     /// Memory of the guest, in QEMU's notation.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_MEMORY)]
     pub mem: String,
@@ -116,10 +119,11 @@ pub struct TestOptions {
 /// Options of `soak`.
 #[derive(Args, Debug)]
 pub struct SoakOptions {
-    /// Run the system tests whose name contains this; `model` compares the kernel with its reference model.
+    /// Run the system tests whose name contains this; `model` compares the kernel with its reference model, `decoders` fuzzes what reads bytes from
+    /// outside, `decoders/NAME` one of them.
     #[arg(default_value = "crash_anywhere")]
     pub filter: String,
-    /// Points at which each victim is killed; rounds of updates; ten thousands of steps of the model.
+    /// Points at which each victim is killed; rounds of updates; ten thousands of steps of the model; seconds for each decoder.
     #[arg(long, default_value_t = 400)]
     pub points: u32,
 }
@@ -163,6 +167,8 @@ pub enum BenchPart {
     Kernel,
     /// What a question to the dependency resolver costs, in instructions of the host.
     Resolver,
+    /// What verifying and loading a large module costs, by step, and beside openssl.
+    Modules,
     /// What an update costs.
     Update,
     /// What clients notice of it.
@@ -231,7 +237,8 @@ fn board(text: &str) -> Result<Board, String> {
     match text {
         "q35" => Ok(Board::Q35),
         "microvm" => Ok(Board::Microvm),
-        _ => Err("write q35 or microvm".to_owned()),
+        "pc" => Ok(Board::Pc),
+        _ => Err("write q35, pc or microvm".to_owned()),
     }
 }
 
@@ -288,6 +295,10 @@ mod tests {
         assert_eq!(options.forwards[0], WantedForward { proto: Proto::Tcp, host: 0, guest: 80 });
         assert_eq!(options.forwards[1], WantedForward { proto: Proto::Udp, host: 8007, guest: 7 });
         assert_eq!((options.machine, options.boot), (Board::Microvm, Loader::Qemu));
+        assert_eq!(
+            (run("--cpu EPYC").expect("known").cpu, run("--machine pc").expect("known").machine),
+            ("EPYC".into(), Board::Pc)
+        );
         assert_eq!(run("--boot uefi").expect("known").boot, Loader::Uefi);
         assert!(run("--icount").expect("known").icount && run("--iommu").expect("known").iommu);
         assert_eq!(run("--net tap:tap0").expect("known").net, WantedNet::Tap("tap0".into()));
@@ -301,7 +312,7 @@ mod tests {
             ("--forward 70000:80", "8080:80"),
             ("--forward 8080:0", "no port 0"),
             ("--net bridge", "tap:NAME"),
-            ("--machine pc98", "q35 or microvm"),
+            ("--machine pc98", "q35, pc or microvm"),
             ("--boot floppy", "kernel, bios or uefi"),
             ("--net tap:a-name-that-is-too-long", "name of a network interface"),
         ] {

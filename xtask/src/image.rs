@@ -211,7 +211,8 @@ impl Builder {
     }
 
     /// The development chain, read or made when the first module is signed.
-    fn signing(&mut self) -> Result<Rc<Signing>> {
+    /// The development chain.
+    pub fn signing(&mut self) -> Result<Rc<Signing>> {
         if let Some(signing) = &self.signing {
             return Ok(Rc::clone(signing));
         }
@@ -319,7 +320,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hic_policy::{Policy, decide};
+    use hic_policy::Policy;
 
     /// A manifest that asks for more than the policy allows would otherwise be noticed when its module does not start.
     #[test]
@@ -340,8 +341,8 @@ mod tests {
                 let text =
                     std::fs::read_to_string(package.folder().join(&entry.manifest)).expect("a manifest");
                 let manifest = hicmod_tool::parse_manifest(&text).expect("a good manifest");
-                let (allowed, named) = policy.allowed(&manifest.name);
-                let denied = decide(&manifest, &allowed).denied;
+                let (_, named) = policy.allowed(&manifest.name);
+                let denied = policy.decide(&manifest).denied;
                 assert!(named && denied.is_empty(), "{} in {POLICY_FILE}: {denied:?}", manifest.name);
                 looked_at += 1;
             }

@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use hicmod_tool::repo::{InitOptions, Lives, METADATA, Repository, TARGETS, default_keys};
+use hicmod_tool::repo::{InitOptions, KeyFolder, Lives, METADATA, Repository, TARGETS, default_keys};
 
 use crate::signing::now;
 
@@ -37,7 +37,9 @@ pub fn root(images: &Path) -> Result<Vec<u8>> {
         println!("making a development repository's keys in {}", default_keys(&folder).display());
         let (root_keys, threshold) = ROOT_KEYS;
         let options = InitOptions { root_keys, threshold, unlisted: true, lives: LIVES, now: now()? };
-        Repository::init(&folder, &default_keys(&folder), options).map_err(|error| anyhow!("{error}"))?;
+        // Not encrypted: nobody is there to type a passphrase, and no system but this machine's trusts them.
+        let keys = KeyFolder::plain(&default_keys(&folder));
+        Repository::init(&folder, keys, options).map_err(|error| anyhow!("{error}"))?;
     }
     std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -76,8 +78,8 @@ fn open(folder: &Path, images: &Path, root: &[u8]) -> Result<Repository> {
         }
         std::fs::write(&own, root).with_context(|| format!("cannot write {}", own.display()))?;
     }
-    let keys = default_keys(&root_folder(images));
-    Repository::open(folder, &keys).map_err(|error| anyhow!("development repository: {error}"))
+    let keys = KeyFolder::plain(&default_keys(&root_folder(images)));
+    Repository::open(folder, keys).map_err(|error| anyhow!("development repository: {error}"))
 }
 
 /// Makes `folder` hold exactly these files; whether it held others.

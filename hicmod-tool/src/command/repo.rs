@@ -1,18 +1,23 @@
 //! `hicmod-tool repo`: a repository of modules, made, filled, published, checked and served.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{Args, Subcommand};
 use hic_hicmod::TrustRoot;
 use hic_tuf::Role;
 use hicmod_tool::date;
-use hicmod_tool::keys::read_certificate;
-use hicmod_tool::repo::{Checked, InitOptions, Lives, RepoError, Repository, Server, default_keys};
+use hicmod_tool::keys::{KeyError, Passphrase, read_certificate};
+use hicmod_tool::repo::{
+    Checked, InitOptions, KeyFolder, Lives, Passphrases, RepoError, Repository, Server, default_keys,
+};
 
 use crate::failure::Failure;
 use crate::files::{now, read};
+use crate::passphrase::{Protection, Unlock};
 
 /// Make and tend a repository of modules: signed metadata that says what is offered today.
 ///
@@ -29,7 +34,7 @@ enum Command {
     /// Make a repository without modules, and its keys.
     ///
     /// Give FOLDER/metadata/1.root.tuf to the systems that shall use it (boot archive, entry `repository-root`). Keep the keys root-*.key.pem on
-    /// a machine without a network: publishing needs only the other three.
+    /// a machine without a network: publishing needs only the other three. All are PKCS#8, encrypted with one passphrase (`openssl pkey -in FILE` opens them).
     Init {
         #[command(flatten)]
         place: Place,
@@ -44,6 +49,8 @@ enum Command {
         allow_unlisted: bool,
         #[command(flatten)]
         lives: Days,
+        #[command(flatten)]
+        protection: Protection,
     },
     /// Put modules into the repository; `publish` makes them known.
     Add {
@@ -62,6 +69,8 @@ enum Command {
         place: Place,
         #[command(flatten)]
         lives: Days,
+        #[command(flatten)]
+        unlock: Unlock,
     },
     /// Exchange the keys of roles: after one was lost or stolen.
     ///
@@ -78,6 +87,8 @@ enum Command {
         allow_unlisted: Option<bool>,
         #[command(flatten)]
         lives: Days,
+        #[command(flatten)]
+        protection: Protection,
     },
     /// Look at a repository as a system would: all signatures, versions, times and files.
     Check {
@@ -118,8 +129,64 @@ impl Place {
         self.keys.clone().unwrap_or_else(|| default_keys(&self.folder))
     }
 
+    /// For commands that sign nothing.
     fn open(&self) -> Result<Repository, Failure> {
-        Repository::open(&self.folder, &self.keys()).map_err(Failure::new)
+        Repository::open(&self.folder, KeyFolder::plain(&self.keys())).map_err(Failure::new)
+    }
+
+    fn open_to_sign(&self, passphrases: impl Passphrases + 'static) -> Result<Repository, Failure> {
+        Repository::open(&self.folder, KeyFolder::new(&self.keys(), Rc::new(passphrases)))
+            .map_err(Failure::new)
+    }
+}
+
+/// One passphrase for all keys of a repository, asked for once.
+struct Once<S> {
+    source: S,
+    known: RefCell<Option<Passphrase>>,
+}
+
+impl<S> Once<S> {
+    fn new(source: S) -> Self {
+        Self { source, known: RefCell::default() }
+    }
+
+    fn once(&self, unlock: &Unlock, path: &Path) -> Result<Passphrase, KeyError> {
+        if let Some(known) = self.known.borrow().clone() {
+            return Ok(known);
+        }
+        let asked = unlock.ask(path)?;
+        *self.known.borrow_mut() = Some(asked.clone());
+        Ok(asked)
+    }
+}
+
+impl Passphrases for Once<Unlock> {
+    fn of(&self, path: &Path) -> Result<Passphrase, KeyError> {
+        self.once(&self.source, path)
+    }
+
+    fn for_new(&self, path: &Path) -> Result<Option<Passphrase>, KeyError> {
+        self.of(path).map(Some)
+    }
+}
+
+impl Passphrases for Once<Protection> {
+    fn of(&self, path: &Path) -> Result<Passphrase, KeyError> {
+        self.once(self.source.unlock(), path)
+    }
+
+    fn for_new(&self, path: &Path) -> Result<Option<Passphrase>, KeyError> {
+        if self.source.is_plain() {
+            return Ok(None);
+        }
+        // New keys beside old ones have the passphrase of those.
+        if let Some(known) = self.known.borrow().clone() {
+            return Ok(Some(known));
+        }
+        let asked = self.source.ask(path)?;
+        self.known.borrow_mut().clone_from(&asked);
+        Ok(asked)
     }
 }
 
@@ -158,9 +225,10 @@ fn role(text: &str) -> Result<Role, String> {
 /// Does what was asked for.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
-        Command::Init { place, root_keys, threshold, allow_unlisted: unlisted, lives } => {
+        Command::Init { place, root_keys, threshold, allow_unlisted: unlisted, lives, protection } => {
             let options = InitOptions { root_keys, threshold, unlisted, lives: lives.lives(), now: now()? };
-            Repository::init(&place.folder, &place.keys(), options).map_err(Failure::new)?;
+            let keys = KeyFolder::new(&place.keys(), Rc::new(Once::new(protection)));
+            Repository::init(&place.folder, keys, options).map_err(Failure::new)?;
             println!("repository made in {}, its keys in {}", place.folder.display(), place.keys().display());
             println!("systems that shall use it get {}/metadata/1.root.tuf", place.folder.display());
             Ok(())
@@ -173,8 +241,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Publish { place, lives } => {
-            let done = place.open()?.publish(now()?, lives.lives()).map_err(Failure::new)?;
+        Command::Publish { place, lives, unlock } => {
+            let repository = place.open_to_sign(Once::new(unlock))?;
+            let done = repository.publish(now()?, lives.lives()).map_err(Failure::new)?;
             let list = if done.changed { "new" } else { "unchanged" };
             println!(
                 "published: timestamp {}, list {} ({list}, {} modules)",
@@ -182,9 +251,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Rotate { place, roles, allow_unlisted, lives } => {
+        Command::Rotate { place, roles, allow_unlisted, lives, protection } => {
+            let repository = place.open_to_sign(Once::new(protection))?;
             let version =
-                place.open()?.rotate(&roles, allow_unlisted, now()?, lives.lives()).map_err(Failure::new)?;
+                repository.rotate(&roles, allow_unlisted, now()?, lives.lives()).map_err(Failure::new)?;
             println!(
                 "root {version} made; the keys before it stay beside the new ones, destroy them when every system has seen it"
             );

@@ -4,7 +4,7 @@ use hic_hicmod::{Module, RevocationList, TrustRoot, verify};
 use hic_tuf::{Client, FileName, Next, Refused, Role, Trusted};
 use serde::Serialize;
 
-use super::{RepoError, Repository};
+use super::{RepoError, Repository, signer_of};
 
 /// What a client learns.
 #[derive(Debug, Clone, Serialize)]
@@ -103,7 +103,7 @@ impl Repository {
             target.check_bytes(&bytes).map_err(wrong)?;
             let problem = |error: String| RepoError::Module(path.clone(), error);
             let module = Module::parse(&bytes).map_err(|error| problem(error.to_string()))?;
-            target.check_manifest(&module.manifest).map_err(wrong)?;
+            target.check_module(&module.manifest, &signer_of(&bytes).map_err(problem)?).map_err(wrong)?;
             let signer = match root {
                 None => None,
                 Some(root) => {

@@ -1,38 +1,82 @@
-//! The private keys of a repository: PKCS#8 PEM, each readable by its owner alone. They are no module signer's keys, and need no certificates.
+//! The private keys of a repository: PKCS#8 PEM, encrypted with a passphrase unless somebody wants them plain, each readable by its owner alone.
+//! They are no module signer's keys, and need no certificates.
+//!
+//! What it must never do: write a key in the clear where nobody asked for that.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use hic_hicmod::sign::generate_key;
 use hic_tuf::Role;
 use rsa::RsaPrivateKey;
-use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 use rsa::rand_core::OsRng;
 
 use super::RepoError;
-use crate::keys::{KeyError, read_key};
+use crate::keys::{KeyError, Passphrase, private};
+
+/// Where the passphrases of keys come from.
+pub trait Passphrases {
+    /// That of the encrypted key in `path`.
+    ///
+    /// # Errors
+    /// [`KeyError`]: there is none to be had.
+    fn of(&self, path: &Path) -> Result<Passphrase, KeyError>;
+
+    /// That for the new key in `path`; `None` for one that is not to be encrypted.
+    ///
+    /// # Errors
+    /// [`KeyError`]: there is none to be had.
+    fn for_new(&self, path: &Path) -> Result<Option<Passphrase>, KeyError>;
+}
+
+/// Nobody is asked: keys are plain. For development.
+struct Plain;
+
+impl Passphrases for Plain {
+    fn of(&self, path: &Path) -> Result<Passphrase, KeyError> {
+        Err(KeyError::Encrypted(path.to_owned()))
+    }
+
+    fn for_new(&self, _: &Path) -> Result<Option<Passphrase>, KeyError> {
+        Ok(None)
+    }
+}
 
 /// A folder of keys.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KeyFolder {
     folder: PathBuf,
+    passphrases: Rc<dyn Passphrases>,
+}
+
+impl fmt::Debug for KeyFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFolder").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl KeyFolder {
+    /// The keys in `folder`, which are not encrypted: for development.
+    #[must_use]
+    pub fn plain(folder: &Path) -> Self {
+        Self::new(folder, Rc::new(Plain))
+    }
+
     /// The keys in `folder`.
     #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    pub fn new(folder: &Path, passphrases: Rc<dyn Passphrases>) -> Self {
+        Self { folder: folder.to_owned(), passphrases }
     }
 
     /// Makes all keys, `roots` of them for the root.
     pub(super) fn create(&self, roots: u8) -> Result<(), RepoError> {
         std::fs::create_dir_all(&self.folder).map_err(RepoError::file(&self.folder))?;
         for number in 1..=roots {
-            make(&self.root(number))?;
+            self.make(&self.root(number))?;
         }
-        [Role::Timestamp, Role::Snapshot, Role::Targets].iter().try_for_each(|role| make(&self.path(*role)))
+        let online = [Role::Timestamp, Role::Snapshot, Role::Targets];
+        online.iter().try_for_each(|role| self.make(&self.path(*role)))
     }
 
     /// The key of a role that has one.
@@ -40,7 +84,7 @@ impl KeyFolder {
     /// # Errors
     /// [`RepoError::Key`]: it is not there, or cannot be read.
     pub fn of(&self, role: Role) -> Result<RsaPrivateKey, RepoError> {
-        Ok(read_key(&self.path(role))?)
+        self.read(&self.path(role))
     }
 
     /// The keys of the root that are there.
@@ -49,8 +93,8 @@ impl KeyFolder {
     /// [`RepoError::Key`]: there is none, or one cannot be read.
     pub fn roots(&self) -> Result<Vec<RsaPrivateKey>, RepoError> {
         let paths = (1..=u8::MAX).map(|number| self.root(number)).take_while(|path| path.exists());
-        let keys = paths.map(|path| Ok(read_key(&path)?)).collect::<Result<Vec<_>, RepoError>>()?;
-        if keys.is_empty() { Ok(vec![read_key(&self.root(1))?]) } else { Ok(keys) }
+        let keys = paths.map(|path| self.read(&path)).collect::<Result<Vec<_>, RepoError>>()?;
+        if keys.is_empty() { Ok(vec![self.read(&self.root(1))?]) } else { Ok(keys) }
     }
 
     /// Puts a new key in the place of a role's, which is kept under another name: `timestamp-before-2.key.pem`.
@@ -65,9 +109,23 @@ impl KeyFolder {
             let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
             let old = self.folder.join(format!("{stem}-before-{}.key.pem", root + 1));
             std::fs::rename(&path, &old).map_err(RepoError::file(&path))?;
-            make(&path)?;
+            self.make(&path)?;
         }
         Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<RsaPrivateKey, RepoError> {
+        Ok(private::read(path, &mut |path| self.passphrases.of(path))?)
+    }
+
+    fn make(&self, path: &Path) -> Result<(), RepoError> {
+        if path.exists() {
+            return Err(RepoError::Exists(path.to_owned()));
+        }
+        // Asked first: making a key takes a while, and whoever has no passphrase need not wait for it.
+        let passphrase = self.passphrases.for_new(path)?;
+        let key = generate_key(&mut OsRng).map_err(KeyError::Sign)?;
+        Ok(private::write(path, &key, passphrase.as_ref())?)
     }
 
     fn root(&self, number: u8) -> PathBuf {
@@ -77,15 +135,4 @@ impl KeyFolder {
     fn path(&self, role: Role) -> PathBuf {
         self.folder.join(format!("{role}.key.pem"))
     }
-}
-
-fn make(path: &Path) -> Result<(), RepoError> {
-    let key = generate_key(&mut OsRng).map_err(KeyError::Sign)?;
-    let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Pem)?;
-    let mut options = std::fs::OpenOptions::new();
-    let opened = options.write(true).create_new(true).mode(0o600).open(path);
-    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => RepoError::Exists(path.to_owned()),
-        _ => RepoError::File(path.to_owned(), error),
-    })
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hic_hicmod::signature::SignatureBlock;
+use hic_hicmod::verify::{Signer, stated_signer};
 use hic_hicmod::{Container, Module};
 use hic_tuf::metadata::FileRef;
 use hic_tuf::targets::is_file_name;
@@ -28,7 +29,7 @@ use rsa::rand_core::OsRng;
 
 pub use check::{Checked, CheckedModule};
 pub use error::RepoError;
-pub use keys::KeyFolder;
+pub use keys::{KeyFolder, Passphrases};
 pub use serve::Server;
 
 const DAY_S: u64 = 86_400;
@@ -106,15 +107,16 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepoError`].
-    pub fn init(folder: &Path, keys: &Path, options: InitOptions) -> Result<Self, RepoError> {
-        let repository = Self { folder: folder.to_owned(), keys: KeyFolder::new(keys) };
+    pub fn init(folder: &Path, keys: KeyFolder, options: InitOptions) -> Result<Self, RepoError> {
+        let repository = Self { folder: folder.to_owned(), keys };
         if repository.metadata().exists() {
             return Err(RepoError::Exists(repository.metadata()));
         }
+        // Keys first: without a passphrase for them nothing is left behind that looks like a repository.
+        repository.keys.create(options.root_keys)?;
         for path in [repository.metadata(), repository.targets()] {
             std::fs::create_dir_all(&path).map_err(RepoError::file(&path))?;
         }
-        repository.keys.create(options.root_keys)?;
         let head = head(1, options.now, options.lives.root);
         let root = repository.root_file(head, options.unlisted, options.threshold, &[])?;
         repository.put(FileName(Role::Root, 1), &root)?;
@@ -126,8 +128,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepoError::None`].
-    pub fn open(folder: &Path, keys: &Path) -> Result<Self, RepoError> {
-        let repository = Self { folder: folder.to_owned(), keys: KeyFolder::new(keys) };
+    pub fn open(folder: &Path, keys: KeyFolder) -> Result<Self, RepoError> {
+        let repository = Self { folder: folder.to_owned(), keys };
         let first = repository.metadata().join(FileName(Role::Root, 1).to_string());
         if first.is_file() { Ok(repository) } else { Err(RepoError::None(folder.to_owned())) }
     }
@@ -151,8 +153,7 @@ impl Repository {
     pub fn add(&self, from: &Path, bytes: &[u8]) -> Result<String, RepoError> {
         let wrong = |error: &dyn std::fmt::Display| RepoError::Module(from.to_owned(), error.to_string());
         let module = Module::parse(bytes).map_err(|error| wrong(&error))?;
-        let container = Container::parse(bytes).map_err(|error| wrong(&error))?;
-        SignatureBlock::find(&container).map_err(|error| wrong(&error))?;
+        signer_of(bytes).map_err(|problem| wrong(&problem))?;
         let file = format!("{}-{}.hicmod", module.manifest.name, module.manifest.version);
         self.add_as(&file, from, bytes)?;
         Ok(file)
@@ -219,11 +220,11 @@ impl Repository {
         for (name, bytes) in modules {
             let wrong = |problem: String| RepoError::Module(self.targets().join(name), problem);
             let module = Module::parse(bytes).map_err(|error| wrong(error.to_string()))?;
-            parsed.push((name, bytes, module.manifest));
+            parsed.push((name, bytes, module.manifest, signer_of(bytes).map_err(wrong)?));
         }
         let mut targets: Vec<Target<'_>> = Vec::new();
-        for (name, bytes, manifest) in &parsed {
-            let target = Target::describe(name, bytes, manifest);
+        for (name, bytes, manifest, signer) in &parsed {
+            let target = Target::describe(name, bytes, manifest, signer);
             let target =
                 target.map_err(|error| RepoError::Module(self.targets().join(name), error.to_owned()))?;
             if targets.iter().any(|other| (other.name, other.version) == (target.name, target.version)) {
@@ -343,6 +344,13 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// Who a module says has signed it. Whether that is so, each system finds out for itself.
+fn signer_of(module: &[u8]) -> Result<Signer, String> {
+    let container = Container::parse(module).map_err(|error| error.to_string())?;
+    let block = SignatureBlock::find(&container).map_err(|error| error.to_string())?;
+    stated_signer(&block).map_err(|error| error.to_string())
 }
 
 /// From now on, for so many days.

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 server for a repository: `GET` and `HEAD` of what lies in `metadata/` and `targets/`, and nothing else.
 //!
 //! For development and tests. What it hands out is signed, so it needs no secrecy; any other web server does as well. Ranges are answered
-//! (RFC 9110, 14), so that an interrupted download goes on where it ended. What it must never do: open a path that a client composed, or keep a client that says
+//! (RFC 9110, 14), and a file has an entity tag, so that an interrupted download goes on where it ended, and only if the file is still the same. What it must never do: open a path that a client composed, or keep a client that says
 //! nothing.
 
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -73,6 +73,8 @@ struct Request {
     head_only: bool,
     path: Option<PathBuf>,
     range: Option<String>,
+    /// The version of the file of which the range is wanted.
+    if_range: Option<String>,
     close: bool,
 }
 
@@ -126,6 +128,7 @@ fn parse(bytes: &[u8], folder: &Path) -> Option<Request> {
         head_only: method == "HEAD",
         path: file_of(path, folder).filter(|_| reads),
         range: header("range").map(str::to_owned),
+        if_range: header("if-range").map(str::to_owned),
         close: parsed.version != Some(1)
             || header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")),
     })
@@ -144,8 +147,10 @@ fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
         head(out, 404, "Not Found", 0, "")?;
         return Ok(404);
     };
-    let size = file.metadata()?.len();
-    let part = match request.range.as_deref().map(|range| part_of(range, size)) {
+    let (size, tag) = (file.metadata()?.len(), tag(&file.metadata()?));
+    // A part of another version of the file would be glued to what is there: then the whole file is sent (RFC 9110, 13.1.5).
+    let same = request.if_range.as_deref().is_none_or(|wanted| wanted == tag);
+    let part = match request.range.as_deref().filter(|_| same).map(|range| part_of(range, size)) {
         None | Some(Part::Whole) => None,
         Some(Part::Bytes(from, to)) => Some((from, to)),
         Some(Part::Nothing) => {
@@ -160,7 +165,7 @@ fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
     let reason = if status == 200 { "OK" } else { "Partial Content" };
     let more =
         part.map_or(String::new(), |(from, to)| format!("Content-Range: bytes {from}-{to}/{size}\r\n"));
-    head(out, status, reason, length, &format!("Accept-Ranges: bytes\r\n{more}"))?;
+    head(out, status, reason, length, &format!("Accept-Ranges: bytes\r\nETag: {tag}\r\n{more}"))?;
     if !request.head_only {
         file.seek(SeekFrom::Start(from))?;
         std::io::copy(&mut file.take(length), out)?;
@@ -171,6 +176,12 @@ fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
 fn head(out: &mut impl Write, status: u16, reason: &str, length: u64, more: &str) -> std::io::Result<()> {
     let kind = "Content-Type: application/octet-stream\r\n";
     write!(out, "HTTP/1.1 {status} {reason}\r\nContent-Length: {length}\r\n{kind}{more}\r\n")
+}
+
+/// Names the version of a file: its length, and when it was written. Files of a repository are replaced as a whole, never written over.
+fn tag(file: &std::fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("\"{:x}-{:x}-{:x}-{:x}\"", file.len(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
 /// What a `Range` header asks for.

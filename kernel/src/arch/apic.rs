@@ -28,6 +28,7 @@ const DIVIDE_BY_1: u32 = 0b1011;
 
 const IO: u64 = 0xfec0_0000;
 const IO_DATA: u64 = 0x10;
+const IO_ID: u32 = 0;
 const IO_VERSION: u32 = 1;
 const IO_REDIRECTION: u32 = 0x10;
 /// The pin that ISA line 0, the PIT, is wired to on every PC with this controller (MADT override; QEMU, ICH9).
@@ -40,7 +41,6 @@ struct Timer {
 }
 
 static TIME: CoreCell<Timer> = CoreCell::new(Timer { hertz: 0, deadline: u64::MAX });
-static PENDING: CoreCell<[u64; 4]> = CoreCell::new([0; 4]);
 
 fn local_read(register: u64) -> u32 {
     // SAFETY: a device register within the direct map.
@@ -85,9 +85,9 @@ pub fn init() {
 /// Moves the PICs off the exception vectors and masks them (8259A data sheet: ICW1 to ICW4, then OCW1).
 fn mask_pics() {
     for (command, vector, wiring) in [(0x20, PIC_VECTORS[0], 4), (0xa0, PIC_VECTORS[1], 2)] {
-        port::write8(command, 0x11);
+        port::write::<u8>(command, 0x11);
         for value in [vector, wiring, 1, 0xff] {
-            port::write8(command + 1, value);
+            port::write::<u8>(command + 1, value);
         }
     }
 }
@@ -149,34 +149,16 @@ pub fn acknowledge(vector: u8) {
     }
 }
 
-/// An interrupt while the kernel idles: it is noted, and handled when [`super::entry::idle`] has returned.
-pub extern "C" fn interrupt_in_idle(vector: u64) {
-    acknowledge(vector as u8);
-    let word = (vector / 64 % 4) as usize;
-    // SAFETY: the words are accessed whole, and `take_pending` runs with interrupts off.
-    unsafe {
-        let at = PENDING.get().cast::<u64>().add(word);
-        at.write_volatile(at.read_volatile() | 1 << (vector % 64));
-    }
-}
-
-/// The highest vector noted while idle, and forgets it.
-pub fn take_pending() -> Option<u8> {
-    for word in (0..4).rev() {
-        // SAFETY: `word` is below 4; interrupts are off, so no other access overlaps.
-        let bits = unsafe { &mut *PENDING.get().cast::<u64>().add(word) };
-        if *bits != 0 {
-            let bit = 63 - bits.leading_zeros();
-            *bits &= !(1 << bit);
-            return Some((word as u32 * 64 + bit) as u8);
-        }
-    }
-    None
-}
-
-/// Leads an ISA line to a vector of this core: edge triggered, active high, unmasked.
-pub fn route_isa(line: u8, vector: u8) {
+/// Leads an ISA line to a vector of this core: edge triggered, active high, unmasked. Where interrupts are remapped, its upper word names the entry
+/// of that number instead of this core (VT-d specification, 5.1.5.1).
+pub fn route_isa(line: u8, vector: u8, remapped: bool) {
     let pin = u32::from(if line == 0 { PIT_PIN } else { line });
-    io_write(IO_REDIRECTION + 2 * pin + 1, local_read(ID) & 0xff00_0000);
+    let upper = if remapped { u32::from(vector) << 17 | 1 << 16 } else { local_read(ID) & 0xff00_0000 };
+    io_write(IO_REDIRECTION + 2 * pin + 1, upper);
     io_write(IO_REDIRECTION + 2 * pin, u32::from(vector));
+}
+
+/// The I/O APIC's number.
+pub fn io_number() -> u8 {
+    (io_read(IO_ID) >> 24 & 0xf) as u8
 }

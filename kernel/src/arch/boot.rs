@@ -3,7 +3,7 @@
 //! Two loaders find their way in: QEMU's `-kernel` and its like by the PVH note (Xen, `x86/HVM direct boot ABI`), GRUB by the Multiboot2
 //! header (specification 2.0, 3.1). Both enter in 32-bit protected mode, without paging, EBX pointing to their message; EAX tells them
 //! apart, and Rust does the rest ([`hic_bootinfo`]).
-//! This code turns on long mode with page tables that map the first GiB twice, at 0 and at the kernel's base, and must do nothing
+//! This code refuses a processor without what it is about to turn on, turns on long mode with page tables that map the first GiB twice, at 0 and at the kernel's base, and must do nothing
 //! else: the final tables come from [`super::paging`] and no longer map the low half.
 
 use core::arch::global_asm;
@@ -43,6 +43,11 @@ global_asm!(
     "cld",
     "mov edi, eax",
     "mov esi, ebx",
+    // Long mode and pages without execution (bits 29 and 20): without them the next steps are a triple fault that says nothing.
+    "mov eax, 0x80000000; cpuid",
+    "cmp eax, 0x80000001; jb boot_unfit",
+    "mov eax, 0x80000001; cpuid",
+    "and edx, 0x20100000; cmp edx, 0x20100000; jne boot_unfit",
     "mov eax, offset boot_root",
     "mov cr3, eax",
     // PAE, OSFXSR, OSXMMEXCPT: the compiler's code uses SSE from its first instruction on (Intel SDM vol. 3A, 2.5).
@@ -62,6 +67,17 @@ global_asm!(
     ".byte 0xea",
     ".long boot_long",
     ".word 0x08",
+    // Says so on the first serial line, as fast as that takes it, and ends the emulator.
+    "boot_unfit:",
+    "mov esi, offset boot_unfit_text",
+    "2: mov edx, {serial} + 5",
+    "3: in al, dx; test al, 0x20; jz 3b",
+    "mov edx, {serial}; lodsb; out dx, al",
+    "test al, al; jnz 2b",
+    "mov edx, {exit}; mov al, {failed}; out dx, al",
+    "4: hlt; jmp 4b",
+    "boot_unfit_text:",
+    ".asciz \"\\nboot refused: this processor has no 64-bit mode, or no pages without execution (NX): Core-0 needs both\\n\"",
     ".code64",
     "boot_long:",
     "xor eax, eax",
@@ -104,5 +120,8 @@ global_asm!(
     stack = sym super::segments::KERNEL_STACK,
     stack_bytes = const size_of::<super::segments::Stack>(),
     main = sym crate::main,
+    serial = const super::serial::PORT,
+    failed = const super::acpi::EXIT_FAILED,
+    exit = const super::acpi::DEBUG_EXIT,
     pvh = const hic_bootinfo::PVH,
 );

@@ -49,16 +49,16 @@ pub fn init() {
 
 /// Channel 2, low then high byte, mode 0, from 65535 down: 54 ms, once.
 fn start_pit() {
-    port::write8(GATE, port::read8(GATE) & !2 | 1);
-    port::write8(COMMAND, 0xb0);
-    port::write8(CHANNEL_2, 0xff);
-    port::write8(CHANNEL_2, 0xff);
+    port::write::<u8>(GATE, port::read::<u8>(GATE) & !2 | 1);
+    port::write::<u8>(COMMAND, 0xb0);
+    port::write::<u8>(CHANNEL_2, 0xff);
+    port::write::<u8>(CHANNEL_2, 0xff);
 }
 
 fn pit() -> u16 {
-    port::write8(COMMAND, 0x80);
-    let low = port::read8(CHANNEL_2);
-    u16::from_le_bytes([low, port::read8(CHANNEL_2)])
+    port::write::<u8>(COMMAND, 0x80);
+    let low = port::read::<u8>(CHANNEL_2);
+    u16::from_le_bytes([low, port::read::<u8>(CHANNEL_2)])
 }
 
 fn sample() -> Sample {

@@ -9,6 +9,7 @@ use super::{CoreCell, cpu::SMAP_ON, segments};
 use core::{
     arch::{global_asm, naked_asm},
     mem::offset_of,
+    num::NonZeroU8,
 };
 use core0::context::{Context, Frame, RESTORE_INTERRUPT, RESTORE_SYSCALL};
 use hic_abi::syscall::Syscall;
@@ -226,32 +227,14 @@ unsafe extern "C" fn interrupt() {
         "lea rsp, [rip + {stack} + {stack_bytes}]",
         "call {handler}",
         "ud2",
-        // Ring 0: an exception is a bug of the kernel; a device interrupt arrived in `idle`.
+        // Ring 0: an exception is a bug of the kernel; a device interrupt ends the wait of `idle`, and its vector is the result. The stack pointer
+        // to go back to lies above vector, error code, RIP, CS and flags. Interrupts stay off: the gate turned them off.
         "3:",
-        "cmp qword ptr [rsp], 32",
+        "mov eax, [rsp]",
+        "cmp eax, 32",
         "jb {fatal}",
-        "push rax",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "mov rdi, [rsp + 72]",
-        "call {idle_handler}",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rax",
-        "add rsp, 16",
-        "iretq",
+        "mov rsp, [rsp + 40]",
+        "ret",
         fx = const offset_of!(Context, fx),
         restore = const offset_of!(Context, restore),
         interrupted = const RESTORE_INTERRUPT,
@@ -260,7 +243,6 @@ unsafe extern "C" fn interrupt() {
         stack_bytes = const size_of::<segments::Stack>(),
         handler = sym crate::interrupt,
         fatal = sym fatal,
-        idle_handler = sym super::apic::interrupt_in_idle,
     )
 }
 
@@ -352,15 +334,15 @@ pub fn current() -> *mut Context {
     unsafe { *CURRENT.get() }
 }
 
-/// Waits for an interrupt, with interrupts on nowhere else in the kernel but in [`let_interrupts_in`]. Naked, so no red zone lies below its stack pointer, and its
-/// caller keeps nothing in the registers that a call may change.
+/// Waits for an interrupt; its vector. Interrupts are on nowhere else in the kernel but in [`let_interrupt_in`]. Naked, so the stack pointer
+/// leads to the return address all the while, and the caller keeps nothing in the registers that a call may change.
 #[unsafe(naked)]
-pub extern "C" fn idle() {
-    naked_asm!("sti", "hlt", "cli", "ret")
+pub extern "C" fn idle() -> Option<NonZeroU8> {
+    naked_asm!("sti", "hlt", "cli", "xor eax, eax", "ret")
 }
 
-/// As [`idle`], but takes only what is waiting already. `sti` works after the instruction that follows it.
+/// As [`idle`], but takes only one that is waiting already. `sti` works after the instruction that follows it.
 #[unsafe(naked)]
-pub extern "C" fn let_interrupts_in() {
-    naked_asm!("sti", "nop", "cli", "ret")
+pub extern "C" fn let_interrupt_in() -> Option<NonZeroU8> {
+    naked_asm!("sti", "nop", "cli", "xor eax, eax", "ret")
 }

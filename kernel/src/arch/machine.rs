@@ -20,7 +20,7 @@ fn memory(at: u64, bytes: u64) -> *mut u8 {
 }
 
 /// The direct map's address of an entry of a page table; tables are whole pages, so that one comparison does. Panics like [`memory`].
-#[inline]
+#[inline(always)]
 fn entry(at: u64) -> *mut u64 {
     assert!(at < paging::direct_end(), "no page table has an entry at {at:#x}");
     (paging::DIRECT_MAP + at) as *mut u64
@@ -70,13 +70,13 @@ impl Machine for X86 {
         unsafe { memory(at, bytes).write_bytes(0, bytes as usize) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_u64(&self, at: u64) -> u64 {
         // SAFETY: mapped; an entry of a page table. Volatile, because the processor sets accessed and dirty bits.
         unsafe { entry(at).read_volatile() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_u64(&mut self, at: u64, value: u64) {
         // SAFETY: as in `read_u64`; the kernel's half is not reachable from a table that the object model owns.
         unsafe { entry(at).write_volatile(value) }
@@ -108,17 +108,17 @@ impl Machine for X86 {
 
     fn io_read(&mut self, at: u16, width: u8) -> u32 {
         match width {
-            1 => u32::from(port::read8(at)),
-            2 => u32::from(port::read16(at)),
-            _ => port::read32(at),
+            1 => u32::from(port::read::<u8>(at)),
+            2 => u32::from(port::read::<u16>(at)),
+            _ => port::read::<u32>(at),
         }
     }
 
     fn io_write(&mut self, at: u16, width: u8, value: u32) {
         match width {
-            1 => port::write8(at, value as u8),
-            2 => port::write16(at, value as u16),
-            _ => port::write32(at, value),
+            1 => port::write::<u8>(at, value as u8),
+            2 => port::write::<u16>(at, value as u16),
+            _ => port::write::<u32>(at, value),
         }
     }
 
@@ -146,8 +146,8 @@ impl Machine for X86 {
         pci::window()
     }
 
-    fn route_isa(&mut self, line: u8, vector: u8) {
-        apic::route_isa(line, vector);
+    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool) {
+        apic::route_isa(line, vector, remapped);
     }
 
     fn entropy(&mut self, out: &mut [u8]) -> bool {

@@ -131,14 +131,9 @@ unsafe fn is_zero(words: *const u64) -> bool {
     unsafe {
         asm!(
             "2:",
-            "or {seen}, [{at}]",
-            "or {seen}, [{at} + 8]",
-            "or {seen}, [{at} + 16]",
-            "or {seen}, [{at} + 24]",
-            "or {seen}, [{at} + 32]",
-            "or {seen}, [{at} + 40]",
-            "or {seen}, [{at} + 48]",
-            "or {seen}, [{at} + 56]",
+            ".irp offset, 0, 8, 16, 24, 32, 40, 48, 56",
+            "or {seen}, [{at} + \\offset]",
+            ".endr",
             "add {at}, 64",
             "dec {rounds:e}",
             "jnz 2b",

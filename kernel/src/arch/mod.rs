@@ -30,8 +30,8 @@ pub mod serial;
 
 /// A static that only the one processor core touches, with interrupts off.
 ///
-/// The kernel runs with interrupts off everywhere but inside [`entry::idle`], so no two uses overlap as long as no reference to the
-/// content is kept across `idle` or a resumed thread.
+/// The kernel runs with interrupts off everywhere but inside [`entry::idle`], which an interrupt only ends, so no two uses overlap as long as
+/// no reference to the content is kept across a resumed thread.
 #[repr(transparent)]
 pub struct CoreCell<T>(UnsafeCell<T>);
 

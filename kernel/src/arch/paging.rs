@@ -26,11 +26,8 @@ const IMAGE_TABLES: usize = 4;
 /// GiB of direct map on a processor without 1 GiB pages.
 const SMALL_DIRECT_GIB: usize = 16;
 
-#[derive(Clone, Copy)]
 #[repr(C, align(4096))]
 struct Table([u64; 512]);
-
-const EMPTY: Table = Table([0; 512]);
 
 #[repr(C)]
 struct Tables {
@@ -44,15 +41,8 @@ struct Tables {
     direct_end: u64,
 }
 
-static TABLES: CoreCell<Tables> = CoreCell::new(Tables {
-    root: EMPTY,
-    direct: EMPTY,
-    image_pointers: EMPTY,
-    image_directory: EMPTY,
-    image: [EMPTY; IMAGE_TABLES],
-    direct_directories: [EMPTY; SMALL_DIRECT_GIB],
-    direct_end: 0,
-});
+// SAFETY: zero is a value of every word.
+static TABLES: CoreCell<Tables> = CoreCell::new(unsafe { core::mem::zeroed() });
 
 unsafe extern "C" {
     static text_start: u8;
@@ -95,7 +85,7 @@ fn map_direct(tables: &mut Tables, gib_pages: bool, physical_bits: u32) {
 /// Maps the image by 4 KiB pages: code is never writable, data never executable, and the page under the stack is absent.
 fn map_image(tables: &mut Tables) {
     let [text, rodata, data, end] = image_bounds();
-    let guards = segments::guard_pages();
+    let guards = segments::stacks();
     let mut address = text;
     while address < end {
         let rights = match address {
@@ -164,36 +154,15 @@ pub fn pointer(physical: u64) -> *mut u8 {
     (DIRECT_MAP + physical) as *mut u8
 }
 
-/// Reads a value of any layout from physical memory, or `None` beyond the direct map.
-pub fn read<T: Copy + Pod>(at: u64) -> Option<T> {
-    if at.checked_add(size_of::<T>() as u64)? > direct_end() {
-        return None;
-    }
-    // SAFETY: the whole value lies in the direct map, and `Pod` admits any bytes.
-    Some(unsafe { pointer(at).cast::<T>().read_unaligned() })
-}
-
 /// The direct map, for whoever parses what lies in memory.
 pub struct DirectMap;
 
 impl hic_bootinfo::Physical for DirectMap {
     fn read<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
-        read(at)
+        if at.checked_add(N as u64)? > direct_end() {
+            return None;
+        }
+        // SAFETY: all of it lies in the direct map, and any bytes are a value.
+        Some(unsafe { pointer(at).cast::<[u8; N]>().read() })
     }
 }
-
-/// Types for which any bytes are a value.
-///
-/// # Safety
-/// That must be true.
-pub unsafe trait Pod {}
-// SAFETY: integers and arrays of bytes.
-unsafe impl Pod for u8 {}
-// SAFETY: as above.
-unsafe impl Pod for u16 {}
-// SAFETY: as above.
-unsafe impl Pod for u32 {}
-// SAFETY: as above.
-unsafe impl Pod for u64 {}
-// SAFETY: as above.
-unsafe impl<const N: usize> Pod for [u8; N] {}

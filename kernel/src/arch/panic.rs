@@ -8,6 +8,7 @@
 use super::{CoreCell, acpi, paging, segments, serial::Serial};
 use core::{fmt::Write, panic::PanicInfo};
 use core0::context::Frame;
+use x86_64::{registers::control::Cr2, structures::idt::ExceptionVector};
 
 static PANICKED: CoreCell<bool> = CoreCell::new(false);
 /// Lines of backtrace at most.
@@ -34,9 +35,12 @@ fn refuse_recursion() {
 pub extern "C" fn exception_in_kernel(frame: &Frame) -> ! {
     refuse_recursion();
     let f = frame;
-    let name = NAMES.get(f.vector as usize).copied().unwrap_or("unknown exception");
-    let _ = writeln!(Serial, "\nkernel panic: {name} (vector {}, error {:#x})", f.vector, f.error);
-    let cr2 = x86_64::registers::control::Cr2::read_raw();
+    let _ = match ExceptionVector::try_from(f.vector as u8) {
+        Ok(name) => write!(Serial, "\nkernel panic: {name:?} exception"),
+        Err(unknown) => write!(Serial, "\nkernel panic: {unknown}"),
+    };
+    let _ = writeln!(Serial, " (vector {}, error {:#x})", f.vector, f.error);
+    let cr2 = Cr2::read_raw();
     let _ = writeln!(Serial, "rip {:#x}:{:#018x} rflags {:#x} cr2 {cr2:#018x}", f.cs, f.rip, f.rflags);
     for line in [
         [("rax", f.rax), ("rbx", f.rbx), ("rcx", f.rcx), ("rdx", f.rdx)],
@@ -73,29 +77,3 @@ fn follows_call(address: u64) -> bool {
     let byte = |back: u64| unsafe { ((address - back) as *const u8).read_volatile() };
     byte(5) == 0xe8 || (2..=7).any(|back| byte(back) == 0xff && byte(back - 1) >> 3 & 7 == 2)
 }
-
-/// Names of the exceptions (Intel SDM vol. 3A, table 6-1).
-const NAMES: [&str; 22] = [
-    "divide error",
-    "debug exception",
-    "non-maskable interrupt",
-    "breakpoint",
-    "overflow",
-    "bound range exceeded",
-    "invalid opcode",
-    "device not available",
-    "double fault",
-    "coprocessor segment overrun",
-    "invalid task state",
-    "segment not present",
-    "stack fault",
-    "general protection fault",
-    "page fault",
-    "reserved",
-    "x87 floating-point error",
-    "alignment check",
-    "machine check",
-    "vector floating-point error",
-    "virtualization exception",
-    "control protection exception",
-];

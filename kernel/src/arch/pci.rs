@@ -14,8 +14,8 @@ static MAPPED: CoreCell<u64> = CoreCell::new(0);
 
 /// Chooses the way; `place` finds out where configuration space is mapped.
 pub fn init(place: impl FnOnce() -> Option<u64>) {
-    port::write32(ADDRESS, ENABLE);
-    if port::read32(ADDRESS) != ENABLE {
+    port::write::<u32>(ADDRESS, ENABLE);
+    if port::read::<u32>(ADDRESS) != ENABLE {
         // SAFETY: boot code; nothing else holds the content (`CoreCell`).
         unsafe { *MAPPED.get() = place().unwrap_or(0) };
     }
@@ -45,7 +45,7 @@ fn select(function: u16, offset: u16) -> Place {
         return Place::None;
     }
     if mapped() == 0 {
-        port::write32(ADDRESS, ENABLE | function << 8 | offset);
+        port::write::<u32>(ADDRESS, ENABLE | function << 8 | offset);
         return Place::Selected;
     }
     let at = mapped().saturating_add(u64::from(function << 12 | offset));
@@ -57,7 +57,7 @@ pub fn read(function: u16, offset: u16) -> u32 {
     match select(function, offset) {
         // SAFETY: an aligned word of configuration space within the direct map.
         Place::Mapped(word) => unsafe { word.read_volatile() },
-        Place::Selected => port::read32(DATA),
+        Place::Selected => port::read::<u32>(DATA),
         Place::None => u32::MAX,
     }
 }
@@ -67,7 +67,7 @@ pub fn write(function: u16, offset: u16, value: u32) {
     match select(function, offset) {
         // SAFETY: as in `read`; the kernel alone decides what is written here.
         Place::Mapped(word) => unsafe { word.write_volatile(value) },
-        Place::Selected => port::write32(DATA, value),
+        Place::Selected => port::write::<u32>(DATA, value),
         Place::None => {}
     }
 }

@@ -17,8 +17,8 @@ const PATIENCE: u32 = 100_000;
 
 fn register(index: u8) -> u8 {
     // Bit 7 of the index masks NMI: left clear.
-    port::write8(INDEX, index);
-    port::read8(DATA)
+    port::write::<u8>(INDEX, index);
+    port::read::<u8>(DATA)
 }
 
 /// Two equal readings outside of an update: the registers change one by one.
@@ -45,11 +45,8 @@ pub fn unix_seconds() -> u64 {
     hour &= !AFTERNOON;
     let number =
         |value: u8| u64::from(if mode & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 0x0f) });
-    let hour = match (mode & HOURS_24 != 0, afternoon) {
-        (true, _) => number(hour),
-        (false, false) => number(hour) % 12,
-        (false, true) => number(hour) % 12 + 12,
-    };
+    let half_day = if afternoon { 12 } else { 0 };
+    let hour = if mode & HOURS_24 != 0 { number(hour) } else { number(hour) % 12 + half_day };
     let century = if (19..=21).contains(&number(century)) { number(century) } else { 20 };
     let days = days(century * 100 + number(year), number(month).clamp(1, 12), number(day));
     days * 86_400 + hour * 3600 + number(minute) * 60 + number(second)

@@ -6,17 +6,23 @@
 
 use super::{CoreCell, entry, paging::KERNEL_BASE};
 use core::{arch::asm, ops::Range};
+use core0::context::{USER_CODE, USER_DATA};
 use x86_64::{
-    VirtAddr,
+    PrivilegeLevel, VirtAddr,
     instructions::{
         segmentation::{CS, SS, Segment},
-        tables::{lgdt, lidt, load_tss},
+        tables::{lidt, load_tss},
     },
     registers::{
-        model_specific::{Efer, EferFlags, LStar, SFMask},
+        model_specific::{Efer, EferFlags, LStar, SFMask, Star},
         rflags::RFlags,
     },
-    structures::{DescriptorTablePointer, gdt::SegmentSelector, tss::TaskStateSegment},
+    structures::{
+        DescriptorTablePointer,
+        gdt::{Descriptor, GlobalDescriptorTable},
+        idt::{Entry, HandlerFunc},
+        tss::TaskStateSegment,
+    },
 };
 
 /// Bytes of a stack that may be used.
@@ -36,61 +42,19 @@ const NEW_STACK: Stack = Stack { guard: [0; PAGE], space: [0; STACK_BYTES] };
 pub static KERNEL_STACK: CoreCell<Stack> = CoreCell::new(NEW_STACK);
 static FATAL_STACKS: CoreCell<[Stack; 3]> = CoreCell::new([NEW_STACK; 3]);
 
-/// Vectors with a stack of their own: NMI, double fault, machine check. The position plus one is the IST number.
+/// Vectors with a stack of their own: NMI, double fault, machine check.
 const FATAL_VECTORS: [usize; 3] = [2, 8, 18];
+/// What ring 3 may raise, by `int3`.
+const BREAKPOINT: usize = 3;
 
 /// The task state; `entry` writes RSP0 (offset 4) each time it resumes a thread.
 pub static TASK: CoreCell<TaskStateSegment> = CoreCell::new(TaskStateSegment::new());
 
-const KERNEL_CODE: u16 = 0x08;
-const KERNEL_DATA: u16 = 0x10;
-const TASK_SELECTOR: u16 = 0x28;
+static DESCRIPTORS: CoreCell<GlobalDescriptorTable> = CoreCell::new(GlobalDescriptorTable::new());
 
-/// Null, kernel code, kernel data, user data, user code (the order that `sysret` computes with), and the two words of the task state.
-static DESCRIPTORS: CoreCell<[u64; 7]> = CoreCell::new([
-    0,
-    0x00af_9b00_0000_ffff,
-    0x00cf_9300_0000_ffff,
-    0x00cf_f300_0000_ffff,
-    0x00af_fb00_0000_ffff,
-    0,
-    0,
-]);
+type Gates = [Entry<HandlerFunc>; 256];
 
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Gate {
-    offset_low: u16,
-    selector: u16,
-    stack: u8,
-    kind: u8,
-    offset_middle: u16,
-    offset_high: u32,
-    reserved: u32,
-}
-
-impl Gate {
-    const EMPTY: Self =
-        Self { offset_low: 0, selector: 0, stack: 0, kind: 0, offset_middle: 0, offset_high: 0, reserved: 0 };
-
-    /// An interrupt gate: the processor turns interrupts off on the way in.
-    fn new(handler: u64, stack: u8, from_ring_3: bool) -> Self {
-        Self {
-            offset_low: handler as u16,
-            selector: KERNEL_CODE,
-            stack,
-            kind: if from_ring_3 { 0xee } else { 0x8e },
-            offset_middle: (handler >> 16) as u16,
-            offset_high: (handler >> 32) as u32,
-            reserved: 0,
-        }
-    }
-}
-
-#[repr(C, align(16))]
-struct Gates([Gate; 256]);
-
-static GATES: CoreCell<Gates> = CoreCell::new(Gates([Gate::EMPTY; 256]));
+static GATES: CoreCell<Gates> = CoreCell::new([const { Entry::missing() }; 256]);
 
 /// Loads everything and opens the system call entry.
 pub fn init() {
@@ -103,45 +67,54 @@ fn load_segments() {
     // SAFETY: boot code, run once; the tables are statics, so they outlive their use.
     unsafe {
         let task = &mut *TASK.get();
-        let stacks = FATAL_STACKS.get().cast::<Stack>();
-        for index in 0..FATAL_VECTORS.len() {
-            task.interrupt_stack_table[index] = VirtAddr::new(stacks.add(index + 1) as u64);
+        for (at, stack) in stacks()[1..].iter().enumerate() {
+            task.interrupt_stack_table[at] = VirtAddr::new(stack + size_of::<Stack>() as u64);
         }
-        let base = TASK.get() as u64;
-        let limit = size_of::<TaskStateSegment>() as u64 - 1;
-        let descriptors = &mut *DESCRIPTORS.get();
-        // Present, 64-bit TSS, available (vol. 3A, 8.2.3).
-        descriptors[5] = limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
-        descriptors[6] = base >> 32;
-        lgdt(&pointer(DESCRIPTORS.get() as u64, size_of_val(descriptors)));
-        CS::set_reg(SegmentSelector(KERNEL_CODE));
-        SS::set_reg(SegmentSelector(KERNEL_DATA));
+        let table = &mut *DESCRIPTORS.get();
+        let [code, data, user_data, user_code, task] = [
+            Descriptor::kernel_code_segment(),
+            Descriptor::kernel_data_segment(),
+            Descriptor::user_data_segment(),
+            Descriptor::user_code_segment(),
+            Descriptor::tss_segment_unchecked(task),
+        ]
+        .map(|descriptor| table.append(descriptor));
+        table.load_unsafe();
+        CS::set_reg(code);
+        SS::set_reg(data);
         asm!("mov ds, {0:e}", "mov es, {0:e}", "mov fs, {0:e}", "mov gs, {0:e}", in(reg) 0, options(nostack));
-        load_tss(SegmentSelector(TASK_SELECTOR));
+        load_tss(task);
+        assert_eq!([user_code, user_data].map(|selector| u64::from(selector.0)), [USER_CODE, USER_DATA]);
+        Star::write(user_code, user_data, code, data)
+            .expect("`sysret` computes with this order (vol. 3A, 5.8.8)");
     }
 }
 
 fn load_gates() {
-    // SAFETY: boot code, run once; every gate leads to a stub of `entry`.
+    // SAFETY: boot code, run once; every gate leads to a stub of `entry`, and no two fatal ones share a stack.
     unsafe {
         let gates = &mut *GATES.get();
-        for (vector, gate) in gates.0.iter_mut().enumerate() {
-            let stack = FATAL_VECTORS.iter().position(|&fatal| fatal == vector).map_or(0, |at| at as u8 + 1);
-            // Ring 3 may execute `int3`; every other `int` is a general protection fault of the caller.
-            *gate = Gate::new(entry::stub(vector), stack, vector == 3);
+        for (vector, gate) in gates.iter_mut().enumerate() {
+            // An interrupt gate: the processor turns interrupts off on the way in.
+            let options = gate.set_handler_addr(VirtAddr::new(entry::stub(vector)));
+            if let Some(stack) = FATAL_VECTORS.iter().position(|&fatal| fatal == vector) {
+                options.set_stack_index(stack as u16);
+            }
+            // Every other `int` of ring 3 is a general protection fault of the caller.
+            if vector == BREAKPOINT {
+                options.set_privilege_level(PrivilegeLevel::Ring3);
+            }
         }
-        lidt(&pointer(GATES.get() as u64, size_of::<Gates>()));
+        lidt(&DescriptorTablePointer {
+            limit: size_of::<Gates>() as u16 - 1,
+            base: VirtAddr::from_ptr(gates),
+        });
     }
 }
 
 fn open_system_calls() {
-    // STAR is written raw: bits 47:32 kernel code, 63:48 the selector before user data (vol. 3A, 5.8.8).
-    let mut star = x86_64::registers::model_specific::Msr::new(0xc000_0081);
-    // SAFETY: the selectors are those of `DESCRIPTORS`, the entry is ours; EFER keeps long mode and NX.
-    unsafe {
-        star.write(u64::from(KERNEL_DATA) << 48 | u64::from(KERNEL_CODE) << 32);
-        Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS));
-    }
+    // SAFETY: EFER keeps long mode and NX; the entry is ours, `load_segments` chose its segments.
+    unsafe { Efer::update(|flags| flags.insert(EferFlags::SYSTEM_CALL_EXTENSIONS)) };
     LStar::write(VirtAddr::new(entry::system_call as *const () as u64));
     SFMask::write(
         RFlags::INTERRUPT_FLAG
@@ -154,19 +127,11 @@ fn open_system_calls() {
     );
 }
 
-fn pointer(base: u64, bytes: usize) -> DescriptorTablePointer {
-    DescriptorTablePointer { limit: (bytes - 1) as u16, base: VirtAddr::new(base) }
-}
-
-fn stacks() -> [u64; 4] {
+/// Addresses of the kernel's stack and of the fatal ones: of the pages under them, which must stay unmapped.
+pub fn stacks() -> [u64; 4] {
     let fatal = FATAL_STACKS.get() as u64;
     let bytes = size_of::<Stack>() as u64;
     [KERNEL_STACK.get() as u64, fatal, fatal + bytes, fatal + 2 * bytes]
-}
-
-/// Virtual addresses of the pages that must stay unmapped.
-pub fn guard_pages() -> [u64; 4] {
-    stacks()
 }
 
 /// The part of a kernel stack from this address up, or an empty range when the address is in none. An address in the page below a stack

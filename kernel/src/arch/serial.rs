@@ -5,8 +5,9 @@
 use super::port;
 use core::fmt;
 
-const COM1: u16 = 0x3f8;
-const LINE_STATUS: u16 = COM1 + 5;
+/// The port.
+pub const PORT: u16 = 0x3f8;
+const LINE_STATUS: u16 = PORT + 5;
 const TRANSMITTER_EMPTY: u8 = 0x20;
 /// Status reads before a byte is given up: a machine without the port must still boot.
 const PATIENCE: u32 = 100_000;
@@ -14,7 +15,7 @@ const PATIENCE: u32 = 100_000;
 /// Sets 115200 baud, 8 data bits, no parity, one stop bit, receive and transmit queues on, no interrupts (16550 data sheet).
 pub fn init() {
     for (register, value) in [(1, 0x00), (3, 0x80), (0, 0x01), (1, 0x00), (3, 0x03), (2, 0x07), (4, 0x03)] {
-        port::write8(COM1 + register, value);
+        port::write::<u8>(PORT + register, value);
     }
 }
 
@@ -30,12 +31,12 @@ pub fn print(text: &[u8]) {
 
 fn put(byte: u8) {
     for _ in 0..PATIENCE {
-        if port::read8(LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
+        if port::read::<u8>(LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
             break;
         }
         core::hint::spin_loop();
     }
-    port::write8(COM1, byte);
+    port::write::<u8>(PORT, byte);
 }
 
 /// The port as a target of `write!`.

@@ -145,3 +145,30 @@ fn a_refused_sandbox_costs_nothing() {
     }
     check(&w.k);
 }
+
+/// With the last thing that the last of them pays for, all of them end: there are no more than one entry may end.
+#[test]
+fn accounts_lie_within_each_other_to_a_depth_and_no_further() {
+    let mut w = World::new();
+    let mut chain = std::vec![ACCOUNT];
+    for _ in 0..crate::config::MAX_ACCOUNT_DEPTH {
+        let parent = *chain.last().expect("one");
+        let objects = 200 - 2 * chain.len() as u64;
+        chain.push(w.account(parent, 0, objects));
+    }
+    let (deepest, slot) = (*chain.last().expect("one"), w.slot());
+    let spec = w.put(w.manager, AccountSpec { frames: 0, objects: 0, name: [0; 32] }.as_bytes());
+    let args = [deepest.into(), ObjectType::Account as u64, slot.into(), spec, 0];
+    assert_eq!(w.refused(w.manager, Syscall::Create, args), Error::InvalidArgument);
+    let (last, _) = w.create_on(deepest, ObjectType::Notification, 0, 0);
+    let live = w.k.accounts.live();
+    for account in &chain[1..] {
+        w.ok(w.manager, Syscall::CapDelete, [0, (*account).into(), 0, 0, 0]);
+    }
+    assert_eq!(w.k.accounts.live(), live, "each pays for something");
+    super::longcalls::short(|| {
+        w.ok(w.manager, Syscall::CapDelete, [0, last.into(), 0, 0, 0]);
+    });
+    assert_eq!(w.k.accounts.live(), live - crate::config::MAX_ACCOUNT_DEPTH);
+    check(&w.k);
+}

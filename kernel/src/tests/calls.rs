@@ -179,7 +179,7 @@ fn call_receive_reply_and_signal_cost_the_same_whatever_else_is_there() {
     let p = pair(&mut w);
     let n = w.notification();
     let round = |w: &mut World| {
-        crate::pool::accesses::during(|| {
+        crate::tests::accesses::during(|| {
             w.reply_receive(p.server, SERVE, word(1));
             w.call(p.client, CALL, word(1));
             w.sys(w.manager, Syscall::Signal, [n.into(), 1, 0, 0, 0]);

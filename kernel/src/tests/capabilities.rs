@@ -139,7 +139,7 @@ fn revoking_a_long_chain_costs_the_same_for_each_link() {
         copy(&mut w, a, slot, slot - 1, Rights::all()).expect("copied");
     }
     let mut cost = |slot: u64| {
-        crate::pool::accesses::during(|| {
+        crate::tests::accesses::during(|| {
             w.ok(a, Syscall::CapRevoke, [0, slot, 0, 0, 0]);
         })
     };
@@ -162,7 +162,7 @@ fn cost_with_children(children: Handle, call: Syscall) -> u64 {
         Syscall::CapDelete => [0, 2, 0, 0, 0],
         _ => [0, 4000, 0, 2, 0],
     };
-    let cost = crate::pool::accesses::during(|| {
+    let cost = crate::tests::accesses::during(|| {
         w.ok(a, call, args);
     });
     w.ok(a, Syscall::CapRevoke, [0, 1, 0, 0, 0]);

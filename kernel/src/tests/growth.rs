@@ -5,7 +5,7 @@
 
 use super::invariants::check;
 use super::world::{ACCOUNT, CALL, Pair, SERVE, World, pair, sandbox_spec, word};
-use crate::pool::accesses;
+use crate::tests::accesses;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Handle, ObjectType, PAGE_SIZE, Plain, Rights};
 

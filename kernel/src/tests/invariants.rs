@@ -148,7 +148,8 @@ fn waiting_is_mutual(k: &K) {
             }
             State::Awaiting { server } => {
                 assert_eq!(k.threads[server].serving, k.threads.link(index), "an answer is owed");
-                assert!(!k.sandboxes[k.threads[server].sandbox].frozen, "the dead owe nothing");
+                let home = &k.sandboxes[k.threads[server].sandbox];
+                assert!(!home.frozen || home.queue == Queue::Frozen, "the dead owe nothing");
             }
             State::Receiving { endpoint } => {
                 assert_eq!(k.endpoints[endpoint].receiver, k.threads.link(index));
@@ -161,9 +162,13 @@ fn waiting_is_mutual(k: &K) {
         if let Some(bound) = thread.bound.filter(|&id| k.notifications.is_live(id)) {
             assert_eq!(k.notifications[bound.index].bound, own, "a binding is mutual");
         }
-        let frozen = k.sandboxes[thread.sandbox].frozen;
+        let home = &k.sandboxes[thread.sandbox];
         let stopped = matches!(thread.state, State::Stopped | State::Faulted { .. });
-        assert_eq!(frozen, stopped, "threads of a frozen sandbox stand still, and only those");
+        match home.queue {
+            // Those before the mark, and whichever others met.
+            Queue::Frozen => assert!(home.frozen && k.sched.current() != Some(index)),
+            _ => assert_eq!(home.frozen, stopped, "threads of a frozen sandbox stand still, and only those"),
+        }
     }
     for (index, port) in live(&k.ports) {
         assert_eq!(port.callers.len(), queued.get(&index).copied().unwrap_or(0), "queue of port {index}");
@@ -201,14 +206,25 @@ fn queues_hold_the_ready(k: &K) {
             listed.insert(thread);
             at = sandbox.ready.after(&k.threads, thread);
         }
-        let apart = [k.sched.current(), k.handed_to()];
+        let apart = [k.sched.current(), k.sched.handoff.map(Link::index)];
         let ready: BTreeSet<u32> = live(&k.threads)
             .filter(|(i, t)| t.sandbox == index && t.state == State::Ready && !apart.contains(&Some(*i)))
             .map(|(i, _)| i)
             .collect();
         assert_eq!(listed, ready, "ready threads of sandbox {index}");
-        assert_eq!(sandbox.queue == Queue::Idle, ready.is_empty(), "queue of sandbox {index}");
+        if sandbox.queue != Queue::Frozen {
+            assert_eq!(sandbox.queue == Queue::Idle, ready.is_empty(), "queue of sandbox {index}");
+            assert_eq!(sandbox.unstopped, None, "all threads of sandbox {index} that it froze are stopped");
+        }
     }
+    let mut unfinished = BTreeSet::new();
+    let mut at = k.unfinished.first();
+    while let Some(index) = at {
+        unfinished.insert(index);
+        at = k.unfinished.after(&k.sandboxes, index);
+    }
+    let due = live(&k.sandboxes).filter(|(_, s)| s.condemned || s.queue == Queue::Frozen).map(|(i, _)| i);
+    assert_eq!(unfinished, due.collect(), "sandboxes with something to be done in parts");
 }
 
 fn mappings_are_held(k: &K) {
@@ -323,10 +339,10 @@ pub fn nothing_is_left(mut k: K) {
     assert_eq!((root.frames_used, root.objects_used), (0, 0), "all charges came back");
     assert_eq!(root.frames_limit, FRAMES - k.kernel_frames, "all limits came back");
     assert_eq!((k.frames.free_count(), k.frames.dirty_count()), (FRAMES - k.kernel_frames, 0));
-    assert!(k.condemned.is_empty() && k.closing.is_empty());
+    assert!(k.unfinished.is_empty() && k.closing.is_empty());
     let clock = k.regions.id(0).map(|Id { index, .. }| k.regions[index].base).expect("the clock page");
     let remapper = k.machine.remapper.as_ref().filter(|_| k.iommu.is_some());
-    let tables = remapper.map_or([0; 2], |remapper| remapper.tables(|at| k.machine.read_u64(at)));
+    let tables = remapper.map_or([0; 4], |remapper| remapper.tables(|at| k.machine.read_u64(at)));
     for frame in (MEMORY_START..MEMORY_START + FRAMES * PAGE_SIZE).step_by(PAGE_SIZE as usize) {
         let kernels = frame == clock || tables.contains(&frame);
         let zero = k.machine.bytes(frame, PAGE_SIZE) == [0; PAGE_SIZE as usize];

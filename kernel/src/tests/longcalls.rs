@@ -3,8 +3,12 @@
 //! Length is counted in looks at objects and slots, which does not depend on the host.
 
 use super::invariants::{check, nothing_is_left};
-use super::world::{ACCOUNT, Actor, World, pair, sandbox_spec, word};
+use super::sim::SimMachine;
+use super::transactions::{move_entry, transact};
+use super::world::{ACCOUNT, Actor, SERVE, Send, World, pair, sandbox_spec, word};
 use crate::config::ZERO_AT_ONCE;
+use crate::kernel::Kernel;
+use hic_abi::message::SendCap;
 use hic_abi::object::SandboxSpec;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, Rights, SELF};
@@ -14,7 +18,7 @@ use std::vec::Vec;
 const LONGEST: u64 = 4_000;
 
 /// Makes one call of the manager, again as often as it asks for it, and then whatever the kernel has left to do. How many entries it took; none is long.
-fn in_parts(w: &mut World, call: Syscall, args: [u64; 5]) -> usize {
+pub fn in_parts(w: &mut World, call: Syscall, args: [u64; 5]) -> usize {
     let thread = w.manager.thread;
     w.k.run_instead(thread);
     let frame = &mut w.k.threads[thread].context.frame;
@@ -29,13 +33,20 @@ fn in_parts(w: &mut World, call: Syscall, args: [u64; 5]) -> usize {
     more = w.k.has_remains();
     while more {
         entries += 1;
-        short(|| more = w.k.dismantle_some());
+        more = dismantle_part(&mut w.k);
     }
     entries
 }
 
-fn short(entry: impl FnOnce()) {
-    let looks = crate::pool::accesses::during(entry);
+/// Takes apart as much as one entry does; whether something is left.
+pub fn dismantle_part(k: &mut Kernel<SimMachine>) -> bool {
+    let mut more = false;
+    short(|| more = k.dismantle_some());
+    more
+}
+
+pub fn short(entry: impl FnOnce()) {
+    let looks = crate::tests::accesses::during(entry);
     assert!(looks < LONGEST, "{looks} looks in one entry");
 }
 
@@ -143,8 +154,8 @@ fn a_sandbox_with_many_threads_is_reset_in_parts() {
 }
 
 /// Children in each of which the manager mapped one region of its own; they hold no capability on it.
-fn mapped_in_many(w: &mut World, children: usize) -> Handle {
-    let (region, _) = w.region(4);
+fn mapped_in_many(w: &mut World, pages: u64, children: usize) -> Handle {
+    let (region, _) = w.region(pages);
     let small: SandboxSpec = sandbox_spec("small", 16, 64);
     for _ in 0..children {
         let child = w.sandbox(ACCOUNT, &small);
@@ -158,7 +169,7 @@ fn a_region_that_is_mapped_in_many_sandboxes_ends_in_parts() {
     for call in [Syscall::Destroy, Syscall::CapDelete] {
         let mut w = World::new();
         let (before, mappings) = (w.k.regions.live(), w.k.mappings.live());
-        let region = mapped_in_many(&mut w, 300);
+        let region = mapped_in_many(&mut w, 4, 300);
         let entries = in_parts(&mut w, call, [SELF.into(), region.into(), 0, 0, 0]);
         assert!(entries > 2, "{entries} entries");
         assert_eq!((w.k.regions.live(), w.k.mappings.live()), (before, mappings), "{call:?}");
@@ -167,10 +178,38 @@ fn a_region_that_is_mapped_in_many_sandboxes_ends_in_parts() {
     }
 }
 
+/// `CapMove` takes its time; a transaction and a message would have to do all at once, and refuse.
+#[test]
+fn a_capability_on_which_many_mappings_hang_is_moved_in_parts_or_not_at_all() {
+    let mut w = World::new();
+    let (manager, mappings) = (w.manager, w.k.mappings.live());
+    let region = mapped_in_many(&mut w, 64, 300);
+    let to = w.child();
+    let own_mappings = w.k.sandboxes[to.sandbox].mappings.len();
+    w.ok(manager, Syscall::RegionMap, [to.cap.into(), region.into(), 1, 0, 0]);
+    let entries = [move_entry((SELF, region), (to.cap, 30))];
+    assert_eq!(transact(&mut w, manager, &entries), Err((0, Error::Mapped)));
+    let p = pair(&mut w);
+    let port = w.port(p.endpoint, 1);
+    w.set_buffer(p.server, &[], &[30], &[]);
+    w.receive_buffered(p.server, SERVE);
+    let sent = SendCap { slot: region, mode: SendCap::MOVE, rights: 0, reserved: 0 };
+    w.set_buffer(manager, &[sent], &[], &[]);
+    let message = Send { caps: 1, buffer: true, ..word(1) };
+    assert_eq!(w.call(manager, port, message), Some(Err(Error::Mapped)));
+    check(&w.k);
+    let parts = in_parts(&mut w, Syscall::CapMove, [to.cap.into(), 30, SELF.into(), region.into(), 0]);
+    assert!(parts > 2, "{parts} parts");
+    assert_eq!(w.k.sandboxes[to.sandbox].mappings.len(), own_mappings + 1, "it is its own now");
+    assert!(w.k.mappings.live() < mappings + 20, "and no other is left");
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
 #[test]
 fn a_region_that_is_ending_is_mapped_nowhere_any_more() {
     let mut w = World::new();
-    let region = mapped_in_many(&mut w, 300);
+    let region = mapped_in_many(&mut w, 4, 300);
     let other = w.child();
     w.give(region, other, 30, Rights::all());
     w.k.run_instead(w.manager.thread);
@@ -236,4 +275,17 @@ fn nothing_is_zeroed_for_whoever_cannot_pay() {
     let args = [poor.into(), hic_abi::ObjectType::Region as u64, slot.into(), pages * hic_abi::PAGE_SIZE, 0];
     assert_eq!(w.refused(w.manager, Syscall::Create, args), Error::NoMemory);
     assert_eq!(w.k.frames.dirty_count(), pages);
+}
+
+/// Who adds a system call says what it costs at most.
+#[test]
+fn the_book_has_a_bound_for_each_system_call() {
+    let page = include_str!("../../../docs/book/bounds.md");
+    let rows: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next()).collect();
+    for call in Syscall::ALL {
+        let name = std::format!("{call:?}");
+        let named = |row: &&&str| row.split(['`', ',', ' ']).any(|word| word == name);
+        assert_eq!(rows.iter().filter(named).count(), 1, "rows of {name}");
+    }
 }

@@ -52,6 +52,44 @@ fn what_decides_over_others_is_recorded_with_actor_and_subject() {
 }
 
 #[test]
+fn who_ends_itself_is_on_record_as_the_one_who_did() {
+    let mut w = World::new();
+    let (exits, faults, burns, ends) = (w.child(), w.child(), w.child(), w.child());
+    w.give(ends.cap, ends, 3, Rights::MANAGE);
+    w.ok(w.manager, Syscall::SandboxFuse, [burns.cap.into(), 1, 5, 0, 0]);
+    let serials = [exits, faults, burns, ends].map(|child| w.k.sandboxes[child.sandbox].serial);
+    drain(&mut w);
+    assert_eq!(w.sys(exits, Syscall::Exit, [0; 5]), None);
+    w.k.run_instead(faults.thread);
+    w.k.exception(14, 4, 0);
+    w.k.choose_next();
+    assert_eq!(w.sys(burns, Syscall::Now, [0; 5]), None);
+    assert_eq!(w.sys(ends, Syscall::Destroy, [0, 3, 0, 0, 0]), None);
+    while w.k.dismantle_some() {}
+    let got: Vec<_> = drain(&mut w).iter().map(|r| (r.event, r.actor, r.subject)).collect();
+    let frozen = serials.map(|serial| (Event::SandboxFrozen as u32, serial, serial));
+    let destroyed = (Event::SandboxDestroyed as u32, serials[3], serials[3]);
+    assert_eq!(got, [&frozen[..], &[destroyed]].concat());
+}
+
+#[test]
+fn what_is_taken_apart_later_is_on_record_as_done_by_who_ended_it() {
+    let mut w = World::new();
+    let (child, other) = (w.child(), w.child());
+    let more = w.threads(child, 200);
+    assert_eq!(more.len(), 200);
+    let (actor, subject) = (w.k.sandboxes[w.manager.sandbox].serial, w.k.sandboxes[child.sandbox].serial);
+    w.ok(w.manager, Syscall::CapDelete, [0, child.cap.into(), 0, 0, 0]);
+    assert!(w.k.has_remains(), "200 threads are more than one entry takes apart");
+    drain(&mut w);
+    w.k.run_instead(other.thread);
+    while w.k.dismantle_some() {}
+    let records = drain(&mut w);
+    let ended = records.iter().find(|r| r.event == Event::SandboxDestroyed as u32).expect("recorded");
+    assert_eq!((ended.actor, ended.subject), (actor, subject), "the one that runs has nothing to do with it");
+}
+
+#[test]
 fn what_changes_another_sandboxs_space_is_recorded_and_ones_own_is_not() {
     let mut w = World::new();
     let (child, n) = (w.child(), w.notification());

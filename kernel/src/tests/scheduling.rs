@@ -232,7 +232,7 @@ fn spent_sandboxes_cost_nothing_on_the_message_path() {
     let p = pair(&mut w);
     let steady = |w: &mut World| {
         let round = |w: &mut World| {
-            crate::pool::accesses::during(|| {
+            crate::tests::accesses::during(|| {
                 w.reply_receive(p.server, SERVE, word(1));
                 w.call(p.client, CALL, word(1));
             })
@@ -321,4 +321,121 @@ fn those_that_spent_their_budgets_share_what_nobody_else_wants() {
         let had = w.k.sandboxes[child.sandbox].cpu - before;
         assert!(had.abs_diff(20 * TIME_SLICE) <= 2 * TIME_SLICE, "{had} of {}", 60 * TIME_SLICE);
     }
+}
+
+/// Whatever its threads tell one another, a sandbox has its turn and no more.
+#[test]
+fn threads_that_wake_one_another_do_not_starve_an_equal() {
+    let mut w = World::new();
+    let (team, equal) = (with_priority(&mut w, 5), with_priority(&mut w, 5));
+    let team = [&[team][..], &w.threads(team, 2)].concat();
+    for slot in 3..6 {
+        let n = w.notification();
+        w.give(n, team[0], slot, Rights::SEND | Rights::RECEIVE);
+    }
+    w.sys(team[2], Syscall::Wait, [5, FOREVER, 0, 0, 0]);
+    manager_sleeps(&mut w);
+    let mut ran = 0;
+    for _ in 0..1000 {
+        let running = w.running();
+        w.pass(MILLI / 10);
+        match team.iter().position(|thread| Some(thread.thread) == running) {
+            // Of three, two are ready: one of them wakes the third and waits for the next.
+            Some(n) if w.running() == running => {
+                w.ok(team[n], Syscall::Signal, [3 + (n as u64 + 2) % 3, 1, 0, 0, 0]);
+                w.sys(team[n], Syscall::Wait, [3 + n as u64, FOREVER, 0, 0, 0]);
+            }
+            Some(_) => {}
+            None => ran += 1,
+        }
+    }
+    assert!(ran >= 450, "the equal had {ran} of 1000");
+    check(&w.k);
+    assert_eq!(w.k.sandboxes[equal.sandbox].ready.len() + u32::from(w.running() == Some(equal.thread)), 1);
+}
+
+/// It sleeps until the seventh of ten milliseconds and then wants all it can get.
+#[test]
+fn a_new_period_pays_for_itself_from_its_first_nanosecond() {
+    let mut w = World::new();
+    let child = w.child_with(ACCOUNT, &budget(6 * MILLI, 10 * MILLI, true));
+    let began = w.k.sandboxes[child.sandbox].budget.since;
+    let n = w.notification();
+    w.give(n, child, 3, Rights::RECEIVE);
+    w.sys(child, Syscall::Wait, [3, began + 7 * MILLI, 0, 0, 0]);
+    manager_sleeps(&mut w);
+    w.pass(began + 10 * MILLI - w.k.machine.clock);
+    let first = w.k.sandboxes[child.sandbox].cpu;
+    for period in 1..4u64 {
+        let shares = shares(&mut w, 10 * MILLI);
+        assert_eq!(share(&shares, child), 6 * MILLI, "period {period}, {first} before");
+    }
+    // Long asleep: what was left of an old period is no part of a new one.
+    let manager = w.manager_woken();
+    w.ok(manager, Syscall::SandboxFreeze, [child.cap.into(), 0, 0, 0, 0]);
+    check(&w.k);
+}
+
+/// A turn that was over before its rival came ends within the shortest time that the timer knows, whatever the running ones do meanwhile.
+#[test]
+fn calls_within_a_turn_do_not_put_off_its_end() {
+    const MICRO: u64 = 1_000;
+    let mut w = World::new();
+    w.fast_path = false;
+    let spec = budget(900 * MILLI, 1000 * MILLI, false);
+    let (server, client) = (w.child_with(ACCOUNT, &spec), w.child_with(ACCOUNT, &spec));
+    let rival = with_priority(&mut w, 16);
+    let (endpoint, n) = (w.endpoint(), w.notification());
+    let port = w.port(endpoint, 1);
+    w.give(endpoint, server, SERVE, Rights::RECEIVE);
+    w.give(port, client, CALL, Rights::SEND);
+    w.give(n, rival, 3, Rights::RECEIVE);
+    let place = w.k.slot(rival.sandbox, 3).expect("filled");
+    let index = w.k.caps.get(place).expect("filled").object.id.index;
+    w.sys(rival, Syscall::Wait, [3, FOREVER, 0, 0, 0]);
+    assert_eq!(w.receive(server, SERVE), None);
+    manager_sleeps(&mut w);
+    w.pass(2 * TIME_SLICE);
+    w.k.signal(index, 1);
+    assert_eq!(w.running(), Some(client.thread), "the rival came after the end of the turn");
+    for calls in 0..20 {
+        if w.running() == Some(rival.thread) {
+            assert!(calls <= 3, "after {calls} calls");
+            return;
+        }
+        assert_eq!(w.call(client, CALL, word(1)), None);
+        w.pass(5 * MICRO);
+        if w.running() == Some(server.thread) {
+            assert_eq!(w.reply_receive(server, SERVE, word(2)), None);
+            w.pass(5 * MICRO);
+        }
+    }
+    panic!("the rival never had its turn");
+}
+
+/// A server that spent its budget has a new one in the next period, and works in the turn of whoever calls it then.
+#[test]
+fn a_call_in_a_new_period_goes_on_in_the_callers_turn() {
+    let mut w = World::new();
+    let server = w.child_with(ACCOUNT, &budget(2 * MILLI, 20 * MILLI, true));
+    let (client, rival) = (with_priority(&mut w, 16), with_priority(&mut w, 16));
+    let (endpoint, n) = (w.endpoint(), w.notification());
+    let port = w.port(endpoint, 1);
+    w.give(endpoint, server, SERVE, Rights::RECEIVE);
+    w.give(port, client, CALL, Rights::SEND);
+    w.give(n, rival, 3, Rights::RECEIVE);
+    // All of its budget, before it waits for calls.
+    w.k.run_instead(server.thread);
+    w.pass(2 * MILLI);
+    assert!(w.k.sandboxes[server.sandbox].budget.is_spent());
+    assert_eq!(w.receive(server, SERVE), None);
+    manager_sleeps(&mut w);
+    w.pass(21 * MILLI);
+    w.k.run_instead(client.thread);
+    w.pass(3 * MILLI);
+    assert_eq!(w.running(), Some(client.thread));
+    assert_eq!(w.call(client, CALL, word(1)), None);
+    assert_eq!(w.running(), Some(server.thread));
+    w.pass(TIME_SLICE - 3 * MILLI);
+    assert_eq!(w.running(), Some(rival.thread), "the turn was the client's");
 }

@@ -19,6 +19,8 @@ pub const BAR_BYTES: u64 = 0x4000;
 pub const MSIX_PAGE: u64 = 2;
 /// Its MSI-X vectors.
 pub const VECTORS: u64 = 4;
+/// As which function the I/O APIC raises interrupts.
+pub const IO_APIC_FUNCTION: u16 = 0xff00;
 
 /// The machine.
 pub struct SimMachine {
@@ -35,8 +37,8 @@ pub struct SimMachine {
     pub printed: Vec<u8>,
     /// I/O port accesses: port, width, value written.
     pub io: Vec<(u16, u8, Option<u32>)>,
-    /// ISA lines and the vectors that they lead to.
-    pub routed: Vec<(u8, u8)>,
+    /// ISA lines, the vectors that they lead to, and whether by an entry of the table of interrupts.
+    pub routed: Vec<(u8, u8, bool)>,
     /// Device registers written.
     pub mmio: BTreeMap<u64, u32>,
     /// The IOMMU, if it has one.
@@ -100,6 +102,14 @@ impl SimMachine {
         let through = remapper.access(|at| self.read_u64(at), function, address, write);
         self.remapper = Some(remapper);
         through
+    }
+
+    /// A PCI function writes to the local APIC's address; the vector that arrives, if one does.
+    pub fn signal(&mut self, function: u16, address: u32, data: u32) -> Option<u8> {
+        let Some(mut remapper) = self.remapper.take() else { return Some(data as u8) };
+        let vector = remapper.signal(|at| self.read_u64(at), function, address, data);
+        self.remapper = Some(remapper);
+        vector
     }
 }
 
@@ -178,9 +188,15 @@ impl Machine for SimMachine {
     }
 
     fn mmio_write(&mut self, at: u64, value: u32) {
-        match (&mut self.remapper, Remapper::register(at)) {
-            (Some(remapper), Some(register)) => remapper.write(register, value),
-            _ => drop(self.mmio.insert(at, value)),
+        match (self.remapper.take(), Remapper::register(at)) {
+            (Some(mut remapper), Some(register)) => {
+                remapper.write(register, value, |at| self.read_u64(at));
+                self.remapper = Some(remapper);
+            }
+            (remapper, _) => {
+                self.remapper = remapper;
+                self.mmio.insert(at, value);
+            }
         }
     }
 
@@ -202,8 +218,8 @@ impl Machine for SimMachine {
         self.window.clone()
     }
 
-    fn route_isa(&mut self, line: u8, vector: u8) {
-        self.routed.push((line, vector));
+    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool) {
+        self.routed.push((line, vector, remapped));
     }
 
     fn entropy(&mut self, out: &mut [u8]) -> bool {

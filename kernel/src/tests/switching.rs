@@ -2,7 +2,7 @@
 
 use super::invariants::check;
 use super::world::{Actor, CALL, Pair, SERVE, World, pair, word};
-use crate::pool::accesses;
+use crate::tests::accesses;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, Rights};
 use std::vec::Vec;

@@ -11,7 +11,7 @@ fn entry(kind: EntryKind, args: [u64; 4]) -> Entry {
     Entry { kind: kind as u64, args }
 }
 
-fn move_entry(from: (Handle, Handle), to: (Handle, Handle)) -> Entry {
+pub fn move_entry(from: (Handle, Handle), to: (Handle, Handle)) -> Entry {
     entry(EntryKind::MoveCapability, [from.0, from.1, to.0, to.1].map(u64::from))
 }
 
@@ -20,7 +20,7 @@ fn switch_entry(port: Handle, endpoint: Handle) -> Entry {
 }
 
 /// Does a transaction: `Err((index, why))` when it is refused.
-fn transact(w: &mut World, who: Actor, entries: &[Entry]) -> Result<(), (u64, Error)> {
+pub fn transact(w: &mut World, who: Actor, entries: &[Entry]) -> Result<(), (u64, Error)> {
     let bytes: Vec<u8> = entries.iter().flat_map(|e| e.as_bytes().to_vec()).collect();
     // 256 entries are longer than the argument area: they get a region of their own, mapped where they lie.
     let (region, address) = w.region(3);
@@ -160,7 +160,7 @@ fn each_move_of_a_transaction_costs_the_same_however_many_there_are() {
         let entries: Vec<Entry> =
             (1..=moves).map(|slot| move_entry((a.cap, slot), (a.cap, 512 + slot))).collect();
         let manager = w.manager;
-        let cost = crate::pool::accesses::during(|| assert_eq!(transact(&mut w, manager, &entries), Ok(())));
+        let cost = crate::tests::accesses::during(|| assert_eq!(transact(&mut w, manager, &entries), Ok(())));
         check(&w.k);
         cost
     };

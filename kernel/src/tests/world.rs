@@ -1,7 +1,8 @@
 //! A manager that holds everything, as the keeper does after boot, and children that it makes by system calls alone.
 
 use super::remapper::{REGISTERS, Remapper};
-use super::sim::{MEMORY_START, SimMachine, Tables};
+use super::sim::{IO_APIC_FUNCTION, MEMORY_START, SimMachine, Tables};
+use crate::caps::Cap;
 use crate::kernel::{Kernel, arena_need};
 use crate::list::List;
 use crate::objects::{Account, Backing, Header, IoRange, IrqSource, ObjectRef, Region, State};
@@ -84,6 +85,8 @@ pub struct World {
     pub fast_path: bool,
     /// Turns that began in the short way.
     pub quick_turns: u64,
+    /// What ended is taken apart as a whole before another thread is chosen, not in parts.
+    pub tidy: bool,
     next_slot: Handle,
     /// Goes after the kernel that lives in it.
     _tables: Tables,
@@ -97,7 +100,7 @@ impl World {
 
     /// The same, with an IOMMU.
     pub fn confined() -> Self {
-        Self::with_remapper(Remapper::new(3))
+        Self::with_remapper(Remapper::new(3, true))
     }
 
     /// The same, with this IOMMU.
@@ -115,6 +118,7 @@ impl World {
         let root = Account {
             header: Header { account: NONE, capabilities: 1 },
             name: name_bytes("root"),
+            depth: 0,
             frames_used: 0,
             page_tables: 0,
             frames_limit: FRAMES - 1,
@@ -124,7 +128,7 @@ impl World {
         let root = k.accounts.insert(root).expect("room").index;
         k.scan_pci();
         if k.machine.remapper.is_some() {
-            k.confine_devices(root, &[REGISTERS]);
+            k.confine_devices(root, &[REGISTERS], Some(IO_APIC_FUNCTION));
         }
         let spec = sandbox_spec("manager", 16, 4096);
         let sandbox = k.new_sandbox(root, &spec).expect("room").index;
@@ -135,6 +139,7 @@ impl World {
             manager: blank,
             fast_path: true,
             quick_turns: 0,
+            tidy: false,
             next_slot: FIRST_FREE,
             _tables: tables,
         };
@@ -231,6 +236,13 @@ impl World {
 
     /// The running thread enters the kernel, as the entry code lets it: by the fast path where there is one.
     pub fn enter(&mut self, number: u64) {
+        if self.enter_first(number) {
+            while self.enter_once() {}
+        }
+    }
+
+    /// The first entry of a call; whether the running thread is to make the same call again.
+    pub fn enter_first(&mut self, number: u64) -> bool {
         // A test may have woken the thread while the processor was idle, without an interrupt that would have ended that.
         self.k.idle_ended();
         let handed = match Syscall::from_number(number) {
@@ -240,9 +252,7 @@ impl World {
             }
             _ => None,
         };
-        if handed.is_none() {
-            while self.enter_once() {}
-        }
+        handed.is_none() && self.enter_once()
     }
 
     /// One entry by the general path; whether the running thread is to make the same call again, as it does when the call is long.
@@ -254,6 +264,7 @@ impl World {
         if let Some(status) = self.k.syscall(Syscall::from_number(frame.rax), args) {
             self.k.threads[thread].context.frame.rax = status;
         } else {
+            while self.tidy && self.k.dismantle_some() {}
             let quick = match Syscall::from_number(frame.rax) {
                 _ if !self.fast_path => None,
                 Some(Syscall::Yield) => self.k.next_turn(),
@@ -562,4 +573,16 @@ pub fn pair(w: &mut World) -> Pair {
     w.give(endpoint, server, SERVE, Rights::RECEIVE);
     w.give(port, client, CALL, Rights::SEND);
     Pair { server, client, endpoint, port }
+}
+
+impl Kernel<SimMachine> {
+    /// Place in the slot table of a slot of a sandbox's space.
+    pub fn slot(&self, sandbox: u32, slot: Handle) -> Result<u32, Error> {
+        self.place_in(self.link_to(sandbox)?, slot)
+    }
+
+    /// The capability in a slot of a sandbox's space, if its object still lives.
+    pub fn cap(&self, sandbox: u32, slot: Handle) -> Result<Cap, Error> {
+        self.filled_place(self.link_to(sandbox)?, slot).map(|(_, cap)| *cap)
+    }
 }

@@ -38,8 +38,8 @@ pub enum Event {
     Purpose = 13,
     /// Something that a service with the authority for it had to say, such as why an update was refused; a, b = its numbers, text = its words.
     Note = 14,
-    /// The IOMMU refused an access of a device, which is off the bus now; a = PCI function | reason << 16, b = address of the page, text =
-    /// `read` or `write`.
+    /// The IOMMU refused an access of a device, which is off the bus now; subject = who drives it, if its driver is known, a = PCI function |
+    /// reason << 16 | refusals before it that were only counted << 32, b = address of the page, text = `read` or `write`.
     DmaRefused = 15,
     /// A capability was copied into or out of another sandbox's space; subject = the sandbox that has it now, a = object type | object index
     /// << 32, b = its rights. Copies within one's own space change nobody's authority and leave no record.
@@ -49,6 +49,9 @@ pub enum Event {
     CapabilityMoved = 17,
     /// A capability in another sandbox's space was deleted; the rest as for [`Event::CapabilityCopied`], the subject being who had it.
     CapabilityDeleted = 18,
+    /// The IOMMU refused an interrupt of a device, which is off the bus now; b = entry of the table of interrupts, the rest as for
+    /// [`Event::DmaRefused`].
+    InterruptRefused = 19,
 }
 
 impl Event {
@@ -74,6 +77,7 @@ impl Event {
             16 => "capability-copied",
             17 => "capability-moved",
             18 => "capability-deleted",
+            19 => "interrupt-refused",
             _ => "unknown",
         }
     }

@@ -32,7 +32,8 @@ pub enum Error {
     CallerGone = -12,
     /// Another thread already does this (waits on the endpoint, on the notification).
     Busy = -13,
-    /// The region is mapped there already, or mapped where the operation does not allow it.
+    /// The region is mapped there already, or is mapped at all and may not be (it is to be sealed). Also of a message or a transaction that would move
+    /// capabilities with more mappings than can be ended at once: move such a capability by [`crate::Syscall::CapMove`], which takes its time.
     Mapped = -14,
     /// The object is in a state in which the operation is not allowed.
     WrongState = -15,

@@ -163,8 +163,10 @@ pub struct SystemInfo {
     pub audit_dropped: u64,
     /// 1 = an IOMMU confines each device to what its driver maps into it; 0 = devices reach all memory.
     pub dma_confined: u64,
-    /// Accesses of devices that the IOMMU refused since boot.
+    /// Accesses and interrupts of devices that the IOMMU refused since boot.
     pub dma_refused: u64,
+    /// 1 = interrupts are remapped: a device raises its own; 0 = a device can raise any.
+    pub interrupts_remapped: u64,
 }
 
 plain!(MemoryInfo, AccountInfo, SandboxInfo, PortInfo, CapInfo, SystemInfo);

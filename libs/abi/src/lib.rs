@@ -15,11 +15,13 @@
 //! | [`start`] | what a sandbox finds in its start page |
 //! | [`inspect`] | what the console may look at |
 //! | [`audit`] | audit records and their chain |
+//! | [`log`] | lines of the log |
 #![no_std]
 
 pub mod audit;
 pub mod error;
 pub mod inspect;
+pub mod log;
 pub mod message;
 pub mod object;
 pub mod rights;

@@ -151,6 +151,14 @@ pub struct SealSpec {
     pub guard: u64,
 }
 
+/// A channel: a region that these two sandboxes may map, and nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChannelSpec {
+    /// Handles of the two (MANAGE), or [`crate::SELF`].
+    pub ends: [u64; 2],
+}
+
 /// What a sandbox asks of a device ([`crate::syscall::Syscall::DeviceInfo`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -169,4 +177,4 @@ pub struct DeviceInfo {
     pub vectors: u64,
 }
 
-plain!(AccountSpec, SandboxSpec, ThreadSpec, SealSpec, DeviceInfo);
+plain!(AccountSpec, SandboxSpec, ThreadSpec, SealSpec, ChannelSpec, DeviceInfo);

@@ -14,8 +14,11 @@
 //! | `r12` | deadline, absolute [`crate::Nanos`] | serial number of the calling sandbox (receive) |
 //! | `r13` | address of the thread's [`crate::IpcBuffer`], or 0 | unchanged |
 //!
-//! [`Syscall::CapRevoke`] and the [`Syscall::Destroy`] of a sandbox may be long: the kernel does a part and lets the thread make the same call again,
-//! with the same registers, until all is done. The program sees one call.
+//! Some calls may be long: [`Syscall::CapRevoke`]; [`Syscall::CapDelete`] and [`Syscall::CapMove`] of a capability on which mappings hang;
+//! [`Syscall::Destroy`] of a region or a sandbox; [`Syscall::SandboxFreeze`] and [`Syscall::SandboxReset`]; [`Syscall::Create`] of a region while free
+//! memory has to be zeroed; [`Syscall::Receive`] and [`Syscall::ReplyReceive`] while calls wait that this receiver cannot take. The kernel does a part and lets the
+//! thread make the same call again, with the same registers, until all is done; whoever is more important runs in between. The program sees one call. A
+//! thread that dies between two parts leaves the rest undone (docs/adr/0012).
 //!
 //! `space` arguments are a sandbox capability with MANAGE, or [`crate::SELF`].
 
@@ -51,7 +54,7 @@ pub enum Syscall {
     /// `(space, slot)`: delete all capabilities derived from this one.
     CapRevoke = 12,
     /// `(account CHARGE, type, to slot, a, b)`: make an object. a, b by type: Account, Sandbox: spec address; Region: bytes,
-    /// 0; Endpoint, Notification: 0, 0; Port: endpoint (MANAGE), badge. `rdi` returns what identifies it: a region's address,
+    /// 0, or the address of a [`crate::object::ChannelSpec`] (MANAGE on both its sandboxes); Endpoint, Notification: 0, 0; Port: endpoint (MANAGE), badge. `rdi` returns what identifies it: a region's address,
     /// a sandbox's serial number.
     Create = 13,
     /// `(space, slot)`: destroy the object (MANAGE).
@@ -64,7 +67,8 @@ pub enum Syscall {
     /// `(region MANAGE, seal spec address)`: divide it into read-only, executable and writable pages, once and for ever;
     /// refused while it is mapped anywhere.
     RegionSeal = 17,
-    /// `(region)`: `rdi` = address, `rsi` = bytes.
+    /// `(region, 0)`: `rdi` = address, `rsi` = bytes. `(channel, 1 | 2)`, for its ends alone: the identity of the other end, or of the
+    /// caller, as the two halves of a UUID, which no other instance has had or will have.
     RegionInfo = 18,
     /// `(port MANAGE, endpoint MANAGE)`: switch the port.
     PortSwitch = 19,

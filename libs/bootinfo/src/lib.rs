@@ -1,4 +1,4 @@
-//! What the boot loader left: memory, the boot archive, ACPI's root.
+//! What the boot loader left: memory, the boot archive, ACPI's root; what ACPI's tables say ([`acpi`]), and that of IOMMUs ([`dmar`]).
 //!
 //! PVH and Multiboot2 say the same in different forms. [`StartInfo`] is what remains of either, so nothing above knows who loaded the
 //! kernel. Everything but the archive is copied, since it may lie in memory that is zeroed next. The message is input from outside: no
@@ -14,6 +14,8 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod acpi;
+pub mod dmar;
 mod multiboot2;
 mod pvh;
 #[cfg(test)]
@@ -32,6 +34,9 @@ pub const MULTIBOOT2: u32 = 0x36d7_6289;
 pub const MAX_RAM: usize = 64;
 /// The kind of RAM that anybody may use, in both protocols (ACPI 6.5, table 15.4).
 const RAM: u32 = 1;
+
+/// No processor of this architecture has addresses from here on (52 bits; Intel SDM volume 3A, 4.1.4).
+const PHYSICAL_END: u64 = 1 << 52;
 
 /// Physical memory as the parsers see it.
 pub trait Physical {
@@ -174,7 +179,7 @@ impl StartInfo {
             return Err(LoaderError::NoArchive);
         }
         let over_kernel = start < kernel.end && kernel.start < end;
-        if start > end || over_kernel || !self.is_ram(start, end) {
+        if start > end || end > PHYSICAL_END || over_kernel || !self.is_ram(start, end) {
             return Err(LoaderError::ArchivePlace { start, end });
         }
         Ok(())

@@ -275,3 +275,15 @@ fn what_is_no_message_is_not_followed() {
     // Refused at once, not after walking through all of memory.
     assert_eq!(read(PVH, &many).expect_err("too many"), LoaderError::Message(AT + 56 + 32));
 }
+
+/// A module that is said to be endless, in memory that is said to be, too: rounded up to whole pages its end would be 0.
+#[test]
+fn an_archive_beyond_the_last_address_is_refused() {
+    let mut message = pvh();
+    let module = 56;
+    message[module + 8..module + 16].copy_from_slice(&u64::MAX.to_le_bytes());
+    let map = module + 32 + 2 * 24;
+    message[map + 8..map + 16].copy_from_slice(&u64::MAX.to_le_bytes());
+    let place = LoaderError::ArchivePlace { start: ARCHIVE.0, end: u64::MAX };
+    assert_eq!(read(PVH, &message).err(), Some(place));
+}

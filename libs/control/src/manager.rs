@@ -18,7 +18,8 @@ pub const REVIVE: u32 = 4;
 pub const HEALTH_PORT: u32 = 5;
 
 /// Inline = service and version, divided by a space; word 0 = seconds of the rollback window + 1, word 1 = thousandths of the time that moving may
-/// take, at most [`WHOLE_SHARE`] (each 0 = as the policy has it): replace the service by that version. Answers at once; [`UPDATE_STATUS`] and the log tell how it goes on. [`crate::Refusal::Refused`] with the reason inline: `code: sentence`.
+/// take, at most [`WHOLE_SHARE`] (each 0 = as the policy has it): replace the service by that version. Answers at once. Word 0 = 0: it is one
+/// rolling update, and [`UPDATE_STATUS`] and the log tell how it goes on; else it is a plan, the number of its task, and [`TASK`] tells. [`crate::Refusal::Refused`] with the reason inline: `code: sentence`.
 pub const UPDATE: u32 = 6;
 /// Answers an [`UpdateInfo`] inline: the update under way, or the last one. [`crate::Refusal::NotFound`] if there was none.
 pub const UPDATE_STATUS: u32 = 7;
@@ -26,7 +27,7 @@ pub const UPDATE_STATUS: u32 = 7;
 pub const UPDATE_LINE: u32 = 8;
 /// Give the update under way up; only before the switch. [`crate::Refusal::Refused`] as with [`UPDATE`].
 pub const ABORT: u32 = 9;
-/// Inline = service: back to the version before; in the update under way, or by a new one. [`crate::Refusal::Refused`] as with [`UPDATE`].
+/// Inline = service: back to the version before; in the update under way, or by a new one. Otherwise as [`UPDATE`].
 pub const ROLLBACK: u32 = 10;
 /// End the rollback window of the update under way now. [`crate::Refusal::Refused`] as with [`UPDATE`].
 pub const COMMIT: u32 = 11;
@@ -60,6 +61,13 @@ pub const SOURCE_REMOVE: u32 = 28;
 /// Inline = service and version, divided by a space: tell what an update to that version would do, in the lines of the task; changes nothing.
 /// Otherwise as [`INSTALL`].
 pub const PLAN: u32 = 30;
+
+/// Inline = name and version, divided by a space; word 0 = index: answers inline, as `what: text`, a line of what this module is, is granted and is
+/// denied. [`crate::Refusal::NotFound`] beyond the last line, and for a module that is not in memory.
+pub const MODULE_LINE: u32 = 31;
+/// Word 0 = index, word 1 = serial number of a sandbox: answers inline what the service in it asked for and was denied.
+/// [`crate::Refusal::NotFound`] beyond the last.
+pub const DENIED: u32 = 32;
 
 /// What an operator asked for that takes a while: [`INSTALL`] and the like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +145,7 @@ pub struct ModuleInfo {
     pub version: [u8; 16],
     /// A [`ModuleState`] number.
     pub state: u64,
-    /// 1 = boot archive, 2 = repository.
+    /// A [`ModuleOrigin`] number.
     pub origin: u64,
     /// Instances that run it.
     pub instances: u64,
@@ -145,12 +153,50 @@ pub struct ModuleInfo {
     pub development: u64,
     /// Bytes of its file; 0 for a refused one.
     pub bytes: u64,
-    /// SHA-384 of its content.
+    /// Its anti-rollback epoch.
+    pub epoch: u64,
+    /// The identifier of the release (RFC 9562); zero for a refused one.
+    pub uuid: [u8; 16],
+    /// SHA-384 of its content; of one that is only offered, of its file.
     pub digest: [u8; 48],
-    /// Who signed it.
+    /// Who signed it; of one that is only offered, who the list that names it says has signed it.
     pub signer: [u8; 32],
+    /// Who publishes it, as its manifest says, or that list.
+    pub publisher: [u8; 48],
     /// Why it was refused: code and sentence, divided by a colon.
     pub reason: [u8; 352],
+    /// What it needs, in words.
+    pub needs: [u8; 160],
+    /// Of one that is offered, where the list was found that names it.
+    pub source: [u8; 72],
+}
+
+/// Where a module is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum ModuleOrigin {
+    /// In the boot archive.
+    Archive = 1,
+    /// On the repository disk.
+    Disk = 2,
+    /// It came over the network, or can be had there.
+    Network = 3,
+    /// It came over the network, and is kept on the system disk while it is installed.
+    System = 4,
+}
+
+impl ModuleOrigin {
+    /// The name printed on the console.
+    #[must_use]
+    pub const fn name(number: u64) -> &'static str {
+        match number {
+            1 => "archive",
+            2 => "repository",
+            3 => "network",
+            4 => "system-disk",
+            _ => "unknown",
+        }
+    }
 }
 
 /// What was found about a module.
@@ -163,6 +209,8 @@ pub enum ModuleState {
     Unverified = 2,
     /// A check failed: it cannot be started.
     Refused = 3,
+    /// The signed list of a repository names it; it was not fetched, so nobody looked at its own signature yet.
+    Offered = 4,
 }
 
 impl ModuleState {
@@ -173,6 +221,7 @@ impl ModuleState {
             1 => "verified",
             2 => "unverified",
             3 => "refused",
+            4 => "offered",
             _ => "unknown",
         }
     }
@@ -180,7 +229,7 @@ impl ModuleState {
 
 // SAFETY: `repr(C)`, 272 bytes of integers, no padding: 160 bytes of names, fourteen words.
 unsafe impl Plain for UpdateInfo {}
-// SAFETY: `repr(C)`, 360 bytes of integers, no padding: 80 bytes of names, five words, 240 bytes of names.
+// SAFETY: `repr(C)`, 856 bytes of integers, no padding: 80 bytes of names, six words, 728 bytes of names and digests.
 unsafe impl Plain for ModuleInfo {}
 
 /// What a service is doing.

@@ -1,7 +1,7 @@
 //! One file until it is there or given up: what to ask next, and for how long.
 //!
 //! A connection that ends in the middle is taken up again where it was, if the server names the version of the file; else the file is begun again. Four
-//! attempts that bring nothing are enough, half a minute without a byte is, and so is a quarter of an hour for the whole file.
+//! attempts that bring nothing are enough, half a minute without a byte is, a minute at a snail's pace, and so is a quarter of an hour for the whole file.
 
 use hic_abi::Nanos;
 
@@ -13,6 +13,10 @@ const SECOND: Nanos = 1_000_000_000;
 pub const STALL: Nanos = 30 * SECOND;
 /// So long a download takes at most.
 pub const WHOLE: Nanos = 900 * SECOND;
+/// After so long a download must have come on at [`SLOWEST`] at least.
+pub const GRACE: Nanos = 60 * SECOND;
+/// Bytes a second, on the average from its begin: a server that drips bytes would keep others waiting for [`WHOLE`], once for each file.
+pub const SLOWEST: u64 = 1024;
 /// Failed attempts in a row, without a new byte between them, after which a download is given up.
 pub const ATTEMPTS: u32 = 4;
 /// Times that a file may be begun again because the server does not go on with it: each costs the whole file.
@@ -136,7 +140,9 @@ impl Download {
             let why = format_args!("{} bytes came, and none for {} s", self.at, seconds(self.progress));
             return Step::GiveUp(Failure::new("http-stalled", &why, true));
         }
-        if now.saturating_sub(self.began) >= WHOLE {
+        let due = seconds(self.began) * SLOWEST;
+        let is_slow = now.saturating_sub(self.began) >= GRACE && u64::from(self.best) < due;
+        if is_slow || now.saturating_sub(self.began) >= WHOLE {
             let why = format_args!("{} bytes came in {} s", self.at, seconds(self.began));
             return Step::GiveUp(Failure::new("http-slow", &why, true));
         }
@@ -201,16 +207,21 @@ mod tests {
         assert!(
             matches!(download.answered(part(1), 2 * STALL), Step::GiveUp(failure) if failure.code == "http-stalled")
         );
-        let mut download = begin();
-        let mut at = 0;
-        let step = (1..).map(|n| n * 20 * SECOND).find_map(|now| {
-            at += 1;
-            match download.answered(part(at), now) {
-                Step::Ask => None,
-                step => Some((now, step)),
-            }
-        });
-        assert!(matches!(step, Some((WHOLE, Step::GiveUp(failure))) if failure.code == "http-slow"));
+        let given_up = |room: u32, rate: u32| {
+            let path = Path::try_from("/x").unwrap();
+            let mut download = Download::begin("http://10.0.2.2/".parse().unwrap(), path, room, None, 0);
+            (1..).map(|n| n * 20).find_map(|second| {
+                match download.answered(part(rate * second), u64::from(second) * SECOND) {
+                    Step::Ask => None,
+                    step => Some((u64::from(second) * SECOND, step)),
+                }
+            })
+        };
+        let slow = |step: &Step| matches!(step, Step::GiveUp(failure) if failure.code == "http-slow");
+        assert!(matches!(given_up(1000, 1), Some((GRACE, step)) if slow(&step)), "a byte a second");
+        let below = SLOWEST as u32 - 1;
+        assert!(matches!(given_up(u32::MAX, below), Some((GRACE, step)) if slow(&step)), "just too slow");
+        assert!(matches!(given_up(u32::MAX, below + 1), Some((WHOLE, step)) if slow(&step)), "for ever");
     }
 
     #[test]

@@ -155,8 +155,8 @@ macro_rules! message {
             /// # Errors
             /// [`NoMessage`].
             pub fn decode(bytes: &[u8]) -> Result<Self, NoMessage> {
-                match postcard::take_from_bytes(bytes) {
-                    Ok((message, [])) => Ok(message),
+                match postcard::take_from_bytes::<Self>(bytes) {
+                    Ok((message, [])) if message.is_shown() => Ok(message),
                     _ => Err(NoMessage),
                 }
             }
@@ -166,6 +166,34 @@ macro_rules! message {
 
 message!(Request);
 message!(Reply);
+
+/// Whether a text may go to a log or into a request: without control characters.
+fn is_shown(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+impl Request {
+    /// A line end in a path or validator would begin another header field.
+    fn is_shown(&self) -> bool {
+        match self {
+            Self::Get { path, validator, .. } => is_shown(path) && is_shown(validator),
+            Self::Stop => true,
+        }
+    }
+}
+
+impl Reply {
+    /// The fetcher reads what strangers send, so its word for what they said is not taken.
+    fn is_shown(&self) -> bool {
+        match self {
+            Self::Part { validator, .. } => is_shown(validator),
+            Self::Failed(Failure { code, text, validator, .. }) => {
+                [code.as_str(), text, validator].into_iter().all(is_shown)
+            }
+            Self::Done { .. } | Self::Stopped => true,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +235,29 @@ mod tests {
     fn what_a_server_said_reaches_no_console_with_its_control_characters() {
         let failure = Failure::new("http-status", &"a\x1b[2Jb\r\n", true);
         assert_eq!(failure.text, "a[2Jb");
+    }
+
+    #[test]
+    fn a_fetcher_that_was_taken_over_cannot_write_to_the_console() {
+        let mut buffer = [0; MAX_MESSAGE_BYTES];
+        let validator = Validator::try_from("a\r\nX: y").unwrap();
+        let bad = Failure { text: "\x1b[2J".try_into().unwrap(), ..Failure::new("c", &"t", false) };
+        for reply in [Reply::Failed(bad), Reply::Part { at: 1, validator: validator.clone() }] {
+            assert_eq!(Reply::decode(reply.encode(&mut buffer).unwrap()), Err(NoMessage));
+        }
+        let get = |path: &str, validator| Request::Get {
+            server: [1; 4],
+            port: 1,
+            path: path.try_into().unwrap(),
+            from: 0,
+            validator,
+            room: 1,
+            length: None,
+            destination: 0,
+        };
+        for request in [get("/a", validator), get("/a\r\nX: y", Validator::new())] {
+            assert_eq!(Request::decode(request.encode(&mut buffer).unwrap()), Err(NoMessage));
+        }
     }
 
     proptest! {

@@ -48,7 +48,7 @@ mod bytes;
 mod name;
 
 pub use archive::{Archive, ArchiveError};
-pub use binding::{BINDING_SECTION, Binding};
+pub use binding::{BINDING_SECTION, Binding, BindingError};
 pub use container::{Container, ContainerError};
 #[cfg(feature = "manifest")]
 pub use container::{Module, ModuleError};

@@ -258,9 +258,15 @@ impl Verdict {
     }
 }
 
+/// Whether `text` may go to a log or a console: without control characters.
+#[must_use]
+pub fn is_shown(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
 /// Text that may go to a console: bounded, without control characters.
 fn shown<const N: usize>(text: &str) -> Option<heapless::String<N>> {
-    if text.chars().any(char::is_control) { None } else { text.parse().ok() }
+    if is_shown(text) { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

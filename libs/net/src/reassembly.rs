@@ -39,8 +39,9 @@ pub(crate) struct Piece<'a> {
     pub data: &'a [u8],
 }
 
+/// What there is of a datagram.
 #[derive(Debug)]
-struct Partial {
+pub(crate) struct Partial {
     octets: Vec<u8>,
     /// Start and end of each piece, in order.
     pieces: Vec<(usize, usize)>,
@@ -96,6 +97,17 @@ impl Reassembler {
         }
     }
 
+    /// Gives up the datagrams of which the beginning is there and that are `wanted` by it, and returns what there was of each.
+    pub(crate) fn take_started(&mut self, wanted: impl Fn(&Key, &[u8]) -> bool) -> Vec<(Key, Partial)> {
+        let begins = |key: &Key, piece: Piece<'_>| piece.offset == 0 && wanted(key, piece.data);
+        let chosen = self
+            .partial
+            .iter()
+            .filter(|(key, partial)| partial.pieces().next().is_some_and(|piece| begins(key, piece)));
+        let keys: Vec<Key> = chosen.map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| Some((key, self.forget(&key)?))).collect()
+    }
+
     fn forget(&mut self, key: &Key) -> Option<Partial> {
         let partial = self.partial.remove(key)?;
         self.octets -= partial.octets.len();
@@ -119,6 +131,14 @@ impl Reassembler {
 }
 
 impl Partial {
+    /// Its pieces in order, as they came.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.pieces.iter().filter_map(|(start, end)| {
+            let data = self.octets.get(*start..*end)?;
+            Some(Piece { offset: *start, more: self.len != Some(*end), data })
+        })
+    }
+
     /// Puts a piece in its place. `false` if it contradicts another.
     fn insert(&mut self, piece: Piece<'_>, end: usize) -> bool {
         if !piece.more && *self.len.get_or_insert(end) != end {
@@ -173,6 +193,28 @@ mod tests {
         ident: 7,
     };
     const NOW: Micros = Micros(0);
+
+    #[test]
+    fn what_is_taken_out_makes_a_whole_datagram_elsewhere() {
+        let payload: Vec<u8> = (0..40).collect();
+        let piece = |offset: usize, end: usize| Piece { offset, more: end < 40, data: &payload[offset..end] };
+        let (mut here, mut there) = (Reassembler::default(), Reassembler::default());
+        let headless = Key { ident: 8, ..KEY };
+        here.add(NOW, headless, piece(8, 16));
+        here.add(NOW, KEY, piece(32, 40));
+        here.add(NOW, KEY, piece(0, 16));
+        assert!(
+            here.take_started(|key, data| *key == KEY && data.first() == Some(&1)).is_empty(),
+            "not wanted"
+        );
+        let taken = here.take_started(|_, data| data.first() == Some(&0));
+        assert_eq!(taken.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [KEY]);
+        assert_eq!((here.partial.len(), here.octets), (1, 16), "one without its beginning stays");
+        for piece in taken[0].1.pieces() {
+            assert_eq!(there.add(NOW, KEY, piece), Outcome::Incomplete);
+        }
+        assert_eq!(there.add(NOW, KEY, piece(16, 32)), Outcome::Complete(payload.clone()));
+    }
 
     #[test]
     fn overlapping_fragments_kill_the_datagram() {

@@ -83,12 +83,13 @@ impl Decision {
     }
 }
 
-/// What of the authority that `manifest` asks for is granted under `allowed`: the intersection, and what is outside of it.
+/// What of the authority that `manifest` asks for is granted under `allowed`: the intersection, and what is outside of it. With `own_name` it may be the
+/// service of its own name without being allowed to by name.
 #[must_use]
-pub fn decide(manifest: &Manifest, allowed: &Allowed) -> Decision {
+pub fn decide(manifest: &Manifest, allowed: &Allowed, own_name: bool) -> Decision {
     let mut decision = Decision { granted: manifest.clone(), denied: List::new() };
     decision.authority(allowed);
-    decision.services(manifest, allowed);
+    decision.services(manifest, allowed, own_name);
     decision.hardware(allowed);
     let asked = asked_pages(manifest);
     if asked > u64::from(allowed.memory_pages) {
@@ -120,12 +121,13 @@ impl Decision {
         }
     }
 
-    fn services(&mut self, manifest: &Manifest, allowed: &Allowed) {
+    fn services(&mut self, manifest: &Manifest, allowed: &Allowed, own_name: bool) {
         self.granted.needs.retain(|need| allowed.services.contains(&need.service));
         for need in manifest.needs.iter().filter(|need| !allowed.services.contains(&need.service)) {
             self.deny(Denied::Service { service: need.service.clone(), essential: !need.optional });
         }
-        let may_be = |service: &Name| *service == manifest.name || allowed.provides.contains(service);
+        let may_be =
+            |service: &Name| own_name && *service == manifest.name || allowed.provides.contains(service);
         self.granted.provides.retain(may_be);
         for service in manifest.provides.iter().filter(|service| !may_be(service)) {
             self.deny(Denied::Provides { service: service.clone() });
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_granted_is_what_was_asked_for_and_allowed_and_the_rest_is_named() {
-        let decision = decide(&greedy(), &some());
+        let decision = decide(&greedy(), &some(), true);
         let granted = &decision.granted;
         assert_eq!(granted.authority, [Authority::Clock]);
         assert_eq!(granted.needs.iter().map(|n| n.service.as_str()).collect::<Vec<_>>(), ["netstack"]);
@@ -256,7 +258,7 @@ mod tests {
             allowed.devices =
                 [0x1041, 0x1042].map(|device| PciId { vendor: 0x1af4, device }).into_iter().collect();
             change(&mut allowed);
-            decide(&greedy(), &allowed).obstacle().map(ToString::to_string)
+            decide(&greedy(), &allowed, true).obstacle().map(ToString::to_string)
         };
         assert_eq!(with(|_| {}), None);
         assert_eq!(with(|a| a.priority = 0), None, "it runs later, not differently");
@@ -281,7 +283,7 @@ mod tests {
             let mut manifest = Manifest::least(name("m"), Version::new(1, 0, 0), Kind::Service);
             manifest.authority = asked.iter().copied().collect();
             let policy = Allowed { authority: allowed.iter().copied().collect(), memory_pages: 9, priority: 31, ..Allowed::NOTHING };
-            let decision = decide(&manifest, &policy);
+            let decision = decide(&manifest, &policy, true);
             for authority in Authority::ALL {
                 let both = asked.contains(&authority) && allowed.contains(&authority);
                 prop_assert_eq!(decision.granted.has_authority(authority), both);

@@ -6,10 +6,10 @@
 
 use core::fmt;
 
-use hic_hicmod::manifest::Name;
+use hic_hicmod::manifest::{Manifest, Name};
 use serde::Deserialize;
 
-use crate::Allowed;
+use crate::{Allowed, Decision, decide};
 
 /// Name of the policy in a boot archive.
 pub const POLICY: &str = "policy";
@@ -17,7 +17,7 @@ pub const POLICY: &str = "policy";
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 
 const MAGIC: [u8; 4] = *b"HICP";
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
 const HEADER_BYTES: usize = 8;
 
 /// What is wrong with a policy.
@@ -117,6 +117,25 @@ impl<'a> Policy<'a> {
         }
         (self.default.clone(), false)
     }
+
+    /// What of the authority that a manifest asks for is granted.
+    #[must_use]
+    pub fn decide(&self, manifest: &Manifest) -> Decision {
+        let (allowed, _) = self.allowed(&manifest.name);
+        decide::decide(manifest, &allowed, !self.is_promised(&manifest.name))
+    }
+
+    /// Whether a module is allowed to be the service of this name that has another name itself.
+    fn is_promised(&self, service: &Name) -> bool {
+        let mut rest = self.entries;
+        while let Ok(((name, allowed), next)) = take::<(Name, Allowed)>(rest, 0) {
+            if name != *service && allowed.provides.contains(service) {
+                return true;
+            }
+            rest = next;
+        }
+        false
+    }
 }
 
 #[cfg(feature = "text")]
@@ -165,7 +184,7 @@ pub use text::Rules;
 mod tests {
     use std::vec::Vec;
 
-    use hic_hicmod::manifest::Authority;
+    use hic_hicmod::manifest::{Authority, Kind, Version};
     use proptest::prelude::*;
 
     use super::*;
@@ -179,6 +198,7 @@ mod tests {
         authority = ["clock", "entropy"]
         services = ["eth_driver"]
         memory_pages = 9000
+        downgrade = ["1.2.0"]
         priority = 16
 
         [module.console]
@@ -195,10 +215,31 @@ mod tests {
         let bytes = encoded();
         let policy = Policy::parse(&bytes).unwrap();
         let (netstack, named) = policy.allowed("netstack");
+        assert_eq!(netstack.downgrade, [Version::new(1, 2, 0)]);
         assert!(named && netstack.authority == [Authority::Clock, Authority::Entropy]);
         assert_eq!(policy.allowed("console").0.ioports.len(), 1);
         let (newcomer, named) = policy.allowed("hello");
         assert_eq!((newcomer.memory_pages, newcomer.authority.is_empty(), named), (64, true, false));
+    }
+
+    #[test]
+    fn a_name_that_is_promised_to_one_module_is_no_other_s_by_its_own_name() {
+        let text = std::format!("{TEXT}\n[module.resolver]\nprovides = [\"dns\"]\nmemory_pages = 64\n");
+        let bytes = toml::from_str::<Rules>(&text).unwrap().encode().unwrap();
+        let policy = Policy::parse(&bytes).unwrap();
+        let denied = |module: &str, service: &str| {
+            let version = Version::new(1, 0, 0);
+            let mut manifest = Manifest::least(module.parse().unwrap(), version, Kind::Service);
+            manifest.provides = [service.parse().unwrap()].into_iter().collect();
+            let decision = policy.decide(&manifest);
+            assert_eq!(decision.granted.provides.is_empty(), decision.obstacle().is_some());
+            decision.obstacle().map(std::string::ToString::to_string)
+        };
+        assert_eq!(denied("resolver", "dns"), None, "it was promised that name");
+        assert_eq!(denied("resolver", "resolver"), None, "nobody was promised its own");
+        assert_eq!(denied("dns", "dns"), Some("being the service dns".into()), "a squatter");
+        assert_eq!(denied("hello", "hello"), None);
+        assert_eq!(denied("hello", "dns"), Some("being the service dns".into()));
     }
 
     #[test]

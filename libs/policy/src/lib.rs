@@ -27,9 +27,12 @@ pub use file::{MAX_POLICY_BYTES, POLICY, Policy, PolicyError};
 
 use hic_hicmod::manifest::{
     Authority, IoPortRange, List, MAX_DEVICES, MAX_IOPORTS, MAX_IRQS, MAX_NEEDS, MAX_PROVIDES, Manifest,
-    Name, PciId,
+    Name, PciId, Version,
 };
 use serde::{Deserialize, Serialize};
+
+/// Most versions to which a module may go back over the end of an epoch.
+pub const MAX_DOWNGRADES: usize = 4;
 
 /// All that a module is allowed. What is left out is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,10 @@ pub struct Allowed {
     /// Whether it may be exchanged with a version that it was not tested with.
     #[serde(default)]
     pub untested: bool,
+    /// Versions to which it may go back although they are of an anti-rollback epoch that is over (ledger P1.8): a downgrade that is meant, version by
+    /// version.
+    #[serde(default)]
+    pub downgrade: List<Version, MAX_DOWNGRADES>,
 }
 
 impl Allowed {
@@ -77,6 +84,7 @@ impl Allowed {
         memory_pages: 0,
         priority: 0,
         untested: false,
+        downgrade: List::new(),
     };
 }
 

@@ -174,6 +174,26 @@ impl Instance {
         Ok(instance)
     }
 
+    /// This instance with another image, in a new region in `region` that `account` pays for: what [`Instance::reset`] and [`Instance::start`] go on
+    /// with. The region of `self` is left as it is, so the way back is to use `self` again.
+    ///
+    /// # Errors
+    /// [`LoadError::Kernel`] names the step; then there is no new region.
+    pub fn with_image(
+        &self,
+        (account, region): (Handle, Handle),
+        image: &Image<'_>,
+        (stack_pages, heap_pages): (u64, u64),
+    ) -> Result<Self, LoadError> {
+        let layout = InstanceLayout { image_pages: image.memory_pages() as u64, stack_pages, heap_pages };
+        let address = sys::create_region(account, region, layout.bytes()).map_err(at("memory"))?;
+        let instance = Self { region, address, stack_pages, heap_pages, ..*self };
+        instance.fill(image, &layout).inspect_err(|_| {
+            let _ = sys::destroy(SELF, region);
+        })?;
+        Ok(instance)
+    }
+
     /// Places the image for the first time and seals the region.
     fn fill(&self, image: &Image<'_>, layout: &InstanceLayout) -> Result<(), LoadError> {
         sys::region_map(SELF, self.region, Rights::READ | Rights::WRITE).map_err(at("map for loading"))?;

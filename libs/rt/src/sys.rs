@@ -4,7 +4,7 @@
 
 #![allow(clippy::missing_errors_doc, reason = "the module comment says it once for all")]
 
-use hic_abi::object::{AccountSpec, DeviceInfo, SandboxSpec, SealSpec, ThreadSpec};
+use hic_abi::object::{AccountSpec, ChannelSpec, DeviceInfo, SandboxSpec, SealSpec, ThreadSpec};
 use hic_abi::switch::Entry;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, IpcBuffer, Nanos, ObjectType, Plain, Rights};
@@ -159,6 +159,11 @@ pub fn create_region(account: Handle, slot: Handle, bytes: u64) -> Result<u64, E
     create(account, ObjectType::Region, slot, bytes, 0)
 }
 
+/// Makes a channel: a region of zeroed memory that two sandboxes may map, and nobody else; its address.
+pub fn create_channel(account: Handle, slot: Handle, bytes: u64, spec: &ChannelSpec) -> Result<u64, Error> {
+    create(account, ObjectType::Region, slot, bytes, address(spec))
+}
+
 /// Makes an endpoint.
 pub fn create_endpoint(account: Handle, slot: Handle) -> Result<(), Error> {
     create(account, ObjectType::Endpoint, slot, 0, 0).map(|_| ())
@@ -209,6 +214,16 @@ pub fn region_seal(region: Handle, spec: &SealSpec) -> Result<(), Error> {
 /// Address and bytes of a region.
 pub fn region_info(region: Handle) -> Result<(u64, u64), Error> {
     call(Syscall::RegionInfo, [region.into(), 0, 0, 0, 0])
+}
+
+/// Who is at the other end of a channel: the two halves of that instance's UUID. For its ends alone.
+pub fn channel_peer(channel: Handle) -> Result<(u64, u64), Error> {
+    call(Syscall::RegionInfo, [channel.into(), 1, 0, 0, 0])
+}
+
+/// Who the caller is, as the other end of a channel learns it.
+pub fn channel_self(channel: Handle) -> Result<(u64, u64), Error> {
+    call(Syscall::RegionInfo, [channel.into(), 2, 0, 0, 0])
 }
 
 /// Switches a port to another endpoint, with everyone queued on it.

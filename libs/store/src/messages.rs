@@ -15,6 +15,18 @@ pub const MAX_FILE_NAME_BYTES: usize = 64;
 /// Longest request or answer, bytes.
 pub const MAX_MESSAGE_BYTES: usize = MAX_RECORD_BYTES + 128;
 
+/// Modules that the system disk keeps: as many as the module manager keeps in memory.
+pub const MAX_KEPT: u32 = 24;
+
+/// The name of the file in which the system disk keeps a module: `KEPT07.HIC`. What is in it is said by its manifest.
+#[must_use]
+pub fn kept_name(place: u32) -> FileName {
+    let mut name = FileName::new();
+    // It is shorter than its room.
+    let _ = fmt::Write::write_fmt(&mut name, format_args!("KEPT{:02}.HIC", place % 100));
+    name
+}
+
 /// Name of a file.
 pub type FileName = heapless::String<MAX_FILE_NAME_BYTES>;
 
@@ -45,6 +57,20 @@ pub enum Request<'a> {
     WriteState {
         /// At most [`MAX_RECORD_BYTES`].
         record: &'a [u8],
+    },
+    /// A part of a module that is kept on the system disk; answered when it is written, and flushed if it is the last one. The first part makes the file
+    /// anew. No part at all (`length` 0, `last`) empties it.
+    Keep {
+        /// Which of the places for such files, below [`MAX_KEPT`].
+        place: u32,
+        /// First byte of the part: not beyond what was written so far.
+        offset: u32,
+        /// Bytes. Fewer may be written.
+        length: u32,
+        /// Address at which the client mapped them into the service, for reading.
+        source: u64,
+        /// Nothing follows.
+        last: bool,
     },
 }
 
@@ -81,6 +107,11 @@ pub enum Reply<'a> {
     Written,
     /// To any request.
     Failed(StoreError),
+    /// To [`Request::Keep`].
+    Kept {
+        /// Bytes that were written of the part.
+        length: u32,
+    },
 }
 
 /// Why a request could not be done.
@@ -121,7 +152,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoDisk => "no repository disk: attach one with a FAT partition and a folder HIC",
+            Self::NoDisk => "no repository disk: attach one with a FAT partition and a folder HIC (the one with the serial number hic-system is the system disk, and is not looked at)",
             Self::NotFound => "no such file in the repository",
             Self::Device => "the disk reports an error or does not answer",
             Self::Full => "the disk is full",
@@ -184,12 +215,15 @@ impl<'a> Reply<'a> {
         encode(self, buffer)
     }
 
-    /// As [`Request::decode`].
+    /// As [`Request::decode`]. A name with control characters is none: it goes to logs, and comes from whoever wrote the disk.
     ///
     /// # Errors
     /// [`NoMessage`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, NoMessage> {
-        decode(bytes)
+        decode(bytes).and_then(|reply| match &reply {
+            Self::File { name, .. } if name.chars().any(char::is_control) => Err(NoMessage),
+            _ => Ok(reply),
+        })
     }
 }
 
@@ -222,6 +256,15 @@ mod tests {
         request_survives(Request::Read { name, offset: u32::MAX, length: u32::MAX, destination: u64::MAX });
         request_survives(Request::ReadState);
         request_survives(Request::WriteState { record });
+        let keep = |last| Request::Keep {
+            place: MAX_KEPT,
+            offset: u32::MAX,
+            length: u32::MAX,
+            source: u64::MAX,
+            last,
+        };
+        request_survives(keep(true));
+        request_survives(keep(false));
         reply_survives(&Reply::File {
             count: u32::MAX,
             name: FileName::try_from(name).unwrap(),
@@ -234,6 +277,17 @@ mod tests {
         reply_survives(&Reply::State { record: Some(record) });
         reply_survives(&Reply::Written);
         reply_survives(&Reply::Failed(StoreError::Full));
+        reply_survives(&Reply::Kept { length: u32::MAX });
+    }
+
+    #[test]
+    fn a_name_that_a_console_must_not_see_is_none() {
+        let file = |name: &str| Reply::File { count: 1, name: name.try_into().unwrap(), size: 1, stamp: 1 };
+        let mut buffer = [0; MAX_MESSAGE_BYTES];
+        let bytes = file("echo.hicmod").encode(&mut buffer).unwrap();
+        assert_eq!(Reply::decode(bytes), Ok(file("echo.hicmod")));
+        let bytes = file("\x1b[2J.hicmod").encode(&mut buffer).unwrap();
+        assert_eq!(Reply::decode(bytes), Err(NoMessage));
     }
 
     proptest! {

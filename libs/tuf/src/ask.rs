@@ -9,7 +9,7 @@
 //! ```
 
 use heapless::{String, Vec};
-use hic_hicmod::verdict::{Refusal, Span};
+use hic_hicmod::verdict::{Refusal, Span, is_shown};
 use serde::{Deserialize, Serialize};
 
 use crate::{MAX_ROOT_UPDATES, Trusted};
@@ -95,10 +95,18 @@ impl Answer {
         postcard::to_slice(self, buffer).ok().map(|used| &*used)
     }
 
-    /// Reads a payload; `None` if it is none.
+    /// Reads a payload; `None` if it is none, or has text that a console must not see: whoever took the verifier over wrote it.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        postcard::from_bytes(bytes).ok().filter(Self::is_shown)
+    }
+
+    fn is_shown(&self) -> bool {
+        match self {
+            Self::Fetch { name, .. } => is_shown(name),
+            Self::Refused { refusal, .. } => is_shown(&refusal.check) && is_shown(&refusal.text),
+            Self::Good { .. } => true,
+        }
     }
 }
 
@@ -131,5 +139,19 @@ mod tests {
             assert_eq!(Answer::decode(answer.encode(&mut buffer).unwrap()), Some(answer));
         }
         assert_eq!((Question::decode(&[1; 9]), Answer::decode(&[9])), (None, None));
+    }
+
+    #[test]
+    fn what_a_console_must_not_see_is_refused() {
+        let refused = |check: &str, text: &str| {
+            let refusal = Refusal::new(check, &text);
+            Answer::Refused { refusal, absent: false, unlisted: false }
+        };
+        let fetch = |name: &str| Answer::Fetch { name: name.try_into().unwrap(), limit: 1 };
+        let mut buffer = [0; MAX_ANSWER_BYTES];
+        let mut is_read = |answer: Answer| Answer::decode(answer.encode(&mut buffer).unwrap()).is_some();
+        assert!(is_read(refused("size", "too long")) && is_read(fetch("timestamp.tuf")));
+        assert!(!is_read(refused("size", "\x1b[2J")) && !is_read(refused("si\nze", "too long")));
+        assert!(!is_read(fetch("\rtimestamp.tuf")));
     }
 }

@@ -20,8 +20,6 @@ use crate::{DIGEST_BYTES, Digest};
 
 /// The first bytes of a file.
 pub const MAGIC: [u8; 4] = *b"HICR";
-/// The only format that this crate reads and writes.
-pub const FORMAT: u16 = 1;
 /// What the signed bytes start with, so that a signature made for another purpose never fits metadata.
 pub const DOMAIN: &[u8] = b"HIC repository metadata 1\n";
 /// Most signatures of a file: the most keys of one role, twice, as a new root has them.
@@ -53,7 +51,7 @@ impl<'a> Envelope<'a> {
             return Err(form("it does not start with \"HICR\""));
         }
         let format = u16::from_le_bytes([f0, f1]);
-        if format != FORMAT {
+        if format != role.format() {
             return Err(Check::Format { found: format });
         }
         if found != role as u8 {

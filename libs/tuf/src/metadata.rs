@@ -40,6 +40,15 @@ impl Role {
             Self::Targets => "targets",
         }
     }
+
+    /// The only format of its files that this crate reads and writes. Lists of format 1 did not say who publishes and signs a module.
+    #[must_use]
+    pub const fn format(self) -> u16 {
+        match self {
+            Self::Targets => 2,
+            Self::Root | Self::Timestamp | Self::Snapshot => 1,
+        }
+    }
 }
 
 impl fmt::Display for Role {

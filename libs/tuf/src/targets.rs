@@ -3,8 +3,9 @@
 use core::fmt;
 
 use hic_hicmod::is_valid_name;
-use hic_hicmod::manifest::release::MAX_DEPENDENCIES;
+use hic_hicmod::manifest::release::{MAX_DEPENDENCIES, MAX_PUBLISHER_BYTES};
 use hic_hicmod::manifest::{Dependency, List, MAX_NEEDS, Manifest, Need, Version};
+use hic_hicmod::verdict::MAX_SIGNER_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Check;
@@ -32,6 +33,10 @@ pub struct Target<'a> {
     pub needs: List<Need, MAX_NEEDS>,
     /// Modules that have to be installed, as its manifest says.
     pub dependencies: List<Dependency, MAX_DEPENDENCIES>,
+    /// Who publishes it, as its manifest says.
+    pub publisher: &'a str,
+    /// Common name of who signed it. Like all that is here it is what the repository says, until the module was fetched and verified.
+    pub signer: &'a str,
 }
 
 /// Why a file is not the module that the metadata names.
@@ -48,6 +53,10 @@ pub enum TargetError {
     Dependencies,
     /// It is of another anti-rollback epoch than the metadata says.
     Epoch,
+    /// Somebody else signed it than the metadata says.
+    Signer,
+    /// It names another publisher than the metadata does.
+    Publisher,
 }
 
 impl TargetError {
@@ -60,6 +69,8 @@ impl TargetError {
             Self::Identity => "target-identity",
             Self::Dependencies => "target-dependencies",
             Self::Epoch => "target-epoch",
+            Self::Signer => "target-signer",
+            Self::Publisher => "target-publisher",
         }
     }
 }
@@ -78,6 +89,8 @@ impl fmt::Display for TargetError {
             Self::Epoch => {
                 f.write_str("is of another anti-rollback epoch than the repository\'s metadata says")
             }
+            Self::Signer => f.write_str("was signed by somebody else than the repository's metadata says"),
+            Self::Publisher => f.write_str("names another publisher than the repository's metadata says"),
         }
     }
 }
@@ -85,11 +98,16 @@ impl fmt::Display for TargetError {
 impl core::error::Error for TargetError {}
 
 impl<'a> Target<'a> {
-    /// The entry for `file`, whose bytes and manifest are these.
+    /// The entry for `file`, whose bytes, manifest and signer's common name are these.
     ///
     /// # Errors
     /// What is wrong with it, in a few words.
-    pub fn describe(file: &'a str, bytes: &[u8], manifest: &'a Manifest) -> Result<Self, &'static str> {
+    pub fn describe(
+        file: &'a str,
+        bytes: &[u8],
+        manifest: &'a Manifest,
+        signer: &'a str,
+    ) -> Result<Self, &'static str> {
         let length = u32::try_from(bytes.len()).map_err(|_| "the file is too long")?;
         let target = Self {
             file,
@@ -100,6 +118,8 @@ impl<'a> Target<'a> {
             epoch: manifest.epoch,
             needs: manifest.needs.clone(),
             dependencies: manifest.dependencies.clone(),
+            publisher: &manifest.publisher,
+            signer,
         };
         target.problem().map_or(Ok(target), Err)
     }
@@ -110,6 +130,9 @@ impl<'a> Target<'a> {
         }
         if !is_valid_name(self.name) {
             return Some("a module's name is not valid");
+        }
+        if !is_shown(self.publisher, MAX_PUBLISHER_BYTES) || !is_shown(self.signer, MAX_SIGNER_BYTES) {
+            return Some("the name of a publisher or signer is too long or cannot be shown");
         }
         let mut names =
             self.needs.iter().map(|need| &need.service).chain(self.dependencies.iter().map(|d| &d.module));
@@ -130,11 +153,11 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// That the verified module in it is what the metadata says.
+    /// That the module in it, verified and signed by `signer`, is what the metadata says.
     ///
     /// # Errors
-    /// [`TargetError::Identity`], [`TargetError::Dependencies`], [`TargetError::Epoch`].
-    pub fn check_manifest(&self, manifest: &Manifest) -> Result<(), TargetError> {
+    /// [`TargetError::Identity`], [`TargetError::Dependencies`], [`TargetError::Epoch`], [`TargetError::Signer`], [`TargetError::Publisher`].
+    pub fn check_module(&self, manifest: &Manifest, signer: &str) -> Result<(), TargetError> {
         if manifest.name != self.name || manifest.version != self.version {
             return Err(TargetError::Identity);
         }
@@ -143,6 +166,12 @@ impl<'a> Target<'a> {
         }
         if manifest.epoch != self.epoch {
             return Err(TargetError::Epoch);
+        }
+        if signer != self.signer {
+            return Err(TargetError::Signer);
+        }
+        if manifest.publisher != self.publisher {
+            return Err(TargetError::Publisher);
         }
         Ok(())
     }
@@ -158,6 +187,11 @@ pub fn is_file_name(name: &str) -> bool {
         && name.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.' | b'+')
         })
+}
+
+/// Whether a name of somebody can go to a console.
+fn is_shown(name: &str, most: usize) -> bool {
+    name.len() <= most && !name.chars().any(char::is_control)
 }
 
 /// Payload of the targets role, each entry checked once.

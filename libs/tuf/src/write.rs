@@ -12,7 +12,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 use serde::Serialize;
 use sha2::Sha384;
 
-use crate::envelope::{FORMAT, MAGIC, MAX_SIGNATURES, statement};
+use crate::envelope::{MAGIC, MAX_SIGNATURES, statement};
 use crate::key::{EXPONENT, RSA_BYTES};
 use crate::metadata::{FileRef, Head, MAX_KEYS, Pointer, Role, RoleKeys, Root};
 use crate::targets::{Target, Targets};
@@ -158,7 +158,7 @@ impl Draft {
             return Err(WriteError::Signatures { count });
         }
         let mut file = Vec::from(MAGIC);
-        file.extend(FORMAT.to_le_bytes());
+        file.extend(self.role.format().to_le_bytes());
         file.extend([self.role as u8, count as u8]);
         file.extend((self.payload.len() as u32).to_le_bytes());
         file.extend(&self.payload);

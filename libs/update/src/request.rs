@@ -135,7 +135,7 @@ impl Default for Policy {
         Self {
             moves_per_second: 100,
             batch_items: 10,
-            share: 4,
+            share: 2,
             longest_pause: 2 * SECOND,
             wave_checks: [0, 5 * SECOND, 2 * SECOND, 0],
             max_batches: 1_000_000,

@@ -5,17 +5,16 @@ use crate::cache::discard;
 use crate::manager::{Manager, StartError, at};
 use crate::modules::NOTE_REFUSED;
 use alloc::boxed::Box;
-use core::fmt;
-use hic_abi::{Error, Handle, Rights};
+use hic_abi::{Error, Handle, Nanos, Rights};
 use hic_channel::Message;
 use hic_hicmod::verdict::{Refusal, Span};
-use hic_rt::{cap, log, sys};
+use hic_rt::{clock, log, sys};
 use hic_store::FileName;
 use hic_store::messages::{Reply, Request};
-use module_manager::journal::Trust;
+use module_manager::journal::{CachedModule, Trust};
 
-/// Longest module file, bytes.
-const MAX_FILE: u32 = 32 << 20;
+/// Longest module file, bytes: what the manager reserves at most for one, wherever it comes from.
+pub const MAX_FILE: u32 = 32 << 20;
 
 /// A file on its way into memory.
 #[derive(Clone, Debug)]
@@ -30,6 +29,9 @@ pub struct Fetch {
     pub(super) done: u32,
     /// It came over the network, and is no file of the disk.
     pub(super) remote: bool,
+    /// When it was first asked for, and when the verifier was.
+    pub(super) began: Nanos,
+    pub(super) shown: Nanos,
 }
 
 impl Manager {
@@ -39,23 +41,13 @@ impl Manager {
             return Err(refused("size", &format_args!("{} bytes are no module", fetch.size)));
         }
         let storage = self.journal.find(STORAGE).ok_or_else(|| refused("disk", &"no storage service"))?;
-        let short = |error: &dyn fmt::Display| refused("memory", error);
-        let region = cap::allocate().ok_or_else(|| short(&"no capability slot is free"))?;
-        let made = sys::create_region(self.account, region, fetch.size.into()).map_err(at("region"));
-        let made = made.and_then(|address| {
-            self.show(storage, region, Rights::READ | Rights::WRITE)?;
-            Ok(address)
-        });
-        match made {
-            Ok(address) => {
-                (fetch.region, fetch.address) = (region, address);
-                Ok(fetch)
-            }
-            Err(error) => {
-                discard(region);
-                Err(short(&error))
-            }
+        let (region, address) = self.new_region(fetch.size.into())?;
+        if let Err(error) = self.show(storage, region, Rights::READ | Rights::WRITE) {
+            discard(region);
+            return Err(refused("memory", &error));
         }
+        (fetch.region, fetch.address) = (region, address);
+        Ok(fetch)
     }
 
     pub(super) fn ask_part(&mut self, fetch: &Fetch) {
@@ -83,7 +75,8 @@ impl Manager {
         self.begin_verifying(fetch)
     }
 
-    pub(super) fn begin_verifying(&mut self, fetch: Fetch) -> Job {
+    pub(super) fn begin_verifying(&mut self, mut fetch: Fetch) -> Job {
+        fetch.shown = clock::now();
         match self.pass_to_verifier(&fetch) {
             Ok(()) => Job::Verifying(fetch),
             Err(error) => self.give_up(fetch, refused("no-verdict", &error)),
@@ -92,8 +85,10 @@ impl Manager {
 
     /// Has a file verified that came over the network, and kept if it is good; `network.outcome` tells what came of it.
     pub fn take_arrived(&mut self, name: FileName, region: Handle, address: u64, size: u32) {
+        let began = clock::now();
+        let (index, count, stamp, done, remote) = (0, 0, 0, size, true);
         let fetch =
-            Fetch { index: 0, count: 0, name, size, stamp: 0, region, address, done: size, remote: true };
+            Fetch { index, count, name, size, stamp, region, address, done, remote, began, shown: began };
         self.repository.arrived = Some(fetch);
         self.repository_turn();
     }
@@ -104,8 +99,8 @@ impl Manager {
         let verifier = self.journal.find(VERIFIER).ok_or(StartError::NoAuthority("verifier"))?;
         self.show_archive(verifier)?;
         self.show(verifier, fetch.region, Rights::READ)?;
-        if self.journal.metadata.region != 0 {
-            self.show(verifier, self.journal.metadata.region, Rights::READ)?;
+        if let Some(list) = self.repository.mirrors.list() {
+            self.show(verifier, list.region, Rights::READ)?;
         }
         let file = Span { address: fetch.address, length: fetch.size.into() };
         self.repository.be_patient();
@@ -124,10 +119,20 @@ impl Manager {
     pub(super) fn verified(&mut self, fetch: Fetch, verdict: Result<Trust, Box<Refusal>>) -> Job {
         let kept = verdict.and_then(|trust| {
             self.hide(VERIFIER, fetch.region).map_err(|error| refused("memory", &error))?;
-            self.keep(fetch.region, fetch.address, fetch.size.into(), trust)
+            let origin = if fetch.remote { CachedModule::NETWORK } else { CachedModule::DISK };
+            self.keep(fetch.region, fetch.address, fetch.size.into(), trust, origin)
         });
         match kept {
-            Ok(module) => self.next(&fetch, Ok(module), true),
+            Ok(module) => {
+                let (read, verified) = (fetch.shown - fetch.began, clock::now() - fetch.shown);
+                let (read, verified) = (read / 1000, verified / 1000);
+                log!(
+                    "repository: {}: {} bytes read in {read} us, verified in {verified} us",
+                    fetch.name,
+                    fetch.size
+                );
+                self.next(&fetch, Ok(module), true)
+            }
             Err(refusal) => self.give_up(fetch, refusal),
         }
     }

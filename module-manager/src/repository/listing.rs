@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use hic_channel::Message;
 use hic_hicmod::verdict::Refusal;
+use hic_rt::clock;
 use hic_store::messages::{Reply, Request};
 use hic_store::{FileName, StoreError};
 
@@ -74,7 +75,7 @@ impl Manager {
     }
 
     /// Lists the module files, from the first one on.
-    pub fn list_from_start(&mut self, files: u32) -> Job {
+    pub(super) fn list_from_start(&mut self, files: u32) -> Job {
         self.repository.begin_listing();
         if files == 0 { self.finish_scan() } else { self.list_file(0) }
     }
@@ -92,7 +93,9 @@ impl Manager {
             Ok(Reply::Failed(error)) => return self.stop_scan(error),
             _ => return self.stop_scan(StoreError::Malformed),
         };
-        let fetch = Fetch { index, count, name, size, stamp, region: 0, address: 0, done: 0, remote: false };
+        let (region, address, done, remote, began) = (0, 0, 0, false, clock::now());
+        let fetch =
+            Fetch { index, count, name, size, stamp, region, address, done, remote, began, shown: began };
         let known = self.repository.before.iter().position(|file| file.is(&fetch));
         let known = known.filter(|&known| self.is_settled(&self.repository.before[known]));
         if let Some(known) = known {
@@ -127,7 +130,7 @@ impl Manager {
         read: bool,
     ) -> Job {
         if fetch.remote {
-            self.network.outcome = Some(content);
+            self.arrival_judged(content);
             return Job::Idle;
         }
         let Fetch { name, size, stamp, .. } = fetch.clone();
@@ -188,6 +191,7 @@ impl Manager {
             (self.repository.changes.new, self.repository.changes.gone) = (Vec::new(), Vec::new());
         }
         (self.repository.complete, self.repository.thorough) = (true, false);
+        self.repository.metadata_changed = false;
         self.repository.rest = None;
         Job::Idle
     }

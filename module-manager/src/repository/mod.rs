@@ -4,26 +4,32 @@
 //! Nobody is waited for (but at boot, when nobody is served yet). A file's bytes lie in a region of the manager, which the storage service can
 //! write while it reads the file into it, then the verifier can read, and then nobody can change.
 //!
-//! This file: the jobs, and whose turn it is. `listing` looks through the disk, `fetch` brings one file into memory and past the verifier, `record`
-//! keeps the defaults.
+//! This file: the jobs, and whose turn it is. `walk` goes through the metadata of a place, `mirrors` has what was found, `listing` looks through the disk,
+//! `fetch` brings one file into memory and past the verifier, `record` keeps the defaults, `kept` the modules that only the network has.
 
 mod fetch;
+mod kept;
 mod listing;
+mod mirrors;
 mod record;
+mod walk;
 
-pub use fetch::Fetch;
+pub use fetch::{Fetch, MAX_FILE};
+use kept::Keep;
 pub use listing::{Changes, File};
+pub use mirrors::{Mirrors, Place};
+pub use walk::Walk;
 
 use crate::cache::ModuleName;
 use crate::manager::{Manager, StartError};
-use crate::metadata::{Metadata, Walk};
+use crate::metadata::Metadata;
 use crate::modules::read_verdict;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_abi::{FOREVER, Handle, Nanos, Rights, name_str};
 use hic_channel::{Message, WORDS};
-use hic_hicmod::verdict::{Refusal, Span};
+use hic_hicmod::verdict::{MAX_CHECK_BYTES, Refusal, Span};
 use hic_rt::{clock, log, sys};
 use hic_store::messages::{MAX_MESSAGE_BYTES, Reply, Request};
 use hic_store::{Defaults, StoreError};
@@ -56,6 +62,8 @@ pub enum Job {
     },
     Reading(Fetch),
     Verifying(Fetch),
+    /// A module goes to the system disk.
+    Keeping(Keep),
     /// The defaults are being written.
     Writing,
 }
@@ -65,7 +73,7 @@ impl Job {
     fn service(&self) -> &'static str {
         match self {
             Self::Verifying(_) | Self::Walking(_) => VERIFIER,
-            Self::Writing => VAULT,
+            Self::Writing | Self::Keeping(_) => VAULT,
             _ => STORAGE,
         }
     }
@@ -83,10 +91,22 @@ pub struct Repository {
     rest: Option<u32>,
     /// The defaults as they are to be on the disk; `None` while nothing was read.
     pub defaults: Option<Defaults>,
-    /// What the metadata says.
-    pub metadata: Metadata,
-    /// It says something else than at the last scan: every file is looked at again.
-    pub metadata_changed: bool,
+    /// What the metadata of each place says.
+    pub mirrors: Mirrors,
+    /// What counts is something else than at the last scan: every file is looked at again.
+    metadata_changed: bool,
+    /// The same, found out by a look at a server: the next scan is that one.
+    rejudge: bool,
+    /// Numbers of the offers that the listing under way shows.
+    pub offered: Vec<usize>,
+    /// A server is not asked any more: what it said goes.
+    pub prune: bool,
+    /// Memory for the next walk.
+    spare: Option<(Handle, u64)>,
+    /// A walk whose next question is for the verifier.
+    walk: Option<Walk>,
+    /// What was found of places without the verifier, to be put down when no service reads a list.
+    verdicts: Vec<(Place, Metadata)>,
     /// A scan came to its end.
     complete: bool,
     /// A scan is to follow.
@@ -110,7 +130,8 @@ pub struct Repository {
 impl Repository {
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        let more = self.scan || self.dirty || self.rest.is_some() || self.arrived.is_some();
+        let files = self.rest.is_some() || self.arrived.is_some();
+        let more = self.scan || self.dirty || files || self.walk.is_some() || !self.verdicts.is_empty();
         matches!(self.job, Job::Idle) && !more
     }
 
@@ -129,6 +150,18 @@ impl Repository {
     /// All files known.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         self.files.iter().chain(&self.before)
+    }
+
+    /// What counts, in a form that shows whether it is something else.
+    fn standard(&self) -> (u8, u32, heapless::String<MAX_CHECK_BYTES>) {
+        match self.mirrors.leading() {
+            None => (0, 0, heapless::String::new()),
+            Some(Metadata::Absent { unlisted, .. }) => (1 + u8::from(*unlisted), 0, heapless::String::new()),
+            Some(Metadata::Refused(refusal)) => (3, 0, refusal.check.clone()),
+            Some(Metadata::Good(good)) => {
+                (4 + u8::from(good.unlisted), good.trusted.targets, heapless::String::new())
+            }
+        }
     }
 
     /// What is under way.
@@ -250,6 +283,14 @@ impl Manager {
                     }
                 }
             }
+            Job::Keeping(keep) => match self.journal.find(VAULT).map(|vault| self.answer_of(vault)) {
+                Some(None) => Job::Keeping(keep),
+                Some(Some(answer)) => self.kept(keep, &answer),
+                None => {
+                    self.end_keeping(&keep, Some(StoreError::NoDisk));
+                    Job::Idle
+                }
+            },
             Job::Writing => match self.journal.find(VAULT).and_then(|vault| self.answer_of(vault)) {
                 None => Job::Writing,
                 Some(answer) => {
@@ -277,15 +318,19 @@ impl Manager {
         let service = job.service();
         log!("{service} does not answer: given up");
         self.calm(service);
+        // It may be in the middle of what it was asked, and would let the next question wait, too.
+        self.start_again(service);
         let silent = || refused("no-answer", &format_args!("the service {service} does not answer"));
         match job {
             Job::Verifying(fetch) => self.give_up(fetch, silent()),
-            Job::Walking(walk) | Job::Fetching(walk) => {
-                self.walked(walk.files(), Metadata::Refused(silent()))
-            }
+            Job::Walking(walk) | Job::Fetching(walk) => self.walked(walk, Metadata::Refused(silent())),
             Job::Reading(fetch) => {
                 self.drop_fetch(&fetch, &silent());
                 self.stop_scan(StoreError::Device)
+            }
+            Job::Keeping(keep) => {
+                self.end_keeping(&keep, Some(StoreError::Device));
+                Job::Idle
             }
             Job::Writing => self.wrote(Err(StoreError::Device)),
             Job::Idle | Job::Rescanning | Job::Listing { .. } => self.stop_scan(StoreError::Device),
@@ -307,17 +352,33 @@ impl Manager {
     }
 
     fn begin(&mut self) -> Job {
-        if core::mem::take(&mut self.repository.dirty) {
+        if core::mem::take(&mut self.repository.prune) {
+            let sources = self.sources();
+            self.repository.mirrors.prune(&sources);
+        }
+        if self.repository.dirty {
+            // What the record names is there before it.
+            if let Some(job) = self.keep_next() {
+                return job;
+            }
+            self.repository.dirty = false;
             return self.begin_writing();
         }
         if let Some(index) = self.repository.rest.take() {
             return self.list_file(index);
+        }
+        if let Some((place, outcome)) = self.repository.verdicts.pop() {
+            return self.placed(place, 0, outcome);
+        }
+        if let Some(walk) = self.repository.walk.take() {
+            return self.ask_walk(walk);
         }
         if let Some(fetch) = self.repository.arrived.take() {
             return self.begin_verifying(fetch);
         }
         if core::mem::take(&mut self.repository.scan) {
             self.repository.changes.error = None;
+            self.repository.metadata_changed |= core::mem::take(&mut self.repository.rejudge);
             if core::mem::take(&mut self.repository.asked) {
                 (self.repository.complete, self.repository.thorough) = (false, true);
             }
@@ -335,7 +396,8 @@ impl Manager {
         if name == VERIFIER {
             self.show_archive(index)?;
         }
-        let shown = [self.repository.shown(name), self.network.shown(name), self.metadata_shown(name)];
+        let kept = self.repository.keep_shown(&self.journal.cached).filter(|_| name == VAULT);
+        let shown = [self.repository.shown(name), self.network.shown(name), self.metadata_shown(name), kept];
         shown.into_iter().flatten().try_for_each(|(region, rights)| self.show(index, region, rights))
     }
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use hic_abi::{Error, name_str};
 use hic_control::fault;
-use hic_hicmod::manifest::{Manifest, Name, Version};
+use hic_hicmod::manifest::{Exchange, Manifest, Name, Version};
 use hic_rt::loader::LoadError;
 use hic_rt::{log, sys};
 use hic_store::defaults::{RecordError, boot_choice};
@@ -18,7 +18,7 @@ use hic_update::check::Refused as UpdateRefused;
 use module_manager::install::{may_join, may_leave};
 use module_manager::journal::Phase;
 
-fn start_failed(error: &StartError) -> String {
+pub fn start_failed(error: &StartError) -> String {
     if let StartError::Load(LoadError::Kernel { step, error: Error::NoMemory }) = error {
         return format!("memory: there is no piece of free memory that is large enough (step: {step})");
     }
@@ -66,7 +66,7 @@ impl Manager {
         let manifest = &self.modules[module].module.manifest;
         if manifest.update.is_some() {
             return Err(format!(
-                "has-live-update: {name} can be replaced while it serves; `update {name} {version}` does that"
+                "has-live-update: {name} is exchanged without an end of its service; `update {name} {version}` does that"
             ));
         }
         if !manifest.devices.is_empty() {
@@ -75,7 +75,7 @@ impl Manager {
         Ok(index)
     }
 
-    fn not_updating(&self, name: &Name, index: usize) -> Answer<()> {
+    pub(super) fn not_updating(&self, name: &Name, index: usize) -> Answer<()> {
         if self.side_of(index).is_none() {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Manager {
     }
 
     /// The module that an operator names, or why it cannot be had.
-    fn wanted_module(&self, name: &Name, version: Version) -> Answer<usize> {
+    pub(super) fn wanted_module(&self, name: &Name, version: Version) -> Answer<usize> {
         let number = format!("{version}");
         if let Some(module) = self.position(name, version) {
             return match self.objection(name, &number) {
@@ -117,7 +117,9 @@ impl Manager {
         let loaded = &self.modules[module].module;
         let stays = |manifest: &&Manifest| instead.is_none_or(|name| manifest.name != *name);
         let running: Vec<_> = self.running().into_iter().filter(stays).collect();
-        let wanted = service_memory(&loaded.manifest, &loaded.image);
+        // For an update twice the need, since both versions exist for a moment (ledger P1.10).
+        let times = if instead.is_some() { 2 } else { 1 };
+        let wanted = times * service_memory(&loaded.manifest, &loaded.image);
         may_join(&running, &loaded.manifest, self.free_memory(), wanted).map_err(|refusal| refused(&refusal))
     }
 
@@ -287,8 +289,9 @@ impl Manager {
             let (name, version) = (record.info.name, record.info.version);
             let service = self.repository.defaults.as_ref().and_then(|d| d.service(name_str(&name)));
             let Some(chosen) = service.map(|service| boot_choice(service).version()) else { continue };
-            let plain =
-                self.module_of(record).is_ok_and(|m| self.modules[m].module.manifest.update.is_none());
+            let plain = self
+                .module_of(record)
+                .is_ok_and(|m| self.modules[m].module.manifest.exchange() == Exchange::Restart);
             if !plain || crate::modules::is_version(chosen, name_str(&version)) {
                 continue;
             }

@@ -4,19 +4,23 @@
 //!   install  ─▶ Reading, Fetching (if the module is not known yet) ─▶ checks, made, not started ─▶ Recording ─▶ started
 //!   remove   ─▶ checks ────────────────────────────────────────────────────────────────▶ Recording ─▶ ended
 //!   replace  ─▶ Reading, Fetching ─▶ checks, made beside the one that runs ────────────▶ Recording ─▶ that one ended, started
+//!   update   ─▶ Reading, Fetching ─▶ the plan ─▶ its steps, each as above, or Moving (rolling update), or Watching (exchange in place)
 //!   plan     ─▶ Reading ─▶ what an update would do; changes nothing
 //!   refresh  ─▶ Reading ─▶ what changed
 //!   repository add, remove ────────────────────────────────────────────────────────────▶ Recording
 //! ```
 //! Whatever can be refused is refused before anything is recorded, and what is recorded is carried out also by a manager that was started again in
-//! between ([`crate::boot`]). So a crash or a power cut leaves what was there before, or what was asked for.
+//! between ([`crate::boot`]); a plan is recorded as a whole, and goes on where it stood ([`resume`]). So a crash or a power cut leaves what was there before, or what was asked for.
 
 mod change;
 mod missing;
 mod plan;
 mod refresh;
+mod resume;
+mod rollout;
 mod sources;
 
+pub use change::start_failed;
 pub use missing::Missing;
 
 use crate::cache::ModuleName;
@@ -33,8 +37,10 @@ use hic_hicmod::manifest::{Manifest, Name, Version};
 use hic_rt::{clock, log};
 use hic_store::defaults::Sources;
 use hic_store::{ServiceDefault, StoreError};
+use hic_update::Policy as UpdatePolicy;
 use module_manager::install::Refused;
 use module_manager::journal::Phase;
+use module_manager::rollout::Rollout;
 
 /// Codes of notes in the audit log.
 const NOTE_TASK: u64 = 4;
@@ -47,6 +53,8 @@ enum Order {
     Install(Name, Version),
     Remove(Name),
     Replace(Name, Version),
+    /// By a plan of one step or several.
+    Update(Name, Version, UpdatePolicy),
     /// A dry run.
     Plan(Name, Version),
     Refresh,
@@ -59,6 +67,8 @@ enum Order {
 enum Stage {
     /// Waits for the repository to be read.
     Reading,
+    /// Waits for what the repositories on the network offer.
+    Looking,
     /// Waits for a module from the network.
     Fetching,
     /// Waits for the record to be on the disk: with the instance that was made, and what the record said before.
@@ -66,6 +76,12 @@ enum Stage {
         index: usize,
         before: Before,
     },
+    /// Waits for the rolling update that is under way.
+    Moving,
+    /// Waits for the exchange in place that is under way.
+    Watching,
+    /// The manager was started again; waits for the repository to be read, before the plan goes on.
+    Resuming,
     Over,
 }
 
@@ -81,7 +97,13 @@ enum Before {
 pub struct Task {
     number: u64,
     order: Order,
+    /// What is being done just now: the order, or a step of its plan.
+    doing: Order,
+    /// The plan of an update.
+    rollout: Option<Rollout>,
     stage: Stage,
+    /// Lines of the report that an earlier start of the manager told, and those since.
+    told_before: usize,
     lines: Vec<String>,
     outcome: Option<Result<String, String>>,
 }
@@ -89,7 +111,7 @@ pub struct Task {
 /// `code: sentence`.
 type Answer<T> = Result<T, String>;
 
-fn refused(refusal: &Refused) -> String {
+pub fn refused(refusal: &Refused) -> String {
     format!("{}: {refusal}", refusal.code())
 }
 
@@ -123,6 +145,7 @@ impl Order {
             Self::Install(name, version) => format!("install {name} {version}"),
             Self::Remove(name) => format!("remove {name}"),
             Self::Replace(name, version) => format!("update {name} {version} restart"),
+            Self::Update(name, version, _) => format!("update {name} {version}"),
             Self::Plan(name, version) => format!("update {name} {version} --plan"),
             Self::Refresh => "modules refresh".into(),
             Self::AddSource(source) => format!("repository add {source}"),
@@ -133,9 +156,10 @@ impl Order {
     /// The module that it is about.
     fn module(&self) -> Option<(&Name, Version)> {
         match self {
-            Self::Install(name, version) | Self::Replace(name, version) | Self::Plan(name, version) => {
-                Some((name, *version))
-            }
+            Self::Install(name, version)
+            | Self::Replace(name, version)
+            | Self::Update(name, version, _)
+            | Self::Plan(name, version) => Some((name, *version)),
             Self::Remove(_) | Self::Refresh | Self::AddSource(_) | Self::RemoveSource(_) => None,
         }
     }
@@ -144,10 +168,14 @@ impl Order {
 impl Manager {
     /// Begins a task and returns its number, or says why not.
     pub fn begin_task(&mut self, label: u32, text: &str) -> Answer<u64> {
+        let order = Order::parse(label, text)?;
+        self.begin_ordered(order)
+    }
+
+    fn begin_ordered(&mut self, order: Order) -> Answer<u64> {
         if let Some(task) = self.task.as_ref().filter(|task| task.outcome.is_none()) {
             return Err(format!("busy: `{}` is under way; ask again when it is done", task.order.title()));
         }
-        let order = Order::parse(label, text)?;
         let number = clock::now();
         let title = order.title();
         let begun = self.begin_order(&order, number);
@@ -163,10 +191,19 @@ impl Manager {
             Order::Install(name, _) => self.must_be_absent(name)?,
             Order::Replace(name, version) => drop(self.replaceable(name, *version)?),
             Order::Remove(name) => self.removable(name)?,
+            Order::Update(name, version, _) => self.updatable(name, *version)?,
             Order::Plan(..) | Order::Refresh | Order::AddSource(_) | Order::RemoveSource(_) => {}
         }
-        let (order, lines) = (order.clone(), Vec::new());
-        self.task = Some(Task { number, order: order.clone(), stage: Stage::Reading, lines, outcome: None });
+        self.task = Some(Task {
+            number,
+            order: order.clone(),
+            doing: order.clone(),
+            rollout: None,
+            stage: Stage::Reading,
+            told_before: 0,
+            lines: Vec::new(),
+            outcome: None,
+        });
         let known = order.module().is_some_and(|(name, version)| self.is_loaded(name, version));
         if known || matches!(order, Order::Remove(_) | Order::AddSource(_) | Order::RemoveSource(_)) {
             // What can be refused at once is.
@@ -181,12 +218,16 @@ impl Manager {
         let Some(task) = &self.task else { return };
         let outcome = match task.stage {
             Stage::Reading if !self.repository.is_reading() => self.look_further().err().map(Err),
+            Stage::Looking if !self.network.is_looking() && self.repository.is_idle() => self.looked(),
             Stage::Fetching => self.network.outcome.take().and_then(|outcome| self.fetched(outcome)),
-            Stage::Recording { .. } => self.repository.written.map(|written| self.recorded(written)),
-            Stage::Reading | Stage::Over => None,
+            Stage::Recording { .. } => self.repository.written.and_then(|written| self.recorded(written)),
+            Stage::Moving => self.moved(),
+            Stage::Watching => self.exchanging.outcome.take(),
+            Stage::Resuming if !self.repository.is_reading() => self.resume_plan(),
+            Stage::Reading | Stage::Looking | Stage::Resuming | Stage::Over => None,
         };
         if let Some(outcome) = outcome {
-            self.end_task(outcome);
+            self.end_step(outcome);
         }
     }
 
@@ -198,15 +239,33 @@ impl Manager {
             && !self.sources().is_empty()
             && self.refused_file(name, &version.to_string()).is_none()
         {
-            self.fetch_module(name, version).map_err(|refusal| refusal.to_string())?;
+            self.begin_search(name, version);
             self.add_line(format!("the disk has no {name} {version}; looking on the network"));
-            if let Some(task) = &mut self.task {
-                task.stage = Stage::Fetching;
-            }
-            log!("{name} {version} is looked for on the network");
+            self.enter(Stage::Fetching);
+            return Ok(());
+        }
+        if matches!(order, Some(Order::Refresh)) && !self.sources().is_empty() {
+            self.begin_look();
+            self.enter(Stage::Looking);
             return Ok(());
         }
         self.proceed()
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        if let Some(task) = &mut self.task {
+            task.stage = stage;
+        }
+    }
+
+    /// The repositories on the network were asked what they offer, and the disk was judged by it.
+    fn looked(&mut self) -> Option<Answer<String>> {
+        match self.task.as_ref().map(|task| task.order.clone())? {
+            Order::AddSource(source) => Some(Ok(self.tell_source(&source))),
+            // Of a plan that an earlier start of the manager began.
+            Order::Update(..) => self.resume_step(),
+            _ => self.proceed().err().map(Err),
+        }
     }
 
     fn fetched(
@@ -237,6 +296,7 @@ impl Manager {
             Order::Install(name, version) => self.make_installed(&name, version),
             Order::Replace(name, version) => self.make_replacement(&name, version),
             Order::Remove(name) => self.record_removal(&name),
+            Order::Update(name, version, _) => self.begin_rollout(&name, version),
             Order::Plan(name, version) => {
                 let outcome = self.tell_plan(&name, version);
                 self.end_task(outcome);
@@ -252,29 +312,37 @@ impl Manager {
         }
     }
 
-    fn recorded(&mut self, written: Result<(), StoreError>) -> Answer<String> {
-        let Some(task) = &mut self.task else { return Ok(String::new()) };
+    fn recorded(&mut self, written: Result<(), StoreError>) -> Option<Answer<String>> {
+        let task = self.task.as_mut()?;
         let Stage::Recording { index, before } = core::mem::replace(&mut task.stage, Stage::Over) else {
-            return Ok(String::new());
+            return None;
         };
-        let order = task.order.clone();
+        let order = task.doing.clone();
         let durable = match written {
             Ok(()) => "",
             // Without a disk nothing outlives the system, which is better than nothing.
             Err(StoreError::NoDisk) => "; until the next boot only, since there is no disk to keep it on",
-            Err(error) => return Err(self.undo(&order, index, before, &error)),
+            Err(error) => return Some(Err(self.undo(&order, index, before, &error))),
         };
         let done = match &order {
             Order::Install(..) => self.start_installed(index, before),
-            Order::AddSource(source) => {
-                Ok(format!("modules that the disk does not have are looked for in {source}"))
+            Order::AddSource(_) => {
+                self.begin_look();
+                if !durable.is_empty() {
+                    self.add_line(durable.trim_start_matches("; ").to_string());
+                }
+                self.enter(Stage::Looking);
+                return None;
             }
-            Order::RemoveSource(source) => Ok(format!("{source} is not asked any more")),
+            Order::RemoveSource(source) => {
+                self.repository.prune = true;
+                Ok(format!("{source} is not asked any more"))
+            }
             Order::Replace(..) => self.start_replacement(index),
             Order::Remove(name) => self.end_removed(name),
-            Order::Plan(..) | Order::Refresh => Ok(String::new()),
+            Order::Update(..) | Order::Plan(..) | Order::Refresh => Ok(String::new()),
         };
-        done.map(|text| text + durable)
+        Some(done.map(|text| text + durable))
     }
 
     fn end_task(&mut self, outcome: Answer<String>) {
@@ -301,10 +369,21 @@ impl Manager {
         log!("{title}: {refusal}");
     }
 
+    /// A line of the report of the task under way, if there is one, and of the log.
+    pub fn tell_task(&mut self, line: String) {
+        log!("{line}");
+        if self.has_task() {
+            self.add_line(line);
+        }
+    }
+
     /// A line of the task's report.
     fn add_line(&mut self, line: String) {
         if let Some(task) = self.task.as_mut().filter(|task| task.lines.len() < MAX_LINES) {
             task.lines.push(line);
+            if task.rollout.is_some() {
+                self.journal.plan.set_told(task.told_before + task.lines.len());
+            }
         }
     }
 
@@ -315,8 +394,9 @@ impl Manager {
 
     /// Whether the task under way is about this module.
     pub fn task_wants(&self, name: &str, version: Version) -> bool {
-        let task = self.task.as_ref().filter(|task| task.outcome.is_none());
-        task.and_then(|task| task.order.module()).is_some_and(|(n, v)| *n == name && v == version)
+        let Some(task) = self.task.as_ref().filter(|task| task.outcome.is_none()) else { return false };
+        task.order.module().is_some_and(|(n, v)| *n == name && v == version)
+            || task.rollout.as_ref().is_some_and(|rollout| rollout.names(name, version))
     }
 
     /// The manifests of all services that there are.
@@ -355,6 +435,9 @@ impl Manager {
     /// A line of its report.
     pub fn task_line(&self, index: usize) -> Result<&str, Refusal> {
         let task = self.task.as_ref().ok_or(Refusal::NotFound)?;
-        task.lines.get(index).map(String::as_str).ok_or(Refusal::NotFound)
+        match index.checked_sub(task.told_before) {
+            Some(index) => task.lines.get(index).map(String::as_str).ok_or(Refusal::NotFound),
+            None => Ok("(told before the module manager was started again; the log has it)"),
+        }
     }
 }

@@ -10,7 +10,7 @@ use hic_hicmod::manifest::{Manifest, Version};
 use module_manager::plan::Known;
 
 impl Manager {
-    fn with_known<T>(&self, ask: impl FnOnce(&Known<'_>) -> T) -> T {
+    pub(super) fn with_known<T>(&self, ask: impl FnOnce(&Known<'_>) -> T) -> T {
         let installed = self.running();
         let available: Vec<&Manifest> = self.modules.iter().map(|loaded| &loaded.module.manifest).collect();
         ask(&Known { installed: &installed, available: &available, platform: PLATFORM })

@@ -33,10 +33,26 @@ impl Manager {
             .collect();
         let counts = (new.iter().filter(|file| file.content.is_ok()).count(), gone.len(), refused.len());
         refused.into_iter().for_each(|line| self.add_line(line));
+        let complaints: alloc::vec::Vec<_> = self
+            .repository
+            .mirrors
+            .complaints()
+            .map(|(place, refusal)| format!("metadata refused: {place}: {refusal}"))
+            .collect();
+        complaints.into_iter().for_each(|line| self.add_line(line));
+        let offered: alloc::vec::Vec<_> = self
+            .offered()
+            .map(|(_, offer)| format!("offered: {} {} ({} bytes)", offer.name, offer.version, offer.length))
+            .collect();
+        let offers = match offered.len() {
+            0 => String::new(),
+            count => format!(", {count} offered that are not in memory"),
+        };
+        offered.into_iter().for_each(|line| self.add_line(line));
         if let Some(error) = error {
             return Err(format!("{}: the repository was not read to its end: {error}", error.code()));
         }
         let files = self.repository.files().count();
-        Ok(format!("{files} files: {} new, {} gone, {} refused", counts.0, counts.1, counts.2))
+        Ok(format!("{files} files: {} new, {} gone, {} refused{offers}", counts.0, counts.1, counts.2))
     }
 }

@@ -2,9 +2,11 @@
 
 use super::{Answer, Before, Stage};
 use crate::manager::Manager;
+use crate::metadata::Metadata;
+use crate::repository::Place;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use hic_control::Refusal;
 use hic_fetch::Source;
 use hic_store::Defaults;
@@ -39,6 +41,24 @@ impl Manager {
         }
         self.write_defaults();
         Ok(())
+    }
+
+    /// What was found in a repository that is asked from now on.
+    pub(super) fn tell_source(&self, source: &Source) -> String {
+        let asked = format!("modules that the disk does not have are looked for in {source}");
+        let place = Place::Network(Box::new(source.clone()));
+        match self.repository.mirrors.at(&place).map(|mirror| (&mirror.metadata, &mirror.failure)) {
+            None => asked,
+            Some((_, Some(refusal)) | (Metadata::Refused(refusal), None)) => {
+                format!("{asked}; but now: {refusal}")
+            }
+            Some((Metadata::Absent { .. }, None)) => {
+                format!("{asked}; it has no metadata, so nobody says what it offers")
+            }
+            Some((Metadata::Good(good), None)) => {
+                format!("{asked}; it offers {} modules (targets {})", good.offers.len(), good.trusted.targets)
+            }
+        }
     }
 
     /// The address of a repository.

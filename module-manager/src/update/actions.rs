@@ -54,7 +54,7 @@ impl Manager {
                 None
             }
             Action::Log(note) => {
-                self.tell(format!("{note}"));
+                self.tell_update(format!("{note}"));
                 None
             }
             Action::Finish(outcome) => {
@@ -63,17 +63,19 @@ impl Manager {
                 report
                     .iter()
                     .flat_map(|report| report.lines())
-                    .for_each(|line| self.tell(String::from(line)));
+                    .for_each(|line| self.tell_update(String::from(line)));
                 None
             }
         }
     }
 
     /// A line for the log and for whoever follows the update.
-    fn tell(&mut self, line: String) {
+    pub fn tell_update(&mut self, line: String) {
         if let Some(running) = self.update.as_mut().filter(|running| running.lines.len() < MAX_LINES) {
             running.lines.push(line.clone());
         }
+        // Those who follow a plan, too.
+        self.tell_moving(&line);
         // After the line is there: the log's news is what wakes those who follow.
         log!("update: {line}");
     }

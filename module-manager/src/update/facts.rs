@@ -10,7 +10,7 @@ use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
 use hic_abi::{PAGE_SIZE, name_str};
 use hic_control::grants;
 use hic_hicmod::manifest::{Manifest, PairError, check_pair};
-use hic_rt::{clock, start, sys};
+use hic_rt::{clock, log, start, sys};
 use hic_update::check::{Facts, PairProblem, Refused, refusal};
 use hic_update::{Event, Request, Who};
 use module_manager::journal::MAX_SERVICES;
@@ -28,7 +28,8 @@ impl Manager {
             // It had to make room for another one.
             self.refresh_repository();
         }
-        if self.new_module().is_none() && !refused && self.repository.is_reading() {
+        let waits = self.repository.is_reading() || self.is_worth_a_search();
+        if self.new_module().is_none() && !refused && waits {
             if let Some(running) = &mut self.update {
                 running.checking = true;
             }
@@ -38,13 +39,44 @@ impl Manager {
     }
 
     pub(super) fn finish_check(&mut self) {
-        if !self.repository.is_reading()
-            && let Some(running) = &mut self.update
-            && core::mem::take(&mut running.checking)
-        {
-            let checked = self.check_facts();
-            self.drive(Event::Checked(checked));
+        let waits = self.repository.is_reading() || self.network.is_searching();
+        if waits || !self.update.as_ref().is_some_and(|running| running.checking) {
+            return;
         }
+        if self.is_worth_a_search() {
+            return self.search_update();
+        }
+        let outcome = self.network.outcome.take();
+        if let Some(running) = &mut self.update {
+            running.checking = false;
+            if let Some(Err(refusal)) = outcome {
+                log!("update: {refusal}");
+                running.lines.push(format!("{refusal}"));
+            }
+        }
+        let checked = self.check_facts();
+        self.drive(Event::Checked(checked));
+    }
+
+    /// Looks for the version that is wanted on the network.
+    fn search_update(&mut self) {
+        let Some(request) = self.request() else { return };
+        if let Some(running) = &mut self.update {
+            running.searched = true;
+        }
+        let name = name_str(&request.service).parse();
+        if let (Ok(name), Ok(version)) = (name, name_str(&request.to).parse()) {
+            self.begin_search(&name, version);
+        }
+    }
+
+    /// Whether the version that is wanted is nowhere yet, and repositories on the network were not asked for it.
+    fn is_worth_a_search(&self) -> bool {
+        let searched = self.update.as_ref().is_none_or(|running| running.searched);
+        let refused = self
+            .request()
+            .is_some_and(|r| self.refused_file(name_str(&r.service), name_str(&r.to)).is_some());
+        !searched && !refused && self.new_module().is_none() && !self.sources().is_empty()
     }
 
     pub(super) fn check_facts(&self) -> Result<(), Refused> {
@@ -119,8 +151,14 @@ impl Manager {
         self.policy.as_ref().is_some_and(|policy| policy.allowed(name).0.untested)
     }
 
-    /// What the resolver or the policy said, where it was one of them.
+    /// What the disk, the resolver or the policy said, where it was one of them.
     fn why_not(&self, refused: &Refused, service: &str, version: &str) -> Option<String> {
+        if let (Refused::UnknownVersion, Some(error)) = (refused, self.repository.changes.error) {
+            return Some(format!(
+                "{}: there is no {service} {version}; the disk was not read: {error}",
+                refused.code()
+            ));
+        }
         let manifest = &self.modules.get(self.module(service, version)?)?.module.manifest;
         match refused {
             Refused::Dependencies => self.can_go_alone(service, manifest.version).err(),
@@ -131,7 +169,7 @@ impl Manager {
         }
     }
 
-    pub(super) fn sandbox_info(&self, index: usize) -> Option<SandboxInfo> {
+    pub fn sandbox_info(&self, index: usize) -> Option<SandboxInfo> {
         let (audit, serial) =
             (start::find(self.page, grants::AUDIT)?.slot, self.journal.records[index].instance.serial);
         (0..)

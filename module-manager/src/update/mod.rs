@@ -33,6 +33,8 @@ pub struct Running {
     pub engine: Engine,
     /// Waits for the repository to be read.
     checking: bool,
+    /// The module was looked for on the network.
+    searched: bool,
     /// Waits for the default to be written.
     recording: bool,
     /// Number of the question whose answer was heard last, of old and new.
@@ -43,7 +45,7 @@ pub struct Running {
 
 impl Running {
     fn new(engine: Engine) -> Self {
-        Self { engine, checking: false, recording: false, heard: [0; 2], lines: Vec::new() }
+        Self { engine, checking: false, searched: false, recording: false, heard: [0; 2], lines: Vec::new() }
     }
 }
 
@@ -203,6 +205,13 @@ impl Manager {
             return;
         }
         self.drive(Event::Died { who, fault });
+    }
+
+    /// The version to which a rollback of this service would lead, once its last update is over.
+    pub fn version_before(&self, service: &str) -> Option<[u8; 16]> {
+        let (request, _) = self.journal.update.slots.load()?;
+        let is_it = name_str(&request.service) == service && !self.is_updating();
+        is_it.then_some(request.from)
     }
 
     /// Back to the version before: in the update under way, or by another one.

@@ -1,10 +1,10 @@
 //! One line: understood, carried out, answered.
 
-use crate::gather::{Seen, Sources};
+use crate::gather::{Begun, Followed, Seen, Sources};
 use crate::terminal::{Terminal, Woken};
 use alloc::format;
 use alloc::string::String;
-use console::command::{Command, Request, Task, parse};
+use console::command::{Command, Request, parse};
 use console::error::CommandError;
 use console::report::follow::Follow;
 use console::report::system::{Done, Help};
@@ -34,15 +34,18 @@ impl Shell {
         let Some(Request { json, command }) = parse(line) else { return };
         let answer = command.and_then(|command| match command {
             Command::LogFollow => self.follow_log(terminal),
-            Command::Update { service, version, policy } if !json => {
-                self.sources.update(&service, &version, policy)?;
-                self.follow_update(Follow::default(), terminal)
+            Command::Update { service, version, policy } => {
+                let begun = self.sources.update(&service, &version, policy)?;
+                self.follow(begun, json, terminal)
             }
-            Command::Rollback(service) if !json => {
-                let follow = self.sources.rollback_followed(&service)?;
-                self.follow_update(follow, terminal)
+            Command::Rollback(service) => {
+                let begun = self.sources.rollback(&service)?;
+                self.follow(begun, json, terminal)
             }
-            Command::Task(task) => self.follow_task(&task, json, terminal),
+            Command::Task(task) => {
+                let followed = self.sources.begin_task(&task)?;
+                self.follow_task(followed, json, terminal)
+            }
             Command::Shutdown => self.end(POWER_OFF, "power off", json, terminal),
             Command::Reboot => self.end(RESET, "reset", json, terminal),
             command => self.answer(&command, json),
@@ -65,13 +68,10 @@ impl Shell {
             Command::Net => form(sources.net(), json),
             Command::Memory => form(sources.memory(), json),
             Command::Modules => form(sources.modules(), json),
+            Command::Module(name, version) => form(sources.versions(name, version.as_deref()), json),
             Command::Repository => form(sources.repository(), json),
-            Command::Update { service, version, policy } => {
-                form(sources.update(service, version, *policy), json)
-            }
             Command::UpdateStatus => form(sources.update_status(), json),
             Command::Abort => form(sources.abort(), json),
-            Command::Rollback(service) => form(sources.rollback(service), json),
             Command::Commit => form(sources.commit(), json),
             Command::Restart(service) => form(sources.restart(service), json),
             Command::Kill { service, after } => form(sources.kill(service, *after), json),
@@ -80,7 +80,12 @@ impl Shell {
             Command::AuditVerify => form(sources.verify(), json),
             Command::Uptime => form(Ok(sources.uptime()), json),
             // Carried out by `run`, since they need the terminal.
-            Command::Task(_) | Command::LogFollow | Command::Shutdown | Command::Reboot => Ok(String::new()),
+            Command::Task(_)
+            | Command::Update { .. }
+            | Command::Rollback(_)
+            | Command::LogFollow
+            | Command::Shutdown
+            | Command::Reboot => Ok(String::new()),
         }
     }
 
@@ -92,6 +97,15 @@ impl Shell {
             if terminal.key_or_log() == Woken::Key {
                 return Ok(String::new());
             }
+        }
+    }
+
+    /// A rolling update is shown as it goes; whoever wants a document asks for its status. A plan is waited for.
+    fn follow(&mut self, begun: Begun, json: bool, terminal: &mut Terminal) -> Answer {
+        match begun {
+            Begun::Moving(_, started) if json => form(Ok(started), json),
+            Begun::Moving(follow, _) => self.follow_update(follow, terminal),
+            Begun::Planned(followed) => self.follow_task(followed, json, terminal),
         }
     }
 
@@ -110,10 +124,9 @@ impl Shell {
         }
     }
 
-    /// Begins a task, prints the lines of its report as they come (in a document they come together), and waits for its end. The module manager
+    /// Prints the lines of a task's report as they come (in a document they come together), and waits for its end. The module manager
     /// logs that, so news of the log are news of the task.
-    fn follow_task(&mut self, task: &Task, json: bool, terminal: &mut Terminal) -> Answer {
-        let mut followed = self.sources.begin_task(task)?;
+    fn follow_task(&mut self, mut followed: Followed, json: bool, terminal: &mut Terminal) -> Answer {
         loop {
             let Seen { lines, end } = self.sources.look_at_task(&mut followed)?;
             for line in lines.iter().filter(|_| !json) {

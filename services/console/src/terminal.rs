@@ -1,17 +1,22 @@
 //! The serial line: the UART's registers by system calls, its interrupt and news of the log by one notification.
 
 use console::uart::{Registers, Uart};
-use hic_abi::{Error, FOREVER, Handle, ObjectType, SELF};
+use hic_abi::{Error, FOREVER, Handle, Nanos, ObjectType, SELF};
 use hic_control::grants;
-use hic_rt::{StartPage, cap, start, sys};
+use hic_rt::{StartPage, cap, clock, start, sys};
 
 const KEY: u64 = 1;
 const LOG: u64 = 2;
+/// A line that takes not a byte for so long is dead: what was to be sent is given up.
+const PATIENCE: Nanos = 10_000_000_000;
 
-/// Registers behind a capability on I/O ports.
+/// Registers behind a capability on I/O ports, and the notification that the interrupt raises.
 struct Ports {
     slot: Handle,
     base: u16,
+    notification: Handle,
+    /// What was notified while bytes were sent.
+    notified: u64,
 }
 
 impl Registers for Ports {
@@ -22,6 +27,16 @@ impl Registers for Ports {
 
     fn write(&mut self, offset: u16, value: u8) {
         let _ = sys::io_write(self.slot, self.base + offset, 1, value.into());
+    }
+
+    fn deadline(&self) -> Nanos {
+        clock::now() + PATIENCE
+    }
+
+    fn wait(&mut self, deadline: Nanos) -> bool {
+        let bits = sys::wait(self.notification, deadline);
+        self.notified |= bits.unwrap_or(0);
+        bits.is_ok()
     }
 }
 
@@ -37,9 +52,10 @@ pub enum Woken {
 /// The terminal at the other end of the line.
 pub struct Terminal {
     uart: Uart<Ports>,
-    notification: Handle,
     /// The byte taken last.
     last: u8,
+    /// What was typed while something was followed, and begins the next line.
+    ahead: Option<u8>,
 }
 
 impl Terminal {
@@ -49,8 +65,8 @@ impl Terminal {
         sys::log_watch(start::require(page, grants::LOG).slot, notification, LOG)?;
         sys::irq_bind(start::require(page, grants::IRQ).slot, notification, KEY)?;
         let ports = start::require(page, grants::IO_PORTS);
-        let registers = Ports { slot: ports.slot, base: ports.address as u16 };
-        Ok(Self { uart: Uart::new(registers), notification, last: 0 })
+        let registers = Ports { slot: ports.slot, base: ports.address as u16, notification, notified: 0 };
+        Ok(Self { uart: Uart::new(registers), last: 0, ahead: None })
     }
 
     /// Sends bytes as they are. A line that takes nothing loses them.
@@ -71,20 +87,24 @@ impl Terminal {
     /// Waits for a byte.
     pub fn key(&mut self) -> u8 {
         loop {
-            if let Some(byte) = self.receive() {
+            if let Some(byte) = self.ahead.take().or_else(|| self.receive()) {
                 return byte;
             }
             self.wait();
         }
     }
 
-    /// Waits for a byte, which is taken, or for the log. The line feed of the Enter that began all this is no key.
+    /// Waits for a byte or for the log. A byte that begins a command is the next [`Self::key`]; others (Enter, Ctrl-C) are taken. The line
+    /// feed of the Enter that began all this is no key.
     pub fn key_or_log(&mut self) -> Woken {
         loop {
             let returned = self.last == b'\r';
             match self.receive() {
                 Some(b'\n') if returned => continue,
-                Some(_) => return Woken::Key,
+                Some(byte) => {
+                    self.ahead = Some(byte).filter(u8::is_ascii_graphic);
+                    return Woken::Key;
+                }
                 None => {}
             }
             if self.wait() & LOG != 0 {
@@ -102,7 +122,11 @@ impl Terminal {
     /// The interrupt is edge-triggered and its bit stays set until it is taken here: a byte that came between the last look and this wait
     /// ends the wait at once.
     fn wait(&mut self) -> u64 {
-        sys::wait(self.notification, FOREVER).unwrap_or(0)
+        let ports = self.uart.registers();
+        match core::mem::take(&mut ports.notified) {
+            0 => sys::wait(ports.notification, FOREVER).unwrap_or(0),
+            bits => bits,
+        }
     }
 }
 

@@ -1,14 +1,20 @@
-//! A 16550 UART (National Semiconductor PC16550D data sheet), interrupt-driven for receiving, polled for sending.
+//! A 16550 UART (National Semiconductor PC16550D data sheet), interrupt-driven both ways.
 //!
 //! Its own few lines instead of the crate `uart_16550`: that one executes `in` and `out` itself, which ring 3 cannot; here a register
 //! access is a system call on an I/O port capability.
 
-/// Access to the eight registers, by their offset.
+use hic_abi::Nanos;
+
+/// Access to the eight registers, by their offset, and to the interrupt.
 pub trait Registers {
     /// Reads one.
     fn read(&mut self, offset: u16) -> u8;
     /// Writes one.
     fn write(&mut self, offset: u16, value: u8);
+    /// When a line that takes nothing from now on is dead, on the clock of [`Self::wait`].
+    fn deadline(&self) -> Nanos;
+    /// Waits for the interrupt, or another reason to look again; false once the deadline has passed.
+    fn wait(&mut self, deadline: Nanos) -> bool;
 }
 
 /// Received byte, byte to send.
@@ -21,6 +27,8 @@ const LINE_STATUS: u16 = 5;
 
 /// Interrupt when a byte was received.
 const ON_RECEIVED: u8 = 1;
+/// Interrupt when the transmit queue is empty, or is so already.
+const ON_EMPTY: u8 = 2;
 /// Queues on, both emptied, interrupt at the first byte.
 const FIFOS_ON: u8 = 0x07;
 /// Eight data bits, no parity, one stop bit.
@@ -38,8 +46,8 @@ const QUEUE_EMPTY: u8 = 0x20;
 const ALL_SENT: u8 = 0x40;
 /// Bytes that the transmit queue takes when it is empty.
 const QUEUE: usize = 16;
-/// Status reads before bytes are given up: a line that takes nothing must not hang the console.
-const PATIENCE: u32 = 200_000;
+/// Status reads for the last byte to leave the shift register, which takes 87 us.
+const LAST_BYTE: u32 = 10_000;
 
 /// The UART.
 pub struct Uart<R> {
@@ -66,22 +74,25 @@ impl<R: Registers> Uart<R> {
         Self { registers }
     }
 
+    /// What the registers are reached by.
+    pub fn registers(&mut self) -> &mut R {
+        &mut self.registers
+    }
+
     /// The next received byte. All must be taken before the next interrupt can come: the line is edge-triggered.
     pub fn receive(&mut self) -> Option<u8> {
-        (self.registers.read(LINE_STATUS) & DATA_READY != 0).then(|| self.registers.read(DATA))
+        (self.status() & DATA_READY != 0).then(|| self.registers.read(DATA))
     }
 
     /// Sends bytes as they are; whether the line took them all.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
-        for part in bytes.chunks(QUEUE) {
-            if !self.wait(QUEUE_EMPTY) {
-                return false;
+        bytes.chunks(QUEUE).all(|part| {
+            let taken = self.wait_until_empty();
+            if taken {
+                part.iter().for_each(|&byte| self.registers.write(DATA, byte));
             }
-            for &byte in part {
-                self.registers.write(DATA, byte);
-            }
-        }
-        true
+            taken
+        })
     }
 
     /// Sends text, a carriage return before each line feed; whether the line took it all.
@@ -97,11 +108,26 @@ impl<R: Registers> Uart<R> {
 
     /// Waits until all is on the wire.
     pub fn flush(&mut self) {
-        self.wait(ALL_SENT);
+        let _ = self.wait_until_empty() && (0..LAST_BYTE).any(|_| self.status() & ALL_SENT != 0);
     }
 
-    fn wait(&mut self, bits: u8) -> bool {
-        (0..PATIENCE).any(|_| self.registers.read(LINE_STATUS) & bits != 0)
+    /// Waits until the transmit queue takes bytes again; false if the line is dead. Interrupts for received bytes are off meanwhile: one that nobody
+    /// serves keeps the line of the interrupt up, and no other edge can come. Turned on again they make an edge for what was received.
+    fn wait_until_empty(&mut self) -> bool {
+        if self.status() & QUEUE_EMPTY != 0 {
+            return true;
+        }
+        self.registers.write(INTERRUPT_ENABLE, ON_EMPTY);
+        let (mut empty, deadline) = (false, self.registers.deadline());
+        while !empty && self.registers.wait(deadline) {
+            empty = self.status() & QUEUE_EMPTY != 0;
+        }
+        self.registers.write(INTERRUPT_ENABLE, ON_RECEIVED);
+        empty
+    }
+
+    fn status(&mut self) -> u8 {
+        self.registers.read(LINE_STATUS)
     }
 }
 
@@ -116,8 +142,11 @@ mod tests {
         received: VecDeque<u8>,
         sent: Vec<u8>,
         queued: usize,
-        enabled: bool,
+        interrupts: u8,
         dead: bool,
+        /// Waits until the queue is empty after bytes went in.
+        slow: u32,
+        waits: u32,
     }
 
     impl Registers for &mut Line {
@@ -125,8 +154,11 @@ mod tests {
             match offset {
                 DATA => self.received.pop_front().unwrap_or(0),
                 LINE_STATUS if self.dead => 0,
+                LINE_STATUS if self.queued > 0 && self.waits < self.slow => {
+                    u8::from(!self.received.is_empty())
+                }
                 LINE_STATUS => {
-                    self.queued = 0;
+                    (self.queued, self.waits) = (0, 0);
                     u8::from(!self.received.is_empty()) | QUEUE_EMPTY | ALL_SENT
                 }
                 _ => 0,
@@ -135,14 +167,25 @@ mod tests {
 
         fn write(&mut self, offset: u16, value: u8) {
             match offset {
-                DATA if self.enabled => {
+                DATA if self.interrupts == ON_RECEIVED => {
                     self.queued += 1;
                     assert!(self.queued <= QUEUE, "the queue overflows");
                     self.sent.push(value);
                 }
-                INTERRUPT_ENABLE => self.enabled = value == ON_RECEIVED,
+                INTERRUPT_ENABLE => self.interrupts = value,
                 _ => {}
             }
+        }
+
+        fn deadline(&self) -> Nanos {
+            7
+        }
+
+        fn wait(&mut self, deadline: Nanos) -> bool {
+            assert_eq!(deadline, 7);
+            assert_eq!(self.interrupts, ON_EMPTY, "no other interrupt tells that the queue is empty");
+            self.waits += 1;
+            !self.dead
         }
     }
 
@@ -151,6 +194,18 @@ mod tests {
         let mut line = Line::default();
         assert!(Uart::new(&mut line).print("a long line of text\n\nhic> "));
         assert_eq!(line.sent, b"a long line of text\r\n\r\nhic> ");
+    }
+
+    #[test]
+    fn a_slow_line_takes_all_and_then_hears_of_what_was_received() {
+        let text = "sixteen bytes go in at once, then the line takes its time\n";
+        let mut line = Line { slow: 3, received: VecDeque::from(*b"k"), ..Line::default() };
+        let mut uart = Uart::new(&mut line);
+        assert!(uart.print(text));
+        uart.flush();
+        assert_eq!(uart.receive(), Some(b'k'));
+        assert_eq!(line.sent, text.replace('\n', "\r\n").as_bytes());
+        assert_eq!((line.interrupts, line.queued), (ON_RECEIVED, 0));
     }
 
     #[test]
@@ -165,5 +220,6 @@ mod tests {
         let mut line = Line { dead: true, ..Line::default() };
         assert!(!Uart::new(&mut line).print("text\n"));
         assert!(line.sent.is_empty());
+        assert_eq!((line.waits, line.interrupts), (1, ON_RECEIVED));
     }
 }

@@ -30,6 +30,7 @@
 //! | `requests` | answers stacks |
 //! | `moves` | holds flows and hands them over |
 //! | `leaving` | stacks that are gone for good |
+//! | `fault` | what the faulty releases of the tests do |
 //!
 //! The driver never looks at more of a frame than its headers, and never lets a stack write what the card takes orders from.
 #![no_std]
@@ -37,6 +38,7 @@
 
 mod card;
 mod driver;
+mod fault;
 mod leaving;
 mod moves;
 mod pump;
@@ -58,6 +60,7 @@ hic_rt::entry!(main);
 const NO_CARD: u64 = 1;
 
 fn main(page: &'static StartPage) -> u64 {
+    fault::at_start();
     match setup::driver(page) {
         Ok(driver) => serve(page, driver),
         Err(error) => {
@@ -82,6 +85,7 @@ fn serve(page: &StartPage, mut driver: Driver) -> u64 {
         };
         match next {
             Ok(Received::Call { caller, message, .. }) => {
+                fault::when_asked();
                 answer = Some(requests::answer(&mut driver, caller, message, &mut buffer));
             }
             Ok(Received::Signal(bits)) => driver.woken(bits),

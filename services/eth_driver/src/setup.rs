@@ -83,7 +83,8 @@ pub fn driver(page: &'static StartPage) -> Result<Driver, SetupError> {
     head.claim_slots(device);
     if fresh {
         let entropy = start::require(page, grants::ENTROPY).slot;
-        sys::entropy(entropy, &mut head.secret).map_err(kernel("entropy"))?;
+        sys::entropy(entropy, &mut head.secret)
+            .map_err(kernel("random numbers of the processor (RDRAND)"))?;
     }
     let notification = ensure(&mut head.slots.notification, |slot| sys::create_notification(account, slot))
         .map_err(kernel("notification"))?;

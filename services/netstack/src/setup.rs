@@ -91,7 +91,7 @@ fn secret(records: &mut Records, entropy: Handle) -> Result<[u8; 16], SetupError
         return Ok(secret);
     }
     let mut secret = [0; 16];
-    sys::entropy(entropy, &mut secret).map_err(SetupError::at("entropy"))?;
+    sys::entropy(entropy, &mut secret).map_err(SetupError::at("random numbers of the processor (RDRAND)"))?;
     records.set_secret(secret);
     Ok(secret)
 }

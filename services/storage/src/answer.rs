@@ -9,12 +9,21 @@ use crate::role::Role;
 /// Most bytes that one request reads, so that a liveness question behind it need not wait long. A client asks for the rest again.
 pub const MAX_READ_BYTES: u32 = 256 * 1024;
 
-/// Answers a request of those that belong to `role`; `memory` gives the bytes at an address that the client named, `None` if there cannot be any.
+/// The client's memory at addresses that it names; `None` where there cannot be any.
+pub trait Memory {
+    /// For writing.
+    fn to_write(&self, address: u64, length: usize) -> Option<&'static mut [u8]>;
+
+    /// For reading.
+    fn to_read(&self, address: u64, length: usize) -> Option<&'static [u8]>;
+}
+
+/// Answers a request of those that belong to `role`.
 pub fn answer<'b, D: Disk>(
     role: Role,
     repository: &mut Result<Repository<D>, StoreError>,
     request: Request<'_>,
-    memory: impl FnOnce(u64, usize) -> Option<&'static mut [u8]>,
+    memory: &impl Memory,
     record: &'b mut [u8; MAX_RECORD_BYTES],
 ) -> Reply<'b> {
     let repository = match repository {
@@ -29,13 +38,22 @@ pub fn answer<'b, D: Disk>(
         Request::List { index } => list(repository, index),
         Request::Read { name, offset, length, destination } => {
             let length = length.min(MAX_READ_BYTES) as usize;
-            memory(destination, length)
+            memory
+                .to_write(destination, length)
                 .ok_or(StoreError::Malformed)
                 .and_then(|out| repository.read(name, offset, out))
                 .map(|read| Reply::Read { length: read as u32 })
         }
         Request::ReadState => repository.read_state(record).map(|record| Reply::State { record }),
         Request::WriteState { record } => repository.write_state(record).map(|()| Reply::Written),
+        Request::Keep { place, offset, length, source, last } => {
+            let part = length.min(MAX_READ_BYTES);
+            memory
+                .to_read(source, part as usize)
+                .ok_or(StoreError::Malformed)
+                .and_then(|bytes| repository.keep(place, offset, bytes, last && part == length))
+                .map(|()| Reply::Kept { length: part })
+        }
     };
     result.unwrap_or_else(Reply::Failed)
 }

@@ -1,7 +1,7 @@
 //! A cache over a disk: the file system asks for single sectors, a disk is faster with many at a time.
 //!
 //! A few chunks are enough: one for the allocation table, one for the directory, the others for the file that is being read from front to
-//! back. Writes go through. What the file system reads is watched, so that the sectors of a file can be learnt.
+//! back. Writes go through, and what is in the cache follows them. What the file system reads is watched, so that the sectors of a file can be learnt.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -92,12 +92,19 @@ impl<D: Disk> Inner<D> {
         if sector >= self.disk.sectors() {
             return Err(DiskError::Outside { sector });
         }
+        let first = chunk_of(sector);
+        let Some(line) = self.lines.iter_mut().find(|line| line.first == Some(first)) else {
+            return self.disk.write(sector, bytes);
+        };
         // First forgotten: what a write that failed left on the disk is not known.
-        let line = self.lines.iter_mut().find(|line| line.first == Some(chunk_of(sector)));
-        if let Some(line) = line {
-            line.first = None;
+        line.first = None;
+        self.disk.write(sector, bytes)?;
+        let at = (sector - first) as usize * SECTOR_BYTES;
+        if let Some(place) = line.bytes.get_mut(at..at + SECTOR_BYTES) {
+            place.copy_from_slice(bytes);
+            line.first = Some(first);
         }
-        self.disk.write(sector, bytes)
+        Ok(())
     }
 
     /// A sector's bytes, in a line that is filled if need be; `None` beyond the end of the disk.

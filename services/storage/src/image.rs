@@ -24,6 +24,10 @@ pub struct Platter {
     pub reads: usize,
     /// Whether all transfers fail.
     pub broken: bool,
+    /// Writes so far.
+    pub writes: usize,
+    /// Power fails before this write.
+    pub cut_at: Option<usize>,
 }
 
 /// A disk.
@@ -62,6 +66,16 @@ impl Image {
         bytes
     }
 
+    /// The disk as power that failed now may leave it: of what was not flushed, the writes for which `kept` says so are there.
+    pub fn after_power_failed(&self, kept: impl Fn(usize) -> bool) -> Self {
+        let platter = self.0.borrow();
+        let mut bytes = platter.bytes.clone();
+        for (_, (at, piece)) in platter.pending.iter().enumerate().filter(|(n, _)| kept(*n)) {
+            bytes[*at..*at + piece.len()].copy_from_slice(piece);
+        }
+        Self::from_bytes(bytes)
+    }
+
     /// Puts these bytes on the host's disk and asks the host's tools for a file.
     pub fn file_on_host(&self, name: &str) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
@@ -93,7 +107,9 @@ impl Disk for Image {
         }
         let start = first as usize * SECTOR_BYTES;
         out.copy_from_slice(&platter.bytes[start..start + out.len()]);
-        for (at, piece) in &platter.pending {
+        let end = start + out.len();
+        let overlaps = |(at, piece): &&Write| *at < end && at + piece.len() > start;
+        for (at, piece) in platter.pending.iter().filter(overlaps) {
             for (n, byte) in piece.iter().enumerate() {
                 if let Some(out) = (at + n).checked_sub(start).and_then(|n| out.get_mut(n)) {
                     *out = *byte;
@@ -105,18 +121,23 @@ impl Disk for Image {
 
     fn write(&mut self, first: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut platter = self.0.borrow_mut();
+        platter.broken |= platter.cut_at == Some(platter.writes);
         if platter.broken {
             return Err(DiskError::Failed);
         }
+        platter.writes += 1;
         platter.pending.push((first as usize * SECTOR_BYTES, bytes.to_vec()));
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
-        let bytes = self.seen();
         let mut platter = self.0.borrow_mut();
-        platter.bytes = bytes;
-        platter.pending.clear();
+        if platter.broken {
+            return Err(DiskError::Failed);
+        }
+        for (at, piece) in std::mem::take(&mut platter.pending) {
+            platter.bytes[at..at + piece.len()].copy_from_slice(&piece);
+        }
         platter.flushes += 1;
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! | [`role`] | repository disk or system disk, and what follows from it |
 //! | [`answer`] | requests and answers |
 //!
-//! What it must never do: write anything but the record's file, or look into a module: whoever reads one verifies it.
+//! What it must never do: write anything but the record's file and the files of kept modules, or look into a module: whoever reads one verifies it.
 #![no_std]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,5 @@
-//! The storage service: modules from the repository disk; and, as another instance called vault, the record on the system disk.
+//! The storage service: modules from the repository disk; and, as another instance called vault, the record on the system disk and the modules that came
+//! over the network and are installed.
 //!
 //! ```text
 //!   module manager ─ question in the channel, rings our endpoint ─▶ answer ─▶ Repository ─▶ disk
@@ -32,7 +33,7 @@ use hic_control::{OK, PING, Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Received};
 use hic_rt::{Error, FOREVER, Handle, StartPage, log, start, sys};
 use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
-use storage::answer::answer;
+use storage::answer::{Memory, answer};
 use storage::{Repository, Role};
 use virtio_disk::VirtioDisk;
 
@@ -137,7 +138,7 @@ impl Channel {
         let mut record = [0; MAX_RECORD_BYTES];
         let mut bytes = [0; hic_channel::PAYLOAD];
         let reply = match Request::decode(question.payload()) {
-            Ok(request) => answer(role, store, request, client_memory, &mut record),
+            Ok(request) => answer(role, store, request, &ClientMemory, &mut record),
             Err(_) => Reply::Failed(StoreError::Malformed),
         };
         // The payload is longer than the longest answer.
@@ -151,13 +152,35 @@ impl Channel {
 
 const _: () = assert!(hic_store::messages::MAX_MESSAGE_BYTES <= hic_channel::PAYLOAD);
 
-/// Memory of the client's at an address that it named.
-fn client_memory(address: u64, length: usize) -> Option<&'static mut [u8]> {
-    let end = address.checked_add(length as u64)?;
-    if address < hic_abi::USER_BASE || end > i64::MAX as u64 {
-        return None;
+/// Memory of the module manager's at addresses that it named.
+struct ClientMemory;
+
+impl ClientMemory {
+    /// Whether there can be memory of a program's.
+    fn holds(address: u64, length: usize) -> bool {
+        address >= hic_abi::USER_BASE
+            && address.checked_add(length as u64).is_some_and(|end| end <= i64::MAX as u64)
     }
-    // SAFETY: the only client is the module manager, which has power over all of this program anyway: it mapped a region here for the answer, keeps it
-    // mapped, and leaves it alone until it is told of the answer. An address that is not mapped ends this program and nothing else.
-    Some(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length) })
+}
+
+impl Memory for ClientMemory {
+    fn to_write(&self, address: u64, length: usize) -> Option<&'static mut [u8]> {
+        if !Self::holds(address, length) {
+            return None;
+        }
+        // SAFETY: the only client is the module manager, which has power over all of this program anyway: it mapped a region here for the answer, keeps it
+        // mapped, and leaves it alone until it is told of the answer. An address that is not mapped ends this program and nothing else.
+        Some(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length) })
+    }
+
+    fn to_read(&self, address: u64, length: usize) -> Option<&'static [u8]> {
+        if length == 0 {
+            return Some(&[]);
+        }
+        if !Self::holds(address, length) {
+            return None;
+        }
+        // SAFETY: as in `to_write`, of a region that is mapped for reading and that nobody writes.
+        Some(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
+    }
 }

@@ -1,4 +1,4 @@
-//! Module files and the defaults record on the first partition of a disk: FAT16 or FAT32, as any host reads and writes it.
+//! Module files, the defaults record and kept modules on the first partition of a disk: FAT16 or FAT32, as any host reads and writes it.
 //!
 //! In the folder `HIC`, each file whose name ends in `.hicmod` (or, where only short names are known, `.HIC`) is a module, whatever else
 //! its name is: what is in it is said by its manifest. `HIC/STATE.BIN` has the two halves of the record ([`hic_store::pair`]).
@@ -13,6 +13,7 @@ use embedded_sdmmc::{
     Error, LfnBuffer, Mode, RawDirectory, RawFile, RawVolume, ShortFileName, TimeSource, Timestamp,
     VolumeIdx, VolumeManager,
 };
+use hic_store::messages::{MAX_KEPT, kept_name};
 use hic_store::pair::{self, Contents, HALF_BYTES, Half};
 use hic_store::{FileName, StoreError};
 
@@ -155,7 +156,9 @@ impl<D: Disk> Repository<D> {
                     ControlFlow::Continue(())
                 };
             }
-            let long = long.and_then(|name| FileName::try_from(name).ok()).filter(|name| !name.is_empty());
+            // A name that a console must not see is as good as none.
+            let is_good = |name: &FileName| !name.is_empty() && !name.chars().any(char::is_control);
+            let long = long.and_then(|name| FileName::try_from(name).ok()).filter(is_good);
             let name = long.unwrap_or_else(|| short_name(&entry.name));
             let stamp = stamp(entry.ctime) << 32 ^ stamp(entry.mtime);
             modules.push(Module { name, short: entry.name, size: entry.size, stamp });
@@ -239,6 +242,33 @@ impl<D: Disk> Repository<D> {
             disk.flush()
         };
         self.volumes.device(write).map_err(disk_error)
+    }
+
+    /// Writes a part of a module that is kept. From `offset` 0 on the file is a new one; `last` makes it outlive power. What is there of a file whose last
+    /// part did not come is no module, and whoever reads it finds that out.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`]: no such place, or a part beyond the end of what was written. [`StoreError::Full`], [`StoreError::Device`].
+    pub fn keep(&mut self, place: u32, offset: u32, bytes: &[u8], last: bool) -> Result<(), StoreError> {
+        if place >= MAX_KEPT {
+            return Err(StoreError::Malformed);
+        }
+        let name = ShortFileName::create_from_str(&kept_name(place)).map_err(|_| StoreError::Malformed)?;
+        let mode = if offset == 0 { Mode::ReadWriteCreateOrTruncate } else { Mode::ReadWriteAppend };
+        let written = self.with_file(&name, mode, |volumes, file| {
+            if offset > volumes.file_length(file)? {
+                return Ok(Err(StoreError::Malformed));
+            }
+            volumes.file_seek_from_start(file, offset)?;
+            volumes.write(file, bytes).map(Ok)
+        });
+        let written = written.and_then(|result| result);
+        if written == Err(StoreError::Full) {
+            // What does not fit is of no use in part: others get its room.
+            let _ = self.with_file(&name, Mode::ReadWriteCreateOrTruncate, |_, _| Ok(()));
+        }
+        written?;
+        if last { self.volumes.device(Cached::flush).map_err(disk_error) } else { Ok(()) }
     }
 
     fn halves(&self, sectors: &[u64; STATE_SECTORS]) -> Result<[[u8; HALF_BYTES]; 2], StoreError> {

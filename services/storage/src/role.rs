@@ -14,7 +14,7 @@ pub const SYSTEM_SERIAL: &[u8] = b"hic-system";
 pub enum Role {
     /// Reads modules and metadata from the repository disk.
     Repository,
-    /// Keeps the record on the system disk.
+    /// Keeps the record on the system disk, and the modules that came over the network.
     Vault,
 }
 
@@ -25,11 +25,12 @@ impl Role {
         (serial == SYSTEM_SERIAL) == (self == Self::Vault)
     }
 
-    /// Whether it answers a request: the record is never kept on the repository disk.
+    /// Whether it answers a request: nothing is ever written to the repository disk.
     #[must_use]
     pub const fn answers(self, request: &Request<'_>) -> bool {
-        let of_record = matches!(request, Request::ReadState | Request::WriteState { .. });
-        matches!(self, Self::Vault) || !of_record
+        let of_vault =
+            matches!(request, Request::ReadState | Request::WriteState { .. } | Request::Keep { .. });
+        matches!(self, Self::Vault) || !of_vault
     }
 }
 
@@ -43,7 +44,8 @@ mod tests {
         for (serial, is_system) in [(&b"hic-system"[..], true), (b"hic-repository", false), (b"", false)] {
             assert_eq!((reader.takes(serial), vault.takes(serial)), (!is_system, is_system));
         }
-        for request in [Request::ReadState, Request::WriteState { record: &[1] }] {
+        let keep = Request::Keep { place: 0, offset: 0, length: 1, source: 0, last: true };
+        for request in [Request::ReadState, Request::WriteState { record: &[1] }, keep] {
             assert!(!reader.answers(&request) && vault.answers(&request));
         }
         assert!(reader.answers(&Request::List { index: 0 }));

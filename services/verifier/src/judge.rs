@@ -78,7 +78,7 @@ fn check<'m>(
     let revoked = RevocationList::parse(revoked).map_err(Problem::Failed)?;
     let verified = verify(module, &root, question.now, &revoked).map_err(Problem::Failed)?;
     if let Some(target) = &target {
-        target.check_manifest(&verified.module().manifest).map_err(Problem::Target)?;
+        target.check_module(&verified.module().manifest, verified.signer()).map_err(Problem::Target)?;
     }
     Ok(facts(verified, target.is_some()))
 }
@@ -214,10 +214,11 @@ mod tests {
         use hic_tuf::write::Draft;
         use hic_tuf::{Head, Target};
         let (file, root) = signed();
+        let Verdict::Good(facts) = ask(&file, &root, NOW) else { panic!("a good module is refused") };
         let key = generate_key(&mut OsRng).unwrap();
         let head = Head { version: 1, issued: NOW, expires: NOW };
-        let list = |name: &str, bytes: &[u8], manifest: &Manifest| {
-            let target = Target::describe(name, bytes, manifest).unwrap();
+        let list_by = |name: &str, bytes: &[u8], manifest: &Manifest, signer: &str| {
+            let target = Target::describe(name, bytes, manifest, signer).unwrap();
             Draft::targets(head, &[target]).unwrap().sign(&[&key], &mut OsRng).unwrap()
         };
         let span = |address, bytes: &[u8]| Span { address, length: bytes.len() as u64 };
@@ -234,6 +235,8 @@ mod tests {
             })
         };
         let listed = |verdict: &Verdict| matches!(verdict, Verdict::Good(facts) if facts.listed);
+        let list =
+            |name: &str, bytes: &[u8], manifest: &Manifest| list_by(name, bytes, manifest, &facts.signer);
         let name = "echo-1.0.0.hicmod";
         assert!(listed(&ask(&list(name, &file, &echo()))));
         let other = ask(&list("other-1.0.0.hicmod", &file, &echo()));
@@ -244,6 +247,7 @@ mod tests {
         assert_eq!(check_of(&ask(&list(name, &changed, &echo()))), "target-digest");
         let manifest = Manifest { version: manifest::Version::new(1, 0, 1), ..echo() };
         assert_eq!(check_of(&ask(&list(name, &file, &manifest))), "target-identity");
+        assert_eq!(check_of(&ask(&list_by(name, &file, &echo(), "somebody else"))), "target-signer");
         assert_eq!(check_of(&ask(b"no list")), "question");
     }
 }

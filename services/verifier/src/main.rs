@@ -162,10 +162,22 @@ fn answer(message: &Message) -> Verdict {
     let question = Question::from_words(message.words).filter(|_| message.label == VERIFY);
     match (question, listing) {
         (Some(question), Some(listing)) => {
+            hang_in_a_test(listing);
             tell_overdue(&question);
             judge(&question, listing, asker_memory)
         }
         _ => Verdict::Refused(unknown()),
+    }
+}
+
+/// What a file could do that nobody thought of, for the test of what is done about it; in no other build.
+fn hang_in_a_test(listing: Option<Listing<'_>>) {
+    let hangs =
+        cfg!(feature = "fault_hang") && listing.is_some_and(|listing| listing.file.starts_with("hang"));
+    if hangs {
+        loop {
+            core::hint::spin_loop();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_hicmod::Archive;
 use hic_hicmod::archive::REVOKED;
-use hic_hicmod::manifest::{Manifest, Version};
+use hic_hicmod::manifest::{Authority, Manifest, Version};
 use hicmod_tool::{ChainOptions, make_chain};
 use serde_json::Value;
 
@@ -39,9 +39,10 @@ fn file_of(version: &str) -> String {
 }
 
 /// Signed well, and not fit to follow the version that runs: version, what is wrong, the code of the refusal.
-const PAIRS: [(Version, &str, &str); 2] = [
+const PAIRS: [(Version, &str, &str); 3] = [
     (Version::new(1, 4, 90), "a pair that nobody tested", "untested-pair"),
     (Version::new(1, 4, 91), "a version that cannot be updated to", "not-updatable"),
+    (Version::new(1, 4, 92), "a version that cannot do without what the policy denies", "denied"),
 ];
 
 /// Orders that name nothing.
@@ -102,6 +103,7 @@ fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule
     for (version, _, code) in PAIRS {
         let change = |manifest: &mut Manifest| match (code, &mut manifest.update) {
             ("untested-pair", Some(update)) => update.tested_with.clear(),
+            ("denied", _) => manifest.authority.extend([Authority::Power]),
             (_, update) => *update = None,
         };
         let module = forge::other_version(&good, &own, now, version, change)?;

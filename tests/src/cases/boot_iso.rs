@@ -1,10 +1,11 @@
-//! The ISO image boots from BIOS and from UEFI to a prompt and a page over HTTP; with one bit of its boot archive changed, it does not.
+//! The ISO image boots from BIOS and from UEFI to a prompt and a page over HTTP, and again after a reset; with one bit of its boot archive changed, it does not.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::cpu_models::resets;
 use super::service::{healthy, until};
 use super::tampering::{flip, refused};
 use super::updating::{NEW, wait_for_module};
@@ -25,7 +26,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     for (name, firmware) in [("BIOS", None), ("UEFI", Some(PathBuf::from(UEFI)))] {
         let medium = Medium { iso: iso.clone(), firmware };
         let machine = Machine { medium: Some(medium), ..context.machine()? };
-        serves(context, machine).with_context(|| format!("booted by {name}"))?;
+        serves(context, machine.clone()).with_context(|| format!("booted by {name}"))?;
+        resets(context, machine).with_context(|| format!("booted by {name}"))?;
     }
     let mut machine = context.machine()?;
     let iso = tampered(context, &iso, machine.archive.as_deref().context("a boot archive")?)?;
@@ -33,8 +35,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     refused(context, machine).context("a changed medium")
 }
 
-/// Boots `machine`, asks for a page, waits for a module that is on its disk, and switches off.
-pub(super) fn serves(context: &mut TestContext, machine: Machine) -> Result<()> {
+/// Boots `machine`, asks for a page, waits for a module that is on its disk, and switches off; what it wrote to the serial line.
+pub(super) fn serves(context: &mut TestContext, machine: Machine) -> Result<String> {
     let vm = context.boot(machine, Some(&Network::User), &PORTS)?;
     let console = vm.console()?;
     let http = vm.endpoint(Proto::Tcp, HTTP)?;
@@ -43,7 +45,7 @@ pub(super) fn serves(context: &mut TestContext, machine: Machine) -> Result<()> 
     console.type_line("shutdown")?;
     let outcome = vm.wait_exit(POWER_OFF)?;
     ensure!(outcome == Outcome::PowerOff, "`shutdown`: {outcome}");
-    Ok(())
+    Ok(vm.serial_text())
 }
 
 /// A copy of the image with one bit of the boot archive changed, which lies in it in one piece.

@@ -9,5 +9,5 @@ use crate::runner::TestContext;
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = Machine { board: Board::Microvm, ..context.machine()? };
-    serves(context, machine)
+    serves(context, machine).map(drop)
 }

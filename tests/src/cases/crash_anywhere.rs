@@ -37,13 +37,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Failures after which the sweep is given up: each costs a boot.
 const MAX_FAILURES: usize = 3;
 
-const PLAN: DuplexPlan = DuplexPlan {
-    clients: 20,
-    pace: Duration::from_millis(5),
-    ahead: 24 * 1024,
-    hold: Duration::from_millis(100),
-    buffer: 4096,
-};
+const PLAN: DuplexPlan = DuplexPlan { hold: Duration::from_millis(100), ..DuplexPlan::USUAL };
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let wanted = super::length(USUAL)?;
@@ -153,11 +147,9 @@ impl Guest {
     }
 
     fn everyone_gets_on(&self, network: &Network) -> Result<()> {
-        self.load.wait_for_everyone(BACK)?;
-        self.load.tally().ensure_no_failure("two-way clients")?;
+        self.load.wait_for_everyone(BACK).context("two-way clients")?;
         for load in &self.connects {
-            load.wait_for_everyone(BACK)?;
-            load.tally().ensure_no_failure("steady connects")?;
+            load.wait_for_everyone(BACK).context("steady connects")?;
         }
         let echo = self.vm.endpoint(Proto::Tcp, ECHO)?;
         network.run(move || load::echo_once(echo, 1000)).context("a new connection")?;

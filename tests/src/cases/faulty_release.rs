@@ -30,14 +30,6 @@ const BASELINE: Duration = Duration::from_secs(30);
 /// Every connection must get on within this time.
 const GETS_ON: Duration = Duration::from_secs(20);
 
-const PLAN: DuplexPlan = DuplexPlan {
-    clients: 20,
-    pace: Duration::from_millis(5),
-    ahead: 24 * 1024,
-    hold: Duration::from_millis(300),
-    buffer: 4096,
-};
-
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     context.note(format!("over {}", network.describe()));
@@ -49,15 +41,15 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     }
     wait_for_module(&console, NEW)?;
     let echo = vm.endpoint(Proto::Tcp, ECHO)?;
-    let load = load::duplex_clients(&network, echo, PLAN)?;
-    everyone_gets_on(&load)?;
+    let load = load::duplex_clients(&network, echo, DuplexPlan::USUAL)?;
+    load.wait_for_everyone(GETS_ON)?;
     for (version, fault) in FAULTY {
         let note = one_release(&vm, &console, &network, &load, version);
         context.note(format!("{version}, which {fault}: {}", note.context(version)?));
     }
     let good = update_to(&console, NEW).context("the good release afterwards")?;
     only(&console, NEW)?;
-    everyone_gets_on(&load)?;
+    load.wait_for_everyone(GETS_ON)?;
     let tally = load.finish()?;
     tally.ensure_no_failure("two-way clients")?;
     vm.check_alive()?;
@@ -78,14 +70,8 @@ fn one_release(
     ensure!(!status.reason.is_empty(), "no reason: {}", status.summary());
     ensure!(status.lost == 0, "{}", status.summary());
     only(console, OLD)?;
-    everyone_gets_on(load)?;
+    load.wait_for_everyone(GETS_ON)?;
     wait_until_served(vm, network, GETS_ON)?;
     let settled = memory::wait_for_baseline(console, &before, BASELINE)?;
     Ok(format!("{}; memory as before after {settled:.1?}", status.summary()))
-}
-
-/// Every connection gets through one more round, and none has failed.
-fn everyone_gets_on(load: &Load) -> Result<()> {
-    load.wait_for_everyone(GETS_ON)?;
-    load.tally().ensure_no_failure("two-way clients")
 }

@@ -195,6 +195,22 @@ pub(super) fn other_version(
     own.sign(&module, now)
 }
 
+/// The signed module `good` with an optional section of `bytes` bytes that no loader looks at.
+pub(super) fn padded(good: &[u8], own: &Chain, now: u64, bytes: usize) -> Result<Vec<u8>> {
+    const PADDING: SectionKind = SectionKind::Unknown(0x7fff);
+    let plain = unsigned(good)?;
+    let container = Container::parse(&plain).map_err(|error| anyhow!("{error}"))?;
+    let padding: Vec<u8> = (0..bytes as u64).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 9) as u8).collect();
+    let more = NewSection { kind: PADDING, critical: false, bytes: &padding };
+    let sections = container.sections().map(|section| NewSection {
+        kind: section.kind,
+        critical: section.critical,
+        bytes: section.bytes,
+    });
+    let module = encode(&sections.chain([more]).collect::<Vec<_>>()).map_err(|error| anyhow!("{error}"))?;
+    own.sign(&module, now)
+}
+
 /// `module` with the section of this kind changed and all checksums right.
 fn with_section(module: &[u8], kind: SectionKind, change: impl Fn(&mut Vec<u8>)) -> Result<Vec<u8>> {
     let container = Container::parse(module).map_err(|error| anyhow!("{error}"))?;

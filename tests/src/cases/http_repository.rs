@@ -1,7 +1,7 @@
 //! Modules over HTTP from a server that behaves, and from one that does not: what is whole and signed is installed, whatever it took to get it; the rest is
 //! given up within its bounds, with the reason, and leaves nothing behind.
 
-mod server;
+pub(super) mod server;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use super::install::{SERVED, done, power_off, say};
 use super::kill_each::quiet;
 use super::memory::{look, wait_for_baseline};
 use super::service::{until, wait_until_served};
-use super::updating::{instances, refusal, wait_for_repository};
+use super::updating::{ask, instances, refusal, wait_for_repository};
 use crate::disk;
 use crate::net::Network;
 use crate::qemu::Proto;
@@ -28,12 +28,16 @@ const MODULE: &str = "example_guestbook";
 /// Where it listens.
 const PORT: u16 = 7000;
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
+pub(super) const KEYS: &str = "keys";
 /// Time within which what was fetched and not kept is free again.
 const RECLAIMED: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Time after boot within which what is installed and not on the disk was fetched.
-const FETCHED: std::time::Duration = std::time::Duration::from_secs(90);
+/// Seconds after boot by which the monitor has asked every service how it is: twice the time between two rounds.
+const SETTLED_S: u64 = 10;
+/// Time after boot within which what is installed and on no disk but the system's runs.
+const STARTED: std::time::Duration = std::time::Duration::from_secs(30);
+/// Bytes of the module that is installed for good: longer than what was once the limit of one from the network.
+const LARGE: usize = 5_200_000;
 
 /// Servers that do not give a module: name of the module, manner, code of the refusal.
 const WRONG: [(&str, Manner, &str); 11] = [
@@ -60,9 +64,9 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let machine = context.machine()?;
     let disk = machine.disks.first().context("this profile has no repository disk")?;
-    let good = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
+    let original = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
     let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
-    let server = Server::start(&network, files(&good, &Chain::load(&keys)?)?)?;
+    let server = Server::start(&network, files(&original, &Chain::load(&keys)?)?)?;
 
     let ports: Vec<_> = PORTS.into_iter().chain([(Proto::Tcp, PORT)]).collect();
     let vm = context.boot(machine.clone(), Some(&network), &ports)?;
@@ -93,21 +97,44 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     dies_in_the_middle(&vm, &console)?;
     done(&console, "install good 1.0.0")?;
     power_off(&vm)?;
+    let asked = server.requests_for("/good-1.0.0.hicmod").len();
+
+    let vm = context.boot(machine.clone(), Some(&network), &ports)?;
+    starts_from_the_system_disk(&vm, &network)?;
+    let again = server.requests_for("/good-1.0.0.hicmod").len();
+    ensure!(again == asked, "the server was asked for it {} times more", again - asked);
+    context
+        .note(format!("{LARGE} bytes that came over the network start from the system disk after a reboot"));
+    let console = vm.console()?;
+    done(&console, "remove good")?;
+    power_off(&vm)?;
 
     let vm = context.boot(machine, Some(&network), &ports)?;
+    wait_until_served(&vm, &network, SERVED)?;
     let console = vm.console()?;
-    until(FETCHED, || {
+    ensure!(instances(&console, "good")?.is_empty(), "it was removed and runs again");
+    let gone = refusal(&console, "modules good")?;
+    ensure!(gone.code == "unknown-module", "it was removed and is still there: {gone}");
+    power_off(&vm)
+}
+
+/// What was installed runs again, from the system disk, and says so.
+fn starts_from_the_system_disk(vm: &Vm, network: &Network) -> Result<()> {
+    let console = vm.console()?;
+    until(STARTED, || {
         let all = instances(&console, "good")?;
-        ensure!(
-            all.len() == 1 && all.iter().all(|one| one.at_work),
-            "it was to be fetched and started: {all:?}"
-        );
+        ensure!(all.len() == 1 && all.iter().all(|one| one.at_work), "it was to be started: {all:?}");
         Ok(())
     })
     .context("after a reboot")?;
-    context.note("what was installed over the network is fetched again after a reboot".to_owned());
-    done(&console, "remove good")?;
-    power_off(&vm)
+    let known = ask(&console, "modules good")?;
+    let module = &known["modules"][0];
+    ensure!(module["origin"] == "system-disk" && module["state"] == "verified", "{module}");
+    ensure!(module["bytes"].as_u64().is_some_and(|bytes| bytes >= LARGE as u64), "{module}");
+    let address = vm.endpoint(Proto::Tcp, PORT)?;
+    let answer = network.run(move || until(SERVED, || say(address, "add after a reboot\n")))?;
+    ensure!(answer == "thank you, note 0\n", "the answer was {answer:?}");
+    Ok(())
 }
 
 fn files(good: &[u8], own: &Chain) -> Result<Files> {
@@ -121,14 +148,24 @@ fn files(good: &[u8], own: &Chain) -> Result<Files> {
     let mut files = Files::new();
     for (name, manner) in WRONG.into_iter().map(|(name, manner, _)| (name, manner)).chain(RIGHT) {
         let inside = if name == "other" { "another" } else { name };
-        files.insert(format!("{name}-1.0.0.hicmod"), (manner, named(inside)?));
+        let mut module = named(inside)?;
+        if name == "good" {
+            module = forge::padded(&module, own, now, LARGE)?;
+        }
+        files.insert(format!("{name}-1.0.0.hicmod"), (manner, module));
     }
     files.remove("absent-1.0.0.hicmod");
     Ok(files)
 }
 
 fn gives_up(vm: &Vm, console: &Console<'_>) -> Result<()> {
-    until(RECLAIMED, || quiet(console))?;
+    until(RECLAIMED, || {
+        quiet(console)?;
+        // Until its first round the monitor has no ports to the services, which the manager's account pays for.
+        let up = ask(console, "uptime")?["seconds"].as_u64().unwrap_or(0);
+        ensure!(up >= SETTLED_S, "up for {up} s");
+        Ok(())
+    })?;
     let before = look(console)?;
     for (name, manner, code) in WRONG {
         let refused = refusal(console, &format!("install {name} 1.0.0"))?;

@@ -5,7 +5,10 @@ mod boot;
 mod boot_iso;
 mod boot_microvm;
 mod console_json;
+mod cpu_models;
 mod crash_anywhere;
+mod driver_update;
+mod epochs;
 mod faulty_release;
 mod forge;
 pub mod hostile;
@@ -19,6 +22,7 @@ mod new_root;
 mod newcomer;
 mod persistence;
 mod plan;
+mod plan_crash;
 mod repository_attacks;
 mod selftest;
 mod service;
@@ -27,6 +31,7 @@ mod tampering;
 mod tcp_soak;
 mod update_soak;
 mod updating;
+mod verifier_hangs;
 mod wrong_clock;
 
 use std::time::Duration;
@@ -96,6 +101,14 @@ pub static ALL: &[SystemTest] = &[
         run: tampering::run,
     },
     SystemTest {
+        name: "cpu_models",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: cpu_models::run,
+    },
+    SystemTest {
         name: "wrong_clock",
         profile: "default",
         needs: Needs::Nothing,
@@ -144,6 +157,31 @@ pub static ALL: &[SystemTest] = &[
         timeout: Duration::from_secs(300),
         run: iommu::hostile,
     },
+    // The longest of those that others may run beside come first: most of what they do is wait.
+    SystemTest {
+        name: "repository_attacks_http",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(1200),
+        run: repository_attacks::run_http,
+    },
+    SystemTest {
+        name: "driver_update",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: driver_update::run,
+    },
+    SystemTest {
+        name: "kill_each",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: kill_each::run,
+    },
     SystemTest {
         name: "repository_attacks",
         profile: "default",
@@ -161,12 +199,37 @@ pub static ALL: &[SystemTest] = &[
         run: bad_modules::run,
     },
     SystemTest {
+        name: "verifier_hangs",
+        // The default profile and a verifier that is built to hang on files of some names.
+        profile: "verifier_hangs",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: verifier_hangs::run,
+    },
+    SystemTest {
         name: "plan",
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
         timeout: Duration::from_secs(600),
         run: plan::run,
+    },
+    SystemTest {
+        name: "plan_crash",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(1800),
+        run: plan_crash::run,
+    },
+    SystemTest {
+        name: "epochs",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: epochs::run,
     },
     SystemTest {
         name: "persistence",
@@ -217,14 +280,6 @@ pub static ALL: &[SystemTest] = &[
         slots: SLOTS,
         timeout: Duration::from_secs(900),
         run: faulty_release::run,
-    },
-    SystemTest {
-        name: "kill_each",
-        profile: "default",
-        needs: Needs::Nothing,
-        slots: SLOTS,
-        timeout: Duration::from_secs(900),
-        run: kill_each::run,
     },
     SystemTest {
         name: "iommu_live",

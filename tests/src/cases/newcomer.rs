@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::PORTS;
 use super::install::{done, on_disk, say};
 use super::service::{until, wait_until_served};
-use super::updating::{instances, refusal, wait_for_repository};
+use super::updating::{instances, wait_for_repository};
 use crate::net::Network;
 use crate::qemu::Proto;
 use crate::runner::TestContext;
@@ -115,10 +115,15 @@ pub(super) fn run_test(context: &mut TestContext) -> Result<()> {
 
     let second = change(&desk).context("the second version")?;
     arrives(&console, &disk, &second, "0.2.0")?;
-    let live = refusal(&console, &format!("update {NAME} 0.2.0"))?;
-    ensure!(live.code == "not-updatable" && live.message.contains("restart"), "{live}");
-    answers(&vm, &network, "hello, world (0.1.0)\n").context("after the refusal")?;
-    done(&console, &format!("update {NAME} 0.2.0 restart"))?;
+    let way = "hello 0.1.0 -> 0.2.0";
+    let planned = done(&console, &format!("update {NAME} 0.2.0 --plan"))?;
+    ensure!(
+        planned.iter().any(|line| line.contains("end and start: it ends, with its connections")),
+        "{planned:?}"
+    );
+    answers(&vm, &network, "hello, world (0.1.0)\n").context("after the plan")?;
+    let steps = done(&console, &format!("update {NAME} 0.2.0"))?;
+    ensure!(steps.iter().any(|line| line.contains(way) && line.contains("end and start")), "{steps:?}");
     answers(&vm, &network, "good day, world (0.2.0)\n")?;
     let all = instances(&console, NAME)?;
     ensure!(

@@ -9,7 +9,7 @@ use hic_store::{Defaults, Presence, ServiceDefault};
 
 use super::PORTS;
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, SERVICE, gently_to, only, wait_for_module};
+use super::updating::{NEW, OLD, SERVICE, gently_to, only, refusal, wait_for_module, wait_for_repository};
 use crate::disk;
 use crate::net::Network;
 use crate::process::Outcome;
@@ -31,7 +31,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.system.clone().context("this profile has no system disk")?;
     survives_a_reboot(context, &network, &machine, &disk).context("a reboot after an update")?;
-    gives_way(context, &network, &machine, &disk).context("a default that does not come up")
+    gives_way(context, &network, &machine, &disk).context("a default that does not come up")?;
+    without_a_repository(context, &network, machine).context("a machine with the system disk alone")
 }
 
 fn survives_a_reboot(
@@ -85,6 +86,23 @@ fn gives_way(context: &mut TestContext, network: &Network, machine: &Machine, di
         power_off(&vm)?;
     }
     Err(anyhow!("{BROKEN} is still tried after {BOOTS} boots"))
+}
+
+/// What is wanted is nowhere, and the operator is told that the disk is missing, not that he asked for a wrong version.
+fn without_a_repository(context: &mut TestContext, network: &Network, machine: Machine) -> Result<()> {
+    let vm = context.boot(Machine { disks: Vec::new(), ..machine }, Some(network), &PORTS)?;
+    let console = vm.console()?;
+    wait_until_served(&vm, network, SERVED)?;
+    wait_for_repository(&console)?;
+    for (order, code) in [
+        (format!("update {SERVICE} {NEW}"), "unknown-version"),
+        (format!("install {SERVICE}_2 {NEW}"), "unknown-module"),
+    ] {
+        let refused = refusal(&console, &order)?;
+        ensure!(refused.code == code, "`{order}`: {refused}, {code} was due");
+        ensure!(refused.message.contains("no repository disk: attach one"), "`{order}`: {refused}");
+    }
+    power_off(&vm)
 }
 
 fn power_off(vm: &Vm) -> Result<()> {

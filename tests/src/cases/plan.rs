@@ -1,58 +1,63 @@
-//! What an update would do, told and not done; what has to change first, named; what the policy denies, denied.
+//! What an update would do, told and not done; what has to change first, named, and then changed; what the policy denies, denied.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use hic_hicmod::manifest::{
-    Authority, Dependency, Device, Kind, Manifest, PciId, Requirement, Span, Version,
-};
+use hic_hicmod::manifest::{Authority, Dependency, Manifest, Requirement, Span, Version};
 use serde_json::Value;
 
-use super::PORTS;
+use super::driver_update::runs;
 use super::forge::{self, Chain};
+use super::install::done;
 use super::service::{until, wait_until_served};
 use super::updating::{NEW, OLD, SERVICE, ask, only, refusal, wait_for_module, wait_for_repository};
+use super::{ECHO, PORTS};
 use crate::disk;
+use crate::load::{self, DuplexPlan};
 use crate::net::Network;
+use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
 
+/// Connections that carry data both ways while plans are carried out.
+const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(30);
 /// Needs a newer driver, and asks for authority that no stack has.
 const AHEAD: Version = Version::new(1, 4, 0);
+/// Needs it, too, and dies as soon as it is started.
+const BROKEN: Version = Version::new(1, 4, 2);
+/// What the broken one is made of.
+const FAULTY: &str = "1.3.1";
 /// Made for another kernel.
 const FOREIGN: Version = Version::new(1, 4, 1);
 const DRIVER: Version = Version::new(1, 2, 0);
+/// The driver in the boot archive.
+const DRIVER_BEFORE: &str = "0.1.0";
 
 type Made = (String, Result<Vec<u8>>);
 
-fn forged(good: &[u8], own: &Chain, now: u64) -> Vec<Made> {
-    let make = |name: &str, version, change: &dyn Fn(&mut Manifest)| {
-        let bytes = forge::other_version(good, own, now, version, |manifest| {
+fn forged(good: &[u8], faulty: &[u8], own: &Chain, now: u64) -> Vec<Made> {
+    let make_of = |from: &[u8], name: &str, version, change: &dyn Fn(&mut Manifest)| {
+        let bytes = forge::other_version(from, own, now, version, |manifest| {
             manifest.name = name.parse().unwrap_or_default();
             change(manifest);
         });
         (format!("{name}-{version}.hicmod"), bytes)
     };
+    let make = |name: &str, version, change: &dyn Fn(&mut Manifest)| make_of(good, name, version, change);
+    let broken = make_of(faulty, SERVICE, BROKEN, &|manifest| {
+        manifest.dependencies = dependency("eth_driver", DRIVER).into_iter().collect();
+    });
     let ahead = make(SERVICE, AHEAD, &|manifest| {
         manifest.dependencies = dependency("eth_driver", DRIVER).into_iter().collect();
         let _ = manifest.authority.push(Authority::Audit);
         let _ = manifest.optional_authority.push(Authority::Audit);
     });
     let foreign = make(SERVICE, FOREIGN, &|manifest| manifest.abi = Span::only(99));
-    let driver = make("eth_driver", DRIVER, &|manifest| {
-        let ids = [PciId { vendor: 0x1af4, device: 0x1041 }].into_iter().collect();
-        manifest.kind = Kind::Driver;
-        (manifest.dependencies, manifest.needs, manifest.update) = Default::default();
-        manifest.provides = [manifest.name.clone()].into_iter().collect();
-        manifest.interfaces.provides = "eth_driver@1".parse().into_iter().collect();
-        manifest.interfaces.needs.clear();
-        manifest.devices = [Device { ids, dma_pages: 8 }].into_iter().collect();
-    });
     let greedy = make("greedy", Version::new(1, 0, 0), &|manifest| {
         manifest.order = 7;
         manifest.priority = 1;
@@ -62,7 +67,7 @@ fn forged(good: &[u8], own: &Chain, now: u64) -> Vec<Made> {
         manifest.authority = [Authority::Clock, Authority::Power].into_iter().collect();
         (manifest.heap_pages, manifest.account_pages) = (16, 16);
     });
-    vec![ahead, foreign, driver, greedy]
+    vec![ahead, broken, foreign, greedy]
 }
 
 fn dependency(module: &str, from: Version) -> Option<Dependency> {
@@ -77,7 +82,12 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
     let own = Chain::load(&keys).context("the development chain")?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    for (file, bytes) in forged(&good, &own, now) {
+    let faulty = disk::get(image, &format!("{SERVICE}-{FAULTY}.hicmod"))?;
+    // A plan takes the newest that will do, and these two are faulty.
+    for version in ["1.2.1", "1.2.2"] {
+        disk::remove(image, &format!("eth_driver-{version}.hicmod"))?;
+    }
+    for (file, bytes) in forged(&good, &faulty, &own, now) {
         disk::put(image, &file, &bytes.context(file.clone())?)?;
     }
     let vm = context.boot(machine, Some(&network), &PORTS)?;
@@ -93,7 +103,15 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     ensure!(running(&console)? == before, "a plan or a refusal changed what runs");
     context
         .note("plans told, nothing changed; what must come first and what the policy denies is named".into());
-    Ok(())
+    let load = load::duplex_clients(&network, vm.endpoint(Proto::Tcp, ECHO)?, PLAN)?;
+    load.wait_for_everyone(SERVED)?;
+    broken(&console).context("a plan whose last step fails")?;
+    carried_out(&console).context("a plan of two steps")?;
+    load.wait_for_everyone(SERVED)?;
+    let tally = load.finish()?;
+    tally.ensure_no_failure("two-way clients")?;
+    context.note(format!("a plan of two steps was made, and one went back; {}", tally.summary()));
+    vm.check_alive()
 }
 
 /// Which versions run, and how often each was started.
@@ -135,14 +153,47 @@ fn ahead(console: &Console<'_>) -> Result<()> {
         &[
             "step 1 of 2: eth_driver",
             "why: netstack 1.4.0 needs eth_driver >=1.2.0",
-            "NOT POSSIBLE while the system runs: it drives a device",
+            "how: in place",
             "step 2 of 2: netstack 1.2.0 -> 1.4.0",
             "denied by the policy: authority audit; it works without",
         ],
     )?;
-    let refused = refusal(console, &format!("update {SERVICE} {AHEAD}"))?;
-    ensure!(refused.code == "needs-first", "{refused}");
-    ensure!(refused.message.contains("eth_driver must come to 1.2.0 first"), "{refused}");
+    Ok(())
+}
+
+/// The new driver works, the new stack does not: both are as before, and the operator reads why.
+fn broken(console: &Console<'_>) -> Result<()> {
+    let refused = refusal(console, &format!("update {SERVICE} {BROKEN} share=1000"))?;
+    ensure!(refused.code == "instance-died", "{refused}");
+    ensure!(refused.message.contains("eth_driver went back, too"), "{refused}");
+    only(console, OLD)?;
+    runs(console, DRIVER_BEFORE)
+}
+
+fn carried_out(console: &Console<'_>) -> Result<()> {
+    let lines = done(console, &format!("update {SERVICE} {AHEAD} watch=0 share=1000"))?;
+    says(
+        &lines,
+        &[
+            "step 1 of 2: eth_driver 0.1.0 -> 1.2.0: in place",
+            "eth_driver 1.2.0 serves",
+            "step 2 of 2: netstack 1.2.0 -> 1.4.0: rolling update",
+            "netstack 1.4.0: denied by the policy: authority audit; it works without",
+            "step 9/9",
+        ],
+    )?;
+    only(console, &AHEAD.to_string())?;
+    runs(console, &DRIVER.to_string())?;
+    let denied = "authority audit; it works without";
+    let described = ask(console, &format!("modules {SERVICE} {AHEAD}"))?;
+    let facts = described["modules"][0]["facts"].as_array().context("no facts of a module in memory")?;
+    for (what, text) in [("parts", "tcp 1.3.0"), ("granted", "entropy"), ("denied", denied)] {
+        let told = facts.iter().any(|fact| fact["what"] == what && fact["text"].to_string().contains(text));
+        ensure!(told, "`modules {SERVICE} {AHEAD}` does not say {what}: {text}: {described}");
+    }
+    // By the name of the service: the sandbox that serves since the update has another one.
+    let caps = ask(console, &format!("caps {SERVICE}"))?;
+    ensure!(caps["denied"][0] == denied, "`caps` does not say what was denied: {}", caps["denied"]);
     Ok(())
 }
 

@@ -80,7 +80,7 @@ pub(super) fn refused(context: &mut TestContext, machine: Machine) -> Result<()>
 }
 
 /// What `machine` says before it ends without having started anything.
-fn refusal(context: &mut TestContext, machine: Machine) -> Result<String> {
+pub(super) fn refusal(context: &mut TestContext, machine: Machine) -> Result<String> {
     let vm = context.boot(machine, None, &[])?;
     let said = vm.serial().until_closed(LIMIT)?;
     let outcome = vm.wait_exit(LIMIT)?;

@@ -34,6 +34,17 @@ pub struct DuplexPlan {
     pub buffer: usize,
 }
 
+impl DuplexPlan {
+    /// Twenty clients, each with more under way than its buffers hold, who take a third of a second for a round.
+    pub const USUAL: Self = Self {
+        clients: 20,
+        pace: Duration::from_millis(5),
+        ahead: 24 * 1024,
+        hold: Duration::from_millis(300),
+        buffer: 4096,
+    };
+}
+
 /// Starts the clients of `plan` against the echo service at `address`.
 pub fn duplex_clients(network: &Network, address: SocketAddr, plan: DuplexPlan) -> Result<Load> {
     Load::start(network, plan.clients, plan.pace, move |number, tally, stop| {

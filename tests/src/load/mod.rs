@@ -114,13 +114,13 @@ impl Load {
         &self.tally
     }
 
-    /// Waits until every client that ever got through a round got through another one from now on.
+    /// Waits until every client that ever got through a round got through another one from now on. An error, too, if any has failed.
     pub fn wait_for_everyone(&self, limit: Duration) -> Result<()> {
         let (before, deadline) = (self.tally.rounds(), Instant::now() + limit);
         loop {
             let stuck = self.tally.stuck_since(&before);
             if stuck.is_empty() {
-                return Ok(());
+                return self.tally.ensure_no_failure("clients");
             }
             if Instant::now() >= deadline {
                 return Err(anyhow!(

@@ -8,6 +8,7 @@
 mod bulk;
 mod gap;
 mod linux;
+mod modules;
 mod resolver;
 mod update;
 
@@ -109,6 +110,9 @@ pub fn run(options: &BenchOptions) -> Result<()> {
     if options.wants(BenchPart::Resolver) {
         figures.extend(resolver::measure()?);
     }
+    if options.wants(BenchPart::Modules) {
+        figures.extend(modules::measure(&mut builder, &folder)?);
+    }
     if options.wants(BenchPart::Update) {
         figures.extend(update::measure(machine_with_repository(&mut builder, &folder)?, &folder)?);
     }
@@ -140,15 +144,18 @@ fn compare(builder: &mut Builder, folder: &Path) -> Result<Vec<Figure>> {
     ])
 }
 
-/// The machine that `run` boots, with the repository that has the new version.
+/// The machine that `run` boots: the repository that has the new version, and an empty system disk.
 fn machine_with_repository(builder: &mut Builder, folder: &Path) -> Result<Machine> {
     let repository = crate::disk::of_profile(builder, crate::profiles::DEFAULT)?;
     let repository = repository.context("the profile has no repository")?;
     let mut machine = default_machine(builder)?;
     let disk = folder.join(hic_tests::disk::IMAGE);
+    let system = folder.join(hic_tests::disk::SYSTEM_IMAGE);
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     hic_tests::disk::copy(&repository, &disk)?;
+    hic_tests::disk::create(&system, &[])?;
     machine.disks.push(disk);
+    machine.system = Some(system);
     Ok(machine)
 }
 
@@ -200,8 +207,12 @@ fn parse(lines: &[&str]) -> Result<Vec<Figure>> {
 /// Names that a run with these options must have, and has not.
 fn missing(options: &BenchOptions, figures: &[Figure]) -> Vec<&'static str> {
     let there = |name: &&str| figures.iter().any(|figure| figure.name == *name);
-    let parts: [(BenchPart, &[&str]); 3] =
-        [(BenchPart::Kernel, &NAMES), (BenchPart::Update, &update::NAMES), (BenchPart::Clients, &gap::NAMES)];
+    let parts: [(BenchPart, &[&str]); 4] = [
+        (BenchPart::Kernel, &NAMES),
+        (BenchPart::Modules, &modules::NAMES),
+        (BenchPart::Update, &update::NAMES),
+        (BenchPart::Clients, &gap::NAMES),
+    ];
     let due = parts.into_iter().filter(|(part, _)| options.wants(*part)).flat_map(|(_, names)| names);
     due.copied().filter(|name| !there(name)).collect()
 }

@@ -41,7 +41,7 @@ pub fn measure() -> Result<Vec<Figure>> {
 }
 
 /// The number in callgrind's line `==123== Collected : 456`.
-fn collected(told: &str) -> Option<u64> {
+pub fn collected(told: &str) -> Option<u64> {
     let line = told.lines().find(|line| line.contains("Collected :"))?;
     line.rsplit(':').next()?.trim().parse().ok()
 }

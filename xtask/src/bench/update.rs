@@ -171,7 +171,7 @@ fn nanoseconds(number: &str, places: usize) -> Option<u64> {
 }
 
 /// The number that stands before `unit`.
-fn before(line: &str, unit: &str) -> Result<u64> {
+pub fn before(line: &str, unit: &str) -> Result<u64> {
     let number = line.rsplit_once(unit).and_then(|(text, _)| text.rsplit(' ').next()?.parse().ok());
     number.filter(|number| *number > 0).with_context(|| format!("no number before `{unit}` in `{line}`"))
 }

@@ -66,8 +66,8 @@ fn built(options: &RunOptions, builder: &mut Builder) -> Result<Machine> {
         Loader::Uefi => Some(PathBuf::from(UEFI)),
     };
     ensure!(
-        options.machine == Board::Q35,
-        "microvm has no drive for a medium: --boot {{bios,uefi}} is for q35"
+        options.machine != Board::Microvm,
+        "microvm has no drive for a medium: --boot {{bios,uefi}} is for q35 and pc"
     );
     deps::ensure(if firmware.is_some() { deps::UEFI } else { deps::ISO })?;
     machine.medium = Some(Medium { iso: builder.iso(&options.profile)?, firmware });
@@ -95,6 +95,7 @@ fn configure(machine: &mut Machine, options: &RunOptions) -> Result<()> {
     machine.memory.clone_from(&options.mem);
     machine.accel.clone_from(&options.accel);
     machine.icount = options.icount;
+    machine.cpu.clone_from(&options.cpu);
     ensure!(!options.iommu || options.machine == Board::Q35, "only a q35 machine has an IOMMU");
     machine.iommu = options.iommu;
     machine.gdb = options.gdb;

@@ -3,6 +3,7 @@
 //! Whatever happens, the last line on standard output is `N passed, N failed`, so that a script need not guess.
 
 mod checks;
+mod decoders;
 mod host;
 mod size;
 mod summary;
@@ -36,6 +37,9 @@ const STEPS_A_POINT: u64 = 10_000;
 pub fn soak(options: &SoakOptions) -> Result<()> {
     if options.filter == MODEL {
         return soak_model(u64::from(options.points) * STEPS_A_POINT);
+    }
+    if let Some(target) = decoders::wanted(&options.filter) {
+        return decoders::soak(target, options.points);
     }
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let points = options.points.to_string();

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Lines of code, without tests, comments and empty lines.
-const CODE: usize = 8000;
+/// Lines of code, without tests, comments and empty lines: under 8,000.
+const CODE: usize = 7999;
 /// Lines of one file, comments included, tests not.
 const FILE: usize = 600;
 

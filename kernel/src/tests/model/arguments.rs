@@ -56,7 +56,7 @@ impl Caller<'_> {
     }
 
     fn memory_object(&mut self) -> Word {
-        let slots = self.filled(|k| matches!(k, T::Region | T::Clock));
+        let slots = self.filled(|k| matches!(k, T::Region | T::Clock | T::Mmio));
         self.one_of(&slots)
     }
 
@@ -109,6 +109,10 @@ impl Caller<'_> {
             0 => 0,
             1..4 => FOREVER,
             4 => self.random.below(self.lab.model.now),
+            // No two at once, or the kernel could choose who comes first.
+            _ if self.lab.model.turns.on => {
+                (self.lab.model.now + self.random.below(8 * TICK)) / 1000 * 1000 + self.lab.steps % 1000
+            }
             _ => soon * TICK + TICK / 2,
         }
     }
@@ -170,7 +174,8 @@ impl Caller<'_> {
             }
             T::Sandbox => {
                 let slots = self.random.pick(&[64, 64, 64, 512, 65, 32]);
-                let spec = plans::sandbox(slots, self.random.below(33));
+                let priority = plans::priority(self.random, self.lab);
+                let spec = plans::sandbox(self.random, slots, priority);
                 (self.put(spec.as_bytes()), Word::Is(0))
             }
             T::Region => {
@@ -248,6 +253,28 @@ impl Caller<'_> {
                 [self.space(), self.any(), zero, zero, zero]
             }
             Syscall::Create => self.create(),
+            Syscall::RegionMap if self.random.once_in(3) => {
+                [self.a(T::Device), self.a(T::Region), Word::Is(self.random.below(4)), zero, zero]
+            }
+            Syscall::RegionUnmap if self.random.once_in(3) => {
+                [self.a(T::Device), self.memory_object(), zero, zero, zero]
+            }
+            Syscall::DeviceInfo => {
+                [self.a(T::Device), Word::At(self.random.below(PAGE_SIZE)), zero, zero, zero]
+            }
+            Syscall::DeviceMaster => [self.a(T::Device), Word::Is(self.random.below(2)), zero, zero, zero],
+            Syscall::DeviceVector => {
+                let entry = Word::Is(self.random.below(5));
+                [self.a(T::Device), entry, self.free(), self.a(T::Account), zero]
+            }
+            Syscall::DeviceBar => {
+                let bar = Word::Is(if self.random.once_in(6) { self.random.below(7) } else { 0 });
+                [self.a(T::Device), bar, self.free(), self.a(T::Account), zero]
+            }
+            Syscall::IoRead | Syscall::IoWrite => {
+                let [width, value] = [self.random.pick(&[1, 1, 2, 4, 3]), self.random.next()].map(Word::Is);
+                [self.a(T::IoPorts), Word::Is(self.random.next() & 0xffff), width, value, zero]
+            }
             Syscall::RegionMap => {
                 [self.space(), self.memory_object(), Word::Is(self.random.below(9)), zero, zero]
             }
@@ -279,7 +306,7 @@ impl Caller<'_> {
                 [self.a(T::Sandbox), Word::Is(self.random.below(12)), Word::Is(7), zero, zero]
             }
             Syscall::SandboxPriority => {
-                let priority = if self.random.once_in(3) { self.random.below(34) } else { 24 };
+                let priority = plans::priority(self.random, self.lab);
                 [self.a(T::Sandbox), Word::Is(priority), zero, zero, zero]
             }
             Syscall::BindNotification => [self.a(T::Notification), zero, zero, zero, zero],
@@ -287,6 +314,16 @@ impl Caller<'_> {
             Syscall::EndpointNotify => [self.a(T::Endpoint), self.a(T::Notification), zero, zero, zero],
             Syscall::IrqBind => [self.a(T::Irq), self.a(T::Notification), self.bits(), zero, zero],
             Syscall::IrqAck => [self.a(T::Irq), zero, zero, zero, zero],
+            Syscall::AuditNote => {
+                let words = [self.random.next(), self.random.next()].map(Word::Is);
+                let text: [u8; 32] = core::array::from_fn(|_| self.random.next() as u8);
+                [self.a(T::Audit), words[0], words[1], self.put(&text), zero]
+            }
+            Syscall::Power => [self.a(T::Power), Word::Is(self.random.below(4)), zero, zero, zero],
+            Syscall::Entropy => {
+                let bytes = Word::Is(self.random.below(300));
+                [self.a(T::Entropy), Word::At(self.random.below(PAGE_SIZE)), bytes, zero, zero]
+            }
             _ => [zero; 5],
         };
         [a, b, c, d, e, zero, zero, zero]

@@ -1,11 +1,15 @@
 //! One system call as a whole: registers in, registers out (`libs/abi/src/syscall.rs`), and transactions (`docs/book/ports.md`).
 
 use super::state::{Doing, Id, Model, Place, Registers};
+use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::switch::{EntryKind, MAX_ENTRIES};
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, ObjectType, Rights};
 use std::vec::Vec;
+
+/// What the test machine's generator of random numbers makes.
+const RANDOM_BYTE: u8 = 0xa5;
 
 /// An entry of a transaction that was found good.
 #[derive(Clone, Copy)]
@@ -21,6 +25,7 @@ impl Model {
     pub fn syscall(&mut self, thread: Id, registers: Registers, made: u64) {
         self.thread_mut(thread).registers = registers;
         let caller = self.thread(thread).sandbox;
+        self.acting = self.sandbox(caller).serial;
         match self.sandbox(caller).fuse {
             (0, _) => {}
             (1, reason) => return self.freeze(caller, [Fault::Frozen as u64, reason, 0, 0]),
@@ -33,13 +38,18 @@ impl Model {
         if self.lives(thread) && self.thread(thread).doing == Doing::Ready {
             self.thread_mut(thread).registers.rax = result.unwrap_or_else(Error::code);
         }
+        self.take_apart();
     }
 
     fn dispatch(&mut self, t: Id, caller: Id, call: Syscall, r: Registers, made: u64) -> Result<u64, Error> {
         let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8];
-        let [a, b, c, ..] = args;
+        let [a, b, c, d, _] = args;
         match call {
-            Syscall::Null | Syscall::Yield => Ok(0),
+            Syscall::Null => Ok(0),
+            Syscall::Yield => {
+                self.turns.end_turn();
+                Ok(0)
+            }
             Syscall::Call => self.do_call(t, caller, a),
             Syscall::Receive => self.do_receive(t, caller, a),
             Syscall::Reply => self.do_reply(t),
@@ -57,7 +67,7 @@ impl Model {
             Syscall::CapInfo => self.do_info(t, caller, a, b),
             Syscall::Create => self.do_create(t, caller, args, made),
             Syscall::Destroy => self.do_destroy(caller, a, b),
-            Syscall::RegionMap => self.do_map(t, caller, args),
+            Syscall::RegionMap | Syscall::MmioMap => self.do_map(t, caller, args),
             Syscall::RegionUnmap => self.do_unmap(caller, a, b),
             Syscall::RegionSeal => self.do_seal(caller, a, b),
             Syscall::RegionInfo => self.do_region_info(t, caller, a),
@@ -79,6 +89,15 @@ impl Model {
             Syscall::EndpointNotify => self.do_endpoint_notify(caller, a, b),
             Syscall::IrqBind => self.do_irq_bind(caller, a, b, c),
             Syscall::IrqAck => self.do_irq_ack(t, caller, a),
+            Syscall::DeviceInfo => self.do_device_info(caller, a, b),
+            Syscall::DeviceMaster => self.do_master(caller, a, b),
+            Syscall::DeviceVector => self.do_vector(caller, args),
+            Syscall::DeviceBar => self.do_bar(caller, args),
+            Syscall::IoRead => self.do_port(t, caller, [a, b, c], None),
+            Syscall::IoWrite => self.do_port(t, caller, [a, b, c], Some(d)),
+            Syscall::AuditNote => self.do_note(caller, [a, b, c, d]),
+            Syscall::Power => self.do_power(caller, a, b),
+            Syscall::Entropy => self.do_entropy(caller, a, b, c),
             other => panic!("the model has no {other:?}"),
         }
     }
@@ -86,14 +105,45 @@ impl Model {
     /// A fault of the processor in a thread.
     pub fn exception(&mut self, thread: Id, vector: u8, error: u64, address: u64) {
         let (sandbox, entry) = (self.thread(thread).sandbox, self.thread(thread).entry);
+        self.acting = self.sandbox(sandbox).serial;
         let detail = u64::from(vector) | error << 8;
         self.freeze(sandbox, [Fault::Exception as u64, detail, address, entry]);
+    }
+
+    fn do_note(&mut self, caller: Id, [audit, a, b, text]: [u64; 4]) -> Result<u64, Error> {
+        self.object(caller, audit, ObjectType::Audit, Rights::WRITE)?;
+        let text = self.read_words(caller, text)?;
+        self.record(Event::Note, 0, a, b, text);
+        Ok(0)
+    }
+
+    /// The machine of the test only writes down how it was ended.
+    fn do_power(&mut self, caller: Id, power: u64, action: u64) -> Result<u64, Error> {
+        self.object(caller, power, ObjectType::Power, Rights::MANAGE)?;
+        if action > 2 {
+            return Err(Error::InvalidArgument);
+        }
+        self.record(Event::Power, 0, action, 0, [0; 4]);
+        self.power = Some(action);
+        Ok(0)
+    }
+
+    /// The generator of the test machine gives the same byte for ever.
+    fn do_entropy(&mut self, caller: Id, entropy: u64, address: u64, bytes: u64) -> Result<u64, Error> {
+        self.object(caller, entropy, ObjectType::Entropy, Rights::READ)?;
+        if bytes > 256 {
+            return Err(Error::InvalidArgument);
+        }
+        let physical = self.range(caller, address, bytes, true)?;
+        self.write_bytes(physical, &[RANDOM_BYTE; 256][..bytes as usize]);
+        Ok(0)
     }
 
     fn do_switch(&mut self, caller: Id, port: u64, endpoint: u64) -> Result<u64, Error> {
         let port = self.object(caller, port, ObjectType::Port, Rights::MANAGE)?;
         let endpoint = self.object(caller, endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
         self.switch(port, endpoint);
+        self.record(Event::PortSwitched, 0, port, endpoint, [0; 4]);
         self.serve(endpoint);
         Ok(0)
     }
@@ -141,6 +191,7 @@ impl Model {
                 _ => {}
             }
         }
+        self.record(Event::Transaction, 0, count, 0, [0; 4]);
         Ok(0)
     }
 

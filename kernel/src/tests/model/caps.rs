@@ -70,6 +70,9 @@ impl Model {
     /// A sandbox has one capability on an object less. Mappings last while their sandbox or their maker holds one; a maker that held
     /// none for once does not count any more.
     fn lost(&mut self, sandbox: Id, object: Id) {
+        if self.lives(object) && self.kind(object) == ObjectType::Device {
+            return self.lost_device(sandbox, object);
+        }
         if self.holds(sandbox, object) {
             return;
         }
@@ -78,9 +81,7 @@ impl Model {
                 mapping.maker = None;
             }
         }
-        let unheld = |m: &super::state::Mapping| m.maker.is_none() && !self.holds(m.sandbox, m.region);
-        let kept = self.mappings.iter().filter(|m| m.region != object || !unheld(m)).copied().collect();
-        self.mappings = kept;
+        self.withdraw(|model, m| m.region == object && m.maker.is_none() && !model.holds(m.space, object));
     }
 
     /// Empties a place: the children become the parent's, and an object that nobody names any more ends.
@@ -146,25 +147,28 @@ impl Model {
         let sandbox = self.space(caller, space)?;
         let place = self.place(sandbox, slot).filter(|p| self.caps.contains_key(p));
         let place = place.ok_or(Error::InvalidHandle)?;
-        self.note(Event::CapabilityDeleted, caller, [sandbox; 2], self.caps[&place]);
+        let cap = self.caps[&place];
         self.drop_cap(place);
+        self.note(Event::CapabilityDeleted, caller, [sandbox; 2], cap);
         Ok(0)
     }
 
-    /// Whoever changes what another sandbox holds is recorded: what happened, who did it, in whose space, type and rights.
+    /// Whoever changes what another sandbox holds is recorded: what happened, who did it, in whose space, the object and the rights.
     fn note(&mut self, event: Event, caller: Id, spaces: [Id; 2], cap: Cap) {
         if spaces != [caller; 2] {
-            let [actor, subject] = [caller, spaces[0]].map(|id| self.sandbox(id).serial);
-            self.records.push([event as u64, actor, subject, cap.kind as u64, cap.rights.bits().into()]);
+            let subject = self.sandbox(spaces[0]).serial;
+            self.record(event, subject, cap.object, cap.rights.bits().into(), [0; 4]);
         }
     }
 
     pub fn do_revoke(&mut self, caller: Id, space: u64, slot: u64) -> Result<u64, Error> {
         let sandbox = self.space(caller, space)?;
         let (_, cap) = self.cap(sandbox, slot)?;
-        for place in self.descendants(cap.number) {
-            self.drop_cap(place);
+        let descendants = self.descendants(cap.number);
+        for place in &descendants {
+            self.drop_cap(*place);
         }
+        self.record(Event::Revoked, 0, cap.kind as u64, descendants.len() as u64, [0; 4]);
         Ok(0)
     }
 

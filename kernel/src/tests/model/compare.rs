@@ -1,13 +1,13 @@
 //! Everything that both can be asked, asked of both. The kernel answers by `Inspect` where it can be asked that way; registers, pages and
 //! bytes are looked at as a thread would see them.
 
-use super::lab::Lab;
+use super::lab::{Lab, words_of};
 use super::state::{Doing, Id, Registers};
 use crate::machine::Machine;
 use crate::objects::State;
+use crate::tests::sim::{BAR_BASE, DEVICE_FUNCTION, MSIX_PAGE, VECTORS};
 use crate::tests::world::AUDIT;
 use core::fmt::Debug;
-use hic_abi::audit::Event;
 use hic_abi::inspect::{AccountInfo, CapInfo, MemoryInfo, PortInfo, SandboxInfo, SystemInfo, What};
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Plain, USER_BASE};
@@ -19,8 +19,11 @@ use std::vec::Vec;
 /// Steps between two looks at what costs much: empty slots and all of memory.
 const FULL: u64 = 32;
 
+/// Steps between two accesses of the device to all pages.
+const DEVICES: u64 = 4;
+
 /// Complains when the two differ.
-fn same<T: PartialEq + Debug>(what: impl Fn() -> String, kernel: T, model: T) -> Result<(), String> {
+pub fn same<T: PartialEq + Debug>(what: impl Fn() -> String, kernel: T, model: T) -> Result<(), String> {
     if kernel == model {
         return Ok(());
     }
@@ -59,12 +62,18 @@ impl Lab {
             }
         }
         self.compare_totals()?;
+        self.compare_devices()?;
         self.compare_records()?;
+        let power = self.w.k.machine.power.map(|action| action as u64);
+        same(|| "how the system was ended".into(), power, self.model.power)?;
         self.w.k.threads[index].context.frame = frame;
         self.compare_memory()
     }
 
     fn inspect<T: Plain>(&mut self, what: What, index: u64) -> Result<T, Error> {
+        if self.model.turns.on {
+            return self.look(what, index);
+        }
         let manager = self.w.manager;
         // The answer goes to the second page of the manager's memory, which nobody else has.
         let at = manager.memory + PAGE_SIZE;
@@ -73,6 +82,22 @@ impl Lab {
         let mut value = T::zeroed();
         let bytes = self.w.k.machine.bytes(at - USER_BASE, size_of::<T>() as u64);
         value.as_bytes_mut().copy_from_slice(bytes);
+        Ok(value)
+    }
+
+    /// The same without a system call, which would be somebody's turn.
+    fn look<T: Plain>(&self, what: What, index: u64) -> Result<T, Error> {
+        let k = &self.w.k;
+        let mut value = T::zeroed();
+        let mut take = |bytes: &[u8]| value.as_bytes_mut().copy_from_slice(bytes);
+        match what {
+            What::Memory => take(k.memory_info().as_bytes()),
+            What::Account => take(k.account_info(index)?.as_bytes()),
+            What::Sandbox => take(k.sandbox_info(index)?.as_bytes()),
+            What::Port => take(k.port_info(index)?.as_bytes()),
+            What::Capability => take(k.cap_info(index)?.as_bytes()),
+            What::System => take(k.system_info().as_bytes()),
+        }
         Ok(value)
     }
 
@@ -188,6 +213,10 @@ impl Lab {
         let s = self.model.sandbox(id);
         let due = (s.serial, u64::from(s.frozen), s.threads.len() as u64, filled, s.slots, s.priority);
         same(|| format!("serial, frozen, threads, capabilities, slots, priority of sandbox {at}"), got, due)?;
+        same(|| format!("name of sandbox {at}"), words_of(info.name), s.name)?;
+        if self.model.turns.on {
+            same(|| format!("time of sandbox {at}"), info.cpu_nanos, s.time.used)?;
+        }
         self.compare_payer(&format!("sandbox {at}"), info.account, id)
     }
 
@@ -208,7 +237,8 @@ impl Lab {
         let account = self.model.account(id);
         let objects = self.model.objects_used(id);
         let due = (frames, tables, account.frames_limit, objects, account.objects_limit);
-        same(|| format!("frames, page tables, limit, objects, limit of account {at}"), got, due)
+        same(|| format!("frames, page tables, limit, objects, limit of account {at}"), got, due)?;
+        same(|| format!("name of account {at}"), words_of(info.name), self.model.account(id).name)
     }
 
     fn compare_port(&mut self, at: u64, id: Id) -> Result<(), String> {
@@ -225,22 +255,6 @@ impl Lab {
         self.compare_payer(&format!("port {at}"), info.account, id)
     }
 
-    /// The audit records of capabilities, unless the rate cap took some.
-    fn compare_records(&mut self) -> Result<(), String> {
-        let mut got = Vec::new();
-        while let Some(r) = self.w.k.audit.drain() {
-            if (Event::CapabilityCopied as u32..=Event::CapabilityDeleted as u32).contains(&r.event) {
-                got.push([r.event.into(), r.actor, r.subject, r.a & u64::from(u32::MAX), r.b]);
-            }
-        }
-        let due = core::mem::take(&mut self.model.records);
-        let dropped = core::mem::replace(&mut self.dropped, self.w.k.audit.dropped);
-        if dropped != self.dropped {
-            return Ok(());
-        }
-        same(|| "audit records of capabilities".into(), got, due)
-    }
-
     fn compare_totals(&mut self) -> Result<(), String> {
         let info: SystemInfo = self.inspect(What::System, 0).map_err(|e| format!("system: {e}"))?;
         let got = (info.sandboxes, info.threads, info.ports, info.endpoints, info.regions, info.capabilities);
@@ -250,7 +264,7 @@ impl Lab {
             count(ObjectType::Thread),
             count(ObjectType::Port),
             count(ObjectType::Endpoint),
-            count(ObjectType::Region) + count(ObjectType::Clock),
+            count(ObjectType::Region) + count(ObjectType::Clock) + count(ObjectType::Mmio),
             self.model.caps.len() as u64,
         );
         same(|| "sandboxes, threads, ports, endpoints, regions, capabilities".into(), got, due)?;
@@ -271,6 +285,46 @@ impl Lab {
         let spaces: u64 = sandboxes.iter().map(|id| self.model.sandbox(*id).slots / 64).sum();
         same(|| "frames charged".into(), info.charged, charged - spaces)?;
         same(|| "frames".into(), info.total, info.kernel + info.free + info.charged)
+    }
+
+    /// Who uses the bus, which vectors are led to somebody, what a device reaches, and what ports heard.
+    fn compare_devices(&mut self) -> Result<(), String> {
+        let Some(device) = self.model.all(ObjectType::Device).first().copied() else { return Ok(()) };
+        let masters = self.w.k.machine.pci_read(DEVICE_FUNCTION, 4) & 1 << 2 != 0;
+        same(|| "whether the device masters the bus".into(), masters, self.model.device(device).masters)?;
+        let vectors = self.model.vectors();
+        for entry in 0..VECTORS {
+            let at = BAR_BASE + MSIX_PAGE * PAGE_SIZE + 16 * entry;
+            let [address, data] = [at, at + 8].map(|at| self.w.k.machine.mmio_read(at));
+            let control = self.w.k.machine.mmio.get(&(at + 12)).copied();
+            let open = control.is_some_and(|control| control & 1 == 0);
+            same(|| format!("whether vector {entry} is open"), open, vectors.contains_key(&entry))?;
+            let irq = vectors.get(&entry).and_then(|id| self.names.iter().find(|(_, known)| *known == id));
+            if let Some(((_, index), _)) = irq {
+                let vector = self.w.k.irqs[*index as u32].vector;
+                let raised = self.w.k.machine.signal(DEVICE_FUNCTION, address, data);
+                same(|| format!("where vector {entry} leads"), raised, Some(vector))?;
+            }
+        }
+        same(|| "accesses to ports".into(), self.w.k.machine.io.clone(), self.model.ports.clone())?;
+        if self.steps.is_multiple_of(DEVICES) {
+            self.compare_dma(device)?;
+        }
+        Ok(())
+    }
+
+    /// Every page that there is, as the device sees it.
+    fn compare_dma(&mut self, device: Id) -> Result<(), String> {
+        let reach = self.model.reach(device);
+        let pages: Vec<u64> = self.model.memory.keys().copied().collect();
+        for page in pages {
+            let due = if self.model.confined { reach.get(&page).map(|access| access.0) } else { Some(true) };
+            let machine = &mut self.w.k.machine;
+            let got = (machine.dma(DEVICE_FUNCTION, page, false), machine.dma(DEVICE_FUNCTION, page, true));
+            let due = (due.is_some(), due == Some(true));
+            same(|| format!("whether the device reads and writes the page at {page:#x}"), got, due)?;
+        }
+        Ok(())
     }
 
     /// The bytes of regions: those where threads have their buffers, and now and then all.

@@ -15,7 +15,7 @@ pub const SPEC: u64 = 2048;
 pub const TICK: u64 = 1_000_000;
 
 /// Calls, and how often each is made.
-pub const WEIGHTS: [(Syscall, u64); 34] = [
+pub const WEIGHTS: [(Syscall, u64); 43] = [
     (Syscall::Call, 120),
     (Syscall::Receive, 90),
     (Syscall::Reply, 50),
@@ -40,7 +40,7 @@ pub const WEIGHTS: [(Syscall, u64); 34] = [
     (Syscall::SandboxFaultPort, 10),
     (Syscall::SandboxFreeze, 4),
     (Syscall::SandboxReset, 8),
-    (Syscall::SandboxFuse, 4),
+    (Syscall::SandboxFuse, 8),
     (Syscall::SandboxPriority, 5),
     (Syscall::Exit, 2),
     (Syscall::BindNotification, 25),
@@ -50,6 +50,15 @@ pub const WEIGHTS: [(Syscall, u64); 34] = [
     (Syscall::IrqAck, 6),
     (Syscall::Yield, 5),
     (Syscall::Now, 3),
+    (Syscall::AuditNote, 6),
+    (Syscall::Power, 3),
+    (Syscall::Entropy, 6),
+    (Syscall::DeviceVector, 14),
+    (Syscall::DeviceBar, 10),
+    (Syscall::DeviceMaster, 6),
+    (Syscall::DeviceInfo, 6),
+    (Syscall::IoRead, 8),
+    (Syscall::IoWrite, 8),
 ];
 
 /// What the manager never does: it must stay able to look.
@@ -71,13 +80,16 @@ pub struct Generator {
 
 impl Generator {
     pub fn next(&mut self, lab: &Lab) -> Op {
+        if lab.model.turns.on {
+            return self.next_of_running(lab);
+        }
         if let Some(op) = self.planned.pop_front() {
             return op;
         }
         let alive = lab.callers().count() as u64;
         match self.random.below(100) {
             0..6 => return Op::Pass((self.random.below(4) + 1) * TICK),
-            6 => return Op::Interrupt,
+            6 => return Op::Interrupt(self.random.next()),
             7 if self.random.once_in(4) => {
                 let (who, error) = (self.child(lab), self.random.below(8));
                 return Op::Fault { who, vector: self.random.below(32) as u8, error, address: error << 20 };
@@ -92,6 +104,39 @@ impl Generator {
         }
         let who = if self.random.once_in(10) { MANAGER } else { self.child(lab) };
         self.any_call(lab, who)
+    }
+
+    /// The next step where the kernel says who makes it.
+    fn next_of_running(&mut self, lab: &Lab) -> Op {
+        match (self.random.below(100), lab.model.turns.running) {
+            (0..2, _) => Op::Interrupt(self.random.next()),
+            (2..26, _) | (_, None) => Op::Pass(self.duration()),
+            (_, Some(manager)) if manager == lab.manager => self.next_of_manager(lab),
+            (26, Some(thread)) if self.random.once_in(4) => {
+                Op::Fault { who: lab.started[&thread], vector: 14, error: 4, address: 1 << 20 }
+            }
+            (_, Some(thread)) => self.any_call(lab, lab.started[&thread]),
+        }
+    }
+
+    /// From less than the timer can be set for to more than a turn.
+    fn duration(&mut self) -> u64 {
+        match self.random.below(3) {
+            0 => 1 + self.random.below(40_000),
+            1 => 1 + self.random.below(TICK),
+            _ => self.random.below(7 * TICK),
+        }
+    }
+
+    /// The manager does what it has planned, and sleeps now and then, so that others have the processor.
+    fn next_of_manager(&mut self, lab: &Lab) -> Op {
+        if self.planned.is_empty() && self.random.once_in(3) {
+            return plans::nap(lab, lab.model.now + self.duration());
+        }
+        if self.planned.is_empty() {
+            plans::manager(self, lab);
+        }
+        self.planned.pop_front().unwrap_or_else(|| self.any_call(lab, MANAGER))
     }
 
     /// One of the threads that could call.
@@ -115,6 +160,10 @@ impl Generator {
         if lab.model.who(Doing::Awaiting(thread)).is_some() && self.random.once_in(2) {
             call = self.random.pick(&[Syscall::Reply, Syscall::ReplyReceive, Syscall::ReplyReceive]);
         }
+        if lab.model.turns.on && self.random.once_in(2) {
+            // Those that hand the processor over.
+            call = self.random.pick(&[Syscall::Call, Syscall::ReplyReceive, Syscall::Wait, Syscall::Yield]);
+        }
         if who == MANAGER && BLOCKS.contains(&call) {
             call = Syscall::CapCopy;
         }
@@ -124,6 +173,15 @@ impl Generator {
         } else {
             caller.plausible(call)
         };
+        match call {
+            Syscall::Call if lab.model.turns.on && caller.random.once_in(2) => {
+                words[0] = Word::Is(plans::CALLS.into());
+            }
+            Syscall::ReplyReceive if lab.model.turns.on && caller.random.once_in(2) => {
+                words[0] = Word::Is(plans::SERVES.into());
+            }
+            _ => {}
+        }
         let number = if caller.random.once_in(200) { 51 + caller.random.next() % 1000 } else { call as u64 };
         caller.spare(who, call, &mut words);
         Op::Call(Call { who, number, words, writes: caller.writes })

@@ -3,6 +3,8 @@
 use super::state::{
     Account, Body, Doing, Endpoint, Id, Model, Notification, Port, Registers, Sandbox, Thread,
 };
+use super::turns::Time;
+use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::MAX_PRIORITY;
 use hic_abi::{Error, ObjectType, Rights, USER_BASE};
@@ -51,7 +53,7 @@ impl Model {
         self.charged(account, Body::Ports(base, count))
     }
 
-    fn charged(&mut self, account: Id, body: Body) -> Result<Id, Error> {
+    pub fn charged(&mut self, account: Id, body: Body) -> Result<Id, Error> {
         if self.objects_left(account) == 0 {
             return Err(Error::NoMemory);
         }
@@ -59,7 +61,7 @@ impl Model {
     }
 
     fn create_account(&mut self, caller: Id, parent: Id, spec: u64) -> Result<Id, Error> {
-        let [frames, objects, ..]: [u64; 6] = self.read_words(caller, spec)?;
+        let [frames, objects, name @ ..]: [u64; 6] = self.read_words(caller, spec)?;
         // The account is itself one object of its parent's.
         let objects_left = self.objects_left(parent).checked_sub(1).ok_or(Error::NoMemory)?;
         if self.frames_left(parent) < frames || objects_left < objects {
@@ -68,12 +70,15 @@ impl Model {
         let p = self.account_mut(parent);
         p.frames_limit -= frames;
         p.objects_limit -= objects;
-        let account = Account { frames_limit: frames, objects_limit: objects };
+        let account = Account { frames_limit: frames, objects_limit: objects, name };
+        self.record(Event::AccountCreated, 0, frames, objects, name);
         Ok(self.add(Some(parent), Body::Account(account)))
     }
 
     fn create_sandbox(&mut self, caller: Id, account: Id, spec: u64, serial: u64) -> Result<Id, Error> {
-        let [slots, priority, budget, period, ..]: [u64; 13] = self.read_words(caller, spec)?;
+        let spec: [u64; 13] = self.read_words(caller, spec)?;
+        let [slots, priority, budget, period, hard, n0, n1, n2, n3, purpose @ ..] = spec;
+        let name = [n0, n1, n2, n3];
         let budget_fits = budget == 0 || ((1_000_000..=1_000_000_000).contains(&period) && budget <= period);
         let slots_fit = slots.is_power_of_two() && (64..=65_536).contains(&slots);
         if !slots_fit || priority > MAX_PRIORITY || !budget_fits {
@@ -86,7 +91,11 @@ impl Model {
         if used {
             self.complaints.push(format!("serial number {serial} again"));
         }
-        Ok(self.add(Some(account), Body::Sandbox(Sandbox { serial, slots, priority, ..Sandbox::default() })))
+        self.record(Event::SandboxCreated, serial, 0, 0, name);
+        self.record(Event::Purpose, serial, 0, 0, purpose);
+        let time = Time { budget, period, hard: hard != 0, born: self.now, ..Time::default() };
+        let sandbox = Sandbox { serial, slots, priority, name, time, ..Sandbox::default() };
+        Ok(self.add(Some(account), Body::Sandbox(sandbox)))
     }
 
     pub fn do_thread(&mut self, caller: Id, args: [u64; 5]) -> Result<u64, Error> {
@@ -118,6 +127,7 @@ impl Model {
         let thread = Thread { sandbox, doing, deadline: 0, bound: None, entry, registers };
         let thread = self.add(Some(account), Body::Thread(thread));
         self.sandbox_mut(sandbox).threads.push(thread);
+        self.wake(thread);
         thread
     }
 
@@ -132,6 +142,8 @@ impl Model {
         for thread in &threads {
             self.stop(*thread);
         }
+        let Sandbox { serial, name, .. } = *self.sandbox(sandbox);
+        self.record(Event::SandboxFrozen, serial, fault[0], fault[1], name);
         let (Some(first), Some(port)) = (threads.first(), port) else { return };
         if !self.lives(port) {
             return;
@@ -145,6 +157,9 @@ impl Model {
     }
 
     fn stop(&mut self, thread: Id) {
+        if self.thread(thread).doing == Doing::Ready {
+            self.unready(thread);
+        }
         self.leave_queue(thread);
         self.thread_mut(thread).doing = Doing::Stopped;
         self.abandon(thread);
@@ -166,6 +181,8 @@ impl Model {
         }
         self.strip(sandbox);
         self.sandbox_mut(sandbox).frozen = false;
+        let Sandbox { serial, name, .. } = *self.sandbox(sandbox);
+        self.record(Event::SandboxReset, serial, 0, 0, name);
         Ok(0)
     }
 
@@ -174,7 +191,7 @@ impl Model {
         for thread in self.sandbox(sandbox).threads.clone() {
             self.end_thread(thread);
         }
-        self.mappings.retain(|mapping| mapping.sandbox != sandbox);
+        self.mappings.retain(|mapping| mapping.space != sandbox);
     }
 
     fn end_thread(&mut self, thread: Id) {
@@ -206,6 +223,7 @@ impl Model {
             return Err(Error::InvalidArgument);
         }
         self.sandbox_mut(sandbox).priority = priority;
+        self.reprioritized(sandbox);
         Ok(0)
     }
 
@@ -242,7 +260,7 @@ impl Model {
     fn end(&mut self, object: Id) {
         match self.kind(object) {
             ObjectType::Sandbox => self.end_sandbox(object),
-            ObjectType::Region => self.end_region(object),
+            ObjectType::Region | ObjectType::Mmio => self.end_region(object),
             ObjectType::Endpoint => {
                 if let Some(receiver) = self.who(Doing::Receiving(object)) {
                     self.finish(receiver, Err(Error::Gone));
@@ -278,23 +296,24 @@ impl Model {
         }
     }
 
-    /// Freezes now and takes apart when it is its turn: the end of one sandbox may be the end of others.
+    /// Freezes now; it is taken apart at the end of the step.
     fn end_sandbox(&mut self, sandbox: Id) {
-        if core::mem::replace(&mut self.sandbox_mut(sandbox).ending, true) {
-            return;
-        }
+        self.sandbox_mut(sandbox).ending = true;
         self.freeze(sandbox, [Fault::Frozen as u64, 0, 0, 0]);
         self.ending.push_back(sandbox);
-        if self.ending.len() > 1 {
-            return;
-        }
+    }
+
+    /// Takes apart what ended, in order; the end of one sandbox may be the end of others.
+    pub fn take_apart(&mut self) {
         while let Some(next) = self.ending.front().copied() {
             self.strip(next);
             for slot in 0..self.sandbox(next).slots as u32 {
                 self.drop_cap((next, slot));
             }
             self.ending.pop_front();
+            let Sandbox { serial, name, .. } = *self.sandbox(next);
             self.remove(next);
+            self.record(Event::SandboxDestroyed, serial, 0, 0, name);
         }
     }
 
@@ -310,12 +329,13 @@ impl Model {
     }
 
     fn end_account(&mut self, account: Id) {
-        let Account { frames_limit, objects_limit } = *self.account(account);
+        let Account { frames_limit, objects_limit, name } = *self.account(account);
         if let Some(parent) = self.objects[&account].payer {
             let parent = self.account_mut(parent);
             parent.frames_limit += frames_limit;
             parent.objects_limit += objects_limit;
         }
+        self.record(Event::AccountDestroyed, 0, frames_limit, 0, name);
         self.remove(account);
     }
 }

@@ -1,6 +1,6 @@
 //! Regions, mappings and what a sandbox reads and writes (`docs/book/memory.md`).
 
-use super::state::{Body, Id, Mapping, Model, Region, tables_for};
+use super::state::{Body, Id, Mapping, Model, Region};
 use hic_abi::{Error, ObjectType, PAGE_SIZE, Rights, USER_BASE};
 use std::format;
 use std::vec;
@@ -16,7 +16,7 @@ impl Model {
         if address < USER_BASE || end >= 2 * USER_BASE {
             return Err(Error::BadAddress);
         }
-        let pages = self.reach(sandbox);
+        let pages = self.reach_of(sandbox, |region| region.window.is_none());
         let first = (address - USER_BASE) / PAGE_SIZE;
         let last = (end.max(address + 1) - 1 - USER_BASE) / PAGE_SIZE;
         for page in first..=last {
@@ -58,7 +58,7 @@ impl Model {
                 self.complaints.push(format!("two regions at {page:#x}"));
             }
         }
-        self.add(payer, Body::Region(Region { base, pages, seal: None, clock: false }))
+        self.add(payer, Body::Region(Region { base, pages, seal: None, clock: false, window: None }))
     }
 
     /// `created` is where the kernel put it.
@@ -74,8 +74,8 @@ impl Model {
     }
 
     pub fn end_region(&mut self, id: Id) {
-        self.mappings.retain(|mapping| mapping.region != id);
-        let Region { base, pages, .. } = *self.region(id);
+        self.withdraw(|_, mapping| mapping.region == id);
+        let &Region { base, pages, .. } = self.region(id);
         for page in 0..pages {
             self.memory.remove(&(base + page * PAGE_SIZE));
         }
@@ -86,52 +86,74 @@ impl Model {
     fn memory_object(&self, caller: Id, handle: u64) -> Result<(Id, Rights), Error> {
         let (_, cap) = self.cap(caller, handle)?;
         match cap.kind {
-            ObjectType::Region | ObjectType::Clock => Ok((cap.object, cap.rights)),
+            ObjectType::Region | ObjectType::Clock | ObjectType::Mmio => Ok((cap.object, cap.rights)),
             _ => Err(Error::WrongType),
         }
     }
 
-    pub fn is_mapped(&self, region: Id, sandbox: Id) -> bool {
-        self.mappings.iter().any(|m| m.region == region && m.sandbox == sandbox)
+    pub fn is_mapped(&self, region: Id, space: Id) -> bool {
+        self.mappings.iter().any(|m| m.region == region && m.space == space)
     }
 
-    /// Maps and returns the address; what page tables it takes is charged to the account of the sandbox.
-    fn map(&mut self, sandbox: Id, region: Id, rights: Rights, maker: Id) -> Result<u64, Error> {
-        if self.is_mapped(region, sandbox) {
+    /// Where a region can be mapped: a sandbox, or a device.
+    fn mappable(&self, caller: Id, space: u64) -> Result<Id, Error> {
+        match self.space(caller, space) {
+            Err(Error::WrongType) => self.object(caller, space, ObjectType::Device, Rights::MANAGE),
+            sandbox => sandbox,
+        }
+    }
+
+    /// Maps and returns the address; what page tables it takes is charged to the account of the sandbox, or of whoever maps it into a device.
+    fn map(&mut self, space: Id, region: Id, rights: Rights, maker: Id) -> Result<u64, Error> {
+        if self.is_mapped(region, space) {
             return Err(Error::Mapped);
         }
-        let account = self.objects[&sandbox].payer.expect("sandboxes are paid for");
-        let before = self.reach(sandbox);
-        let left = self.frames_left(account);
-        self.mappings.push(Mapping { region, sandbox, maker: Some(maker), rights });
-        let after = self.reach(sandbox);
-        if tables_for(after.into_keys()) - tables_for(before.into_keys()) > left {
-            self.mappings.pop();
-            return Err(Error::NoMemory);
+        let into_device = self.kind(space) == ObjectType::Device;
+        let payer = if into_device { maker } else { space };
+        let account = self.objects[&payer].payer.expect("sandboxes are paid for");
+        if into_device && self.kind(region) != ObjectType::Region {
+            return Err(Error::WrongType);
         }
-        Ok(USER_BASE + self.region(region).base)
+        if into_device && self.payer_of(space).is_some_and(|other| other != account) {
+            return Err(Error::Busy);
+        }
+        let before = self.reach(space);
+        let (used, left) = (self.frames_used(account).0, self.frames_left(account));
+        self.mappings.push(Mapping { region, space, maker: Some(maker), rights });
+        // Two windows on the same registers have the same addresses.
+        let twice = self.reach_of(space, |other| core::ptr::eq(other, self.region(region)));
+        let refused = if twice.keys().any(|page| before.contains_key(page)) {
+            Some(Error::Mapped)
+        } else {
+            (self.frames_used(account).0 - used > left).then_some(Error::NoMemory)
+        };
+        if let Some(error) = refused {
+            self.mappings.pop();
+            return Err(error);
+        }
+        Ok(self.region(region).base + if into_device { 0 } else { USER_BASE })
     }
 
     pub fn do_map(&mut self, thread: Id, caller: Id, args: [u64; 5]) -> Result<u64, Error> {
         let [space, region, rights, ..] = args;
-        let sandbox = self.space(caller, space)?;
+        let space = self.mappable(caller, space)?;
         let (region, held) = self.memory_object(caller, region)?;
         let rights = Rights::from_bits_truncate(rights as u32);
         if !held.contains(rights | Rights::READ) {
             return Err(Error::MissingRights);
         }
-        let address = self.map(sandbox, region, rights, caller)?;
+        let address = self.map(space, region, rights, caller)?;
         self.thread_mut(thread).registers.rdi = address;
         Ok(0)
     }
 
     pub fn do_unmap(&mut self, caller: Id, space: u64, region: u64) -> Result<u64, Error> {
-        let sandbox = self.space(caller, space)?;
+        let space = self.mappable(caller, space)?;
         let (region, _) = self.memory_object(caller, region)?;
-        if !self.is_mapped(region, sandbox) {
+        if !self.is_mapped(region, space) {
             return Err(Error::WrongState);
         }
-        self.mappings.retain(|m| m.region != region || m.sandbox != sandbox);
+        self.mappings.retain(|m| m.region != region || m.space != space);
         Ok(0)
     }
 
@@ -168,7 +190,7 @@ impl Model {
 
     pub fn do_region_info(&mut self, thread: Id, caller: Id, region: u64) -> Result<u64, Error> {
         let (region, _) = self.memory_object(caller, region)?;
-        let Region { base, pages, .. } = *self.region(region);
+        let &Region { base, pages, .. } = self.region(region);
         let registers = &mut self.thread_mut(thread).registers;
         (registers.rdi, registers.rsi) = (USER_BASE + base, pages * PAGE_SIZE);
         Ok(0)

@@ -17,12 +17,13 @@ pub enum Blame {
 impl Model {
     /// A blocked thread goes on with this result.
     pub fn finish(&mut self, thread: Id, result: Result<u64, Error>) {
-        let thread = self.thread_mut(thread);
-        thread.registers.rax = result.unwrap_or_else(Error::code);
-        thread.doing = Doing::Ready;
+        self.thread_mut(thread).registers.rax = result.unwrap_or_else(Error::code);
+        self.wake(thread);
     }
 
+    /// The thread that makes the call waits.
     pub fn block(&mut self, thread: Id, doing: Doing, deadline: u64) {
+        self.turns.running = None;
         let thread = self.thread_mut(thread);
         (thread.doing, thread.deadline) = (doing, deadline);
     }
@@ -79,8 +80,9 @@ impl Model {
         if let Some(receiver) = self.who(Doing::Receiving(endpoint)) {
             match self.deliver(thread, receiver, port) {
                 Ok(()) => {
-                    self.finish(receiver, Ok(0));
+                    self.thread_mut(receiver).registers.rax = 0;
                     self.block(thread, Doing::Awaiting(receiver), deadline);
+                    self.hand_to(receiver);
                     return Ok(0);
                 }
                 Err(Blame::Sender(error)) => return Err(error),
@@ -242,13 +244,22 @@ impl Model {
     }
 
     pub fn do_reply(&mut self, thread: Id) -> Result<u64, Error> {
+        let caller = self.answer(thread)?;
+        self.wake(caller);
+        Ok(0)
+    }
+
+    /// Hands the answer to the caller to whom the thread owes one; who it is.
+    fn answer(&mut self, thread: Id) -> Result<Id, Error> {
         self.check_message(thread)?;
         let caller = self.who(Doing::Awaiting(thread)).ok_or(Error::CallerGone)?;
         match self.transfer(thread, caller) {
             Ok(info) => {
-                self.thread_mut(caller).registers.rsi = info;
-                self.finish(caller, Ok(0));
-                Ok(0)
+                let caller_thread = self.thread_mut(caller);
+                (caller_thread.registers.rax, caller_thread.registers.rsi) = (0, info);
+                // It waits for nobody any more, whatever the same call does next.
+                caller_thread.doing = Doing::Ready;
+                Ok(caller)
             }
             Err(Blame::Sender(Error::NoReceiveSlot) | Blame::Receiver(_)) => {
                 self.finish(caller, Err(Error::NoReceiveSlot));
@@ -258,27 +269,35 @@ impl Model {
         }
     }
 
-    /// A caller that is gone does not keep a server from the next one.
+    /// A caller that is gone does not keep a server from the next one. Where no call waits, the caller that was answered goes on in the server's turn.
     pub fn do_reply_receive(&mut self, thread: Id, caller: Id, handle: u64) -> Result<u64, Error> {
-        match self.do_reply(thread) {
-            Ok(_) | Err(Error::CallerGone) => self.do_receive(thread, caller, handle),
-            Err(error) => Err(error),
+        let answered = match self.answer(thread) {
+            Ok(answered) => Some(answered),
+            Err(Error::CallerGone) => None,
+            Err(error) => return Err(error),
+        };
+        let received = self.do_receive(thread, caller, handle);
+        if let Some(answered) = answered {
+            match self.thread(thread).doing {
+                Doing::Ready => self.wake(answered),
+                _ => self.hand_to(answered),
+            }
         }
+        received
     }
 
     /// Time passes; whoever waited long enough goes on.
     pub fn pass(&mut self, nanos: u64) {
         self.now += nanos;
-        let late: Vec<Id> = self
-            .threads()
-            .filter(|(_, t)| t.deadline <= self.now && t.deadline != FOREVER)
-            .filter(|(_, t)| !matches!(t.doing, Doing::Ready | Doing::Stopped | Doing::Faulted(_)))
-            .map(|(id, _)| id)
-            .collect();
+        let late: Vec<Id> = self.waiting().filter(|(at, _)| *at <= self.now).map(|(_, id)| id).collect();
         for thread in late {
-            self.leave_queue(thread);
-            self.finish(thread, Err(Error::Timeout));
+            self.time_out(thread);
         }
+    }
+
+    pub fn time_out(&mut self, thread: Id) {
+        self.leave_queue(thread);
+        self.finish(thread, Err(Error::Timeout));
     }
 
     /// Takes a thread off the port on which it is queued, if it is.

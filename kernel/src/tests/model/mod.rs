@@ -11,25 +11,30 @@
 //! | accounts, sandboxes, ports | all that `Inspect` tells of them but names and processor time |
 //! | memory | which pages each sandbox can read, write and execute; bytes of buffers; all bytes of all regions every 32nd step |
 //! | signals | bits of each notification |
-//! | audit | records of capabilities that were copied, moved or deleted in another sandbox's space |
+//! | audit | every record: its number, the time, what, who did it, whom it concerns, numbers and text |
+//! | devices | who uses the bus, which vectors lead where, what a device reaches, accesses to I/O ports |
 //! | totals | objects of each type, frames charged and free |
+//! | who runs | in every other run: which thread, at every moment, and what each sandbox used of the processor |
 //!
-//! Not modelled: who of the ready threads runs (any does, at random), budgets, devices and their windows, logs, other audit records, entropy, power.
+//! Not modelled: the kernel's log, configuration space.
 //!
-//! [`state`] is what the model knows; [`caps`], [`memory`], [`messages`], [`signals`], [`lives`] and [`calls`] are what it does. [`lab`] drives both,
-//! [`compare`] asks, [`generate`], [`arguments`] and [`plans`] think of steps, [`runs`] is the test, which prints the seed and the shortest list of steps that still
+//! [`state`] is what the model knows; [`caps`], [`memory`], [`messages`], [`signals`], [`lives`], [`devices`], [`turns`] and [`calls`] are what it does. [`lab`] drives both,
+//! [`compare`] and [`records`] ask, [`generate`], [`arguments`] and [`plans`] think of steps, [`runs`] is the test, which prints the seed and the shortest list of steps that still
 //! differs. To run millions: `cargo xtask soak model`.
 
 mod arguments;
 mod calls;
 mod caps;
 mod compare;
+mod devices;
 mod generate;
 mod lab;
 mod lives;
 mod memory;
 mod messages;
 mod plans;
+mod records;
 mod runs;
 mod signals;
 mod state;
+mod turns;

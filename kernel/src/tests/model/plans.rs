@@ -1,10 +1,11 @@
 //! What the manager does in several steps, so that there is always somebody to call: a pool of objects, children that hold part of it, and
 //! restarts of those that froze.
 
-use super::generate::{Generator, specification};
+use super::generate::{Generator, TICK, specification};
 use super::lab::{Call, Lab, MANAGER, Op, Word};
 use super::state::Cap;
-use crate::tests::world::{ACCOUNT, CLOCK, IO, IRQ};
+use crate::tests::arguments::Random;
+use crate::tests::world::{ACCOUNT, AUDIT, CLOCK, DEVICE, ENTROPY, IO, IRQ, POWER};
 use hic_abi::object::{AccountSpec, SandboxSpec, ThreadSpec};
 use hic_abi::syscall::Syscall;
 use hic_abi::{ObjectType as T, PAGE_SIZE, Plain, Rights, USER_BASE, name_bytes};
@@ -14,6 +15,11 @@ use std::vec::Vec;
 pub const MEMORY: u32 = 10;
 /// The manager's slot for the account that everything random is charged to.
 pub const PAYS: u32 = 11;
+/// The manager's slot for the notification with which it sleeps.
+const NAP: u32 = 14;
+/// Where each child has the endpoint that it may serve, and the port by which it calls whoever serves it.
+pub const SERVES: u32 = 41;
+pub const CALLS: u32 = 42;
 /// From here on its slots are the pool.
 pub const POOL: u32 = 16;
 /// Its pool ends here.
@@ -23,15 +29,22 @@ const POOL_END: u32 = 120;
 const FRAMES: u64 = 130;
 const OBJECTS: u64 = 70;
 
-pub fn sandbox(slots: u64, priority: u64) -> SandboxSpec {
+/// Somebody's specification of a sandbox: some have a budget, and few of those make no sense.
+pub fn sandbox(random: &mut Random, slots: u64, priority: u64) -> SandboxSpec {
+    let (mut budget, mut period, hard_limit) = (0, 0, random.below(2));
+    if random.once_in(2) {
+        period = random.pick(&[5 * TICK, 10 * TICK, 10 * TICK, TICK, TICK - 1]);
+        budget = random.pick(&[50_000, 50_000, 300_000, TICK, 2 * TICK + 123_456]);
+    }
     SandboxSpec {
         slots,
         priority,
-        budget: 0,
-        period: 0,
-        hard_limit: 0,
-        name: name_bytes("model"),
-        purpose: name_bytes("test"),
+        budget,
+        period,
+        hard_limit,
+        // Each has a name and a purpose of its own.
+        name: [b'a' + (slots + priority) as u8 % 26; 32],
+        purpose: [b'A' + priority as u8 % 26; 32],
     }
 }
 
@@ -83,6 +96,9 @@ pub fn manager(g: &mut Generator, lab: &Lab) {
         let how = if g.random.once_in(3) { Syscall::Destroy } else { Syscall::CapDelete };
         return g.planned.push_back(call(how, [0, slot.into(), 0, 0, 0]));
     }
+    if !lab.model.turns.on && g.random.once_in(12) {
+        return crowd(g, lab, &slots);
+    }
     for (kind, enough) in [(T::Endpoint, 3), (T::Notification, 3), (T::Port, 4), (T::Region, 3)] {
         if held(lab, kind).len() < enough {
             let op = make(g, lab, kind, slots[0]);
@@ -109,6 +125,24 @@ pub fn manager(g: &mut Generator, lab: &Lab) {
     }
 }
 
+/// Few priorities, so that there are equals; where they count, most are below the manager's.
+pub fn priority(random: &mut Random, lab: &Lab) -> u64 {
+    match lab.model.turns.on {
+        _ if random.once_in(12) => random.below(34),
+        true => random.pick(&[8, 8, 16, 16, 20]),
+        false => 24,
+    }
+}
+
+/// The manager waits for a while; first it needs something to wait for.
+pub fn nap(lab: &Lab, until: u64) -> Op {
+    let live = |cap: &&Cap| lab.model.lives(cap.object);
+    if lab.model.caps.get(&(lab.manager_sandbox, NAP)).filter(live).is_none() {
+        return call(Syscall::Create, [ACCOUNT.into(), T::Notification as u64, NAP.into(), 0, 0]);
+    }
+    call(Syscall::Wait, [NAP.into(), until, 0, 0, 0])
+}
+
 fn make(g: &mut Generator, lab: &Lab, kind: T, slot: u32) -> Op {
     let (a, b) = match kind {
         T::Port => (held(lab, T::Endpoint)[0].into(), g.random.next()),
@@ -120,12 +154,18 @@ fn make(g: &mut Generator, lab: &Lab, kind: T, slot: u32) -> Op {
 
 fn birth(g: &mut Generator, lab: &Lab, slots: &[u32]) {
     // A large one takes several entries to end.
-    let spec =
-        sandbox(g.random.pick(&[64, 64, 512]), if g.random.once_in(12) { g.random.below(32) } else { 24 });
+    let size = g.random.pick(&[64, 64, 512]);
+    let priority = priority(&mut g.random, lab);
+    let spec = sandbox(&mut g.random, size, priority);
     let args = [PAYS.into(), T::Sandbox as u64, slots[0].into(), 0, 0];
     g.planned.push_back(call_with(Syscall::Create, args, 3, spec.as_bytes()));
     for _ in 0..14 {
         copy(g, lab, slots[0]);
+    }
+    for (kind, to) in [(T::Endpoint, SERVES), (T::Port, CALLS)] {
+        let from = held(lab, kind).first().copied().unwrap_or(0);
+        let args = [slots[0].into(), to.into(), 0, from.into(), Rights::all().bits().into()];
+        g.planned.push_back(call(Syscall::CapCopy, args));
     }
     start(g, lab, slots[0]);
 }
@@ -156,6 +196,33 @@ fn start(g: &mut Generator, lab: &Lab, child: u32) {
     }
 }
 
+/// A sandbox full of copies, and then an end of it that is too long for one entry into the kernel.
+fn crowd(g: &mut Generator, lab: &Lab, slots: &[u32]) {
+    let (sandbox_slot, origin) = (slots[0], slots[1]);
+    let spec = sandbox(&mut g.random, 512, 24);
+    let args = [PAYS.into(), T::Sandbox as u64, sandbox_slot.into(), 0, 0];
+    g.planned.push_back(call_with(Syscall::Create, args, 3, spec.as_bytes()));
+    let kind = g.random.pick(&[T::Notification, T::Region, T::Endpoint]);
+    let made = make(g, lab, kind, origin);
+    g.planned.push_back(made);
+    for slot in 100..100 + 60 + g.random.below(90) {
+        // Of copies of copies, too.
+        let (space, from) = if slot > 110 && g.random.once_in(3) {
+            (sandbox_slot.into(), 100 + g.random.below(slot - 100))
+        } else {
+            (0, origin.into())
+        };
+        let args = [sandbox_slot.into(), slot, space, from, Rights::all().bits().into()];
+        g.planned.push_back(call(Syscall::CapCopy, args));
+    }
+    let end = match g.random.below(4) {
+        0 => call(Syscall::Destroy, [0, sandbox_slot.into(), 0, 0, 0]),
+        1 => call(Syscall::CapDelete, [0, sandbox_slot.into(), 0, 0, 0]),
+        _ => call(Syscall::CapRevoke, [0, origin.into(), 0, 0, 0]),
+    };
+    g.planned.push_back(end);
+}
+
 /// A copy of something for a child.
 fn share(g: &mut Generator, lab: &Lab) {
     let children = held(lab, T::Sandbox);
@@ -169,8 +236,7 @@ fn copy(g: &mut Generator, lab: &Lab, child: u32) {
     let mut from = held(lab, kind);
     from.extend(match kind {
         T::Account => [PAYS, PAYS],
-        _ if g.random.once_in(2) => [IRQ, IO],
-        _ => [IRQ, CLOCK],
+        _ => g.random.pick(&[[IRQ, IO], [IRQ, CLOCK], [AUDIT, ENTROPY], [AUDIT, POWER], [DEVICE, DEVICE]]),
     });
     let slot = g.random.pick(&from);
     let rights = if g.random.once_in(4) { g.random.next() & 0x1ff } else { Rights::all().bits().into() };

@@ -1,6 +1,9 @@
 //! What the model knows: objects by number, capabilities by place, mappings in a list. Nothing is kept twice; who waits for whom, what an
 //! account is charged and how many hold a port are counted whenever somebody asks.
 
+use super::devices::{Device, PortAccess};
+use super::turns::{Time, Turns};
+use hic_abi::audit::Event;
 use hic_abi::{ObjectType, PAGE_SIZE, Rights, USER_BASE};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::String;
@@ -28,6 +31,7 @@ pub enum Body {
     Port(Port),
     Notification(Notification),
     Irq(Irq),
+    Device(Device),
     /// I/O ports: the first, and how many.
     Ports(u64, u64),
     /// Something that can be held and does nothing here.
@@ -38,6 +42,23 @@ pub enum Body {
 pub struct Account {
     pub frames_limit: u64,
     pub objects_limit: u64,
+    pub name: Name,
+}
+
+/// 32 bytes of text, as four words.
+pub type Name = [u64; 4];
+
+/// A record of the audit log, as it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub event: u64,
+    /// Serial numbers of who did it, and of whom it concerns.
+    pub actor: u64,
+    pub subject: u64,
+    pub a: u64,
+    pub b: u64,
+    pub text: Name,
+    pub nanos: u64,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +74,8 @@ pub struct Sandbox {
     /// Calls left, and the reason.
     pub fuse: (u64, u64),
     pub threads: Vec<Id>,
+    pub name: Name,
+    pub time: Time,
 }
 
 /// The registers that calls use.
@@ -103,6 +126,8 @@ pub struct Region {
     pub seal: Option<[u64; 3]>,
     /// The kernel's own page, which is never sealed.
     pub clock: bool,
+    /// It is a window on device registers; these of its pages nobody maps.
+    pub window: Option<core::ops::Range<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +156,8 @@ pub struct Irq {
     pub count: u64,
     pub latched: bool,
     pub target: Option<(Id, u64)>,
+    /// Which of the device's vectors; otherwise it is a line of the machine.
+    pub entry: Option<u64>,
 }
 
 /// A capability; its place is the key under which it lies.
@@ -146,11 +173,11 @@ pub struct Cap {
 /// Sandbox and slot.
 pub type Place = (Id, u32);
 
-/// A region in a sandbox.
+/// A region in a sandbox or in a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapping {
     pub region: Id,
-    pub sandbox: Id,
+    pub space: Id,
     /// The sandbox that made it, until that held no capability on the region any more.
     pub maker: Option<Id>,
     pub rights: Rights,
@@ -171,8 +198,17 @@ pub struct Model {
     /// Where usable memory lies.
     pub usable: core::ops::Range<u64>,
     pub next: u64,
-    /// Audit records of capabilities that are due since the last comparison: event, actor, subject, type, rights.
-    pub records: Vec<[u64; 5]>,
+    /// Audit records that are due since the last comparison.
+    pub records: Vec<Due>,
+    /// Serial number of the sandbox whose step this is; 0 = none.
+    pub acting: u64,
+    /// How the system was to be ended, last.
+    pub power: Option<u64>,
+    pub turns: Turns,
+    /// Whether there is an IOMMU.
+    pub confined: bool,
+    /// Accesses to I/O ports.
+    pub ports: Vec<PortAccess>,
 }
 
 /// `fn name(&self, id) -> &Type` and its mutable form.
@@ -207,6 +243,7 @@ part!(
     port port_mut Port,
     notification notification_mut Notification,
     irq irq_mut Irq,
+    device device_mut Device,
 );
 
 impl Model {
@@ -222,6 +259,11 @@ impl Model {
             usable,
             next: 1,
             records: Vec::new(),
+            acting: 0,
+            power: None,
+            turns: Turns::default(),
+            confined: false,
+            ports: Vec::new(),
         }
     }
 
@@ -236,8 +278,18 @@ impl Model {
         id
     }
 
+    /// Whether there is such an object, and it is not a sandbox that waits to be taken apart.
     pub fn lives(&self, id: Id) -> bool {
-        self.objects.contains_key(&id)
+        match self.objects.get(&id).map(|object| &object.body) {
+            Some(Body::Sandbox(sandbox)) => !sandbox.ending,
+            found => found.is_some(),
+        }
+    }
+
+    /// A record of what the acting sandbox does.
+    pub fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: Name) {
+        let (event, actor, nanos) = (event as u64, self.acting, self.now);
+        self.records.push(Due { event, actor, subject, a, b, text, nanos });
     }
 
     pub fn kind(&self, id: Id) -> ObjectType {
@@ -246,6 +298,8 @@ impl Model {
             Body::Sandbox(_) => ObjectType::Sandbox,
             Body::Thread(_) => ObjectType::Thread,
             Body::Region(region) if region.clock => ObjectType::Clock,
+            Body::Region(Region { window: Some(_), .. }) => ObjectType::Mmio,
+            Body::Device(_) => ObjectType::Device,
             Body::Region(_) => ObjectType::Region,
             Body::Endpoint(_) => ObjectType::Endpoint,
             Body::Port(_) => ObjectType::Port,
@@ -269,11 +323,12 @@ impl Model {
     pub fn frames_used(&self, account: Id) -> (u64, u64) {
         let (mut frames, mut tables) = (0, 0);
         for (id, object) in &self.objects {
-            if object.payer != Some(account) {
-                continue;
-            }
             match &object.body {
-                Body::Region(region) => frames += region.pages,
+                Body::Device(_) if self.payer_of(*id) == Some(account) => {
+                    tables += self.tables_of_device(*id)
+                }
+                _ if object.payer != Some(account) => {}
+                Body::Region(Region { window: None, pages, .. }) => frames += pages,
                 Body::Sandbox(sandbox) => {
                     frames += 1 + sandbox.slots / 64;
                     tables += tables_for(self.reach(*id).keys().copied());
@@ -335,13 +390,19 @@ impl Model {
         })
     }
 
-    /// Pages that a sandbox can reach, by physical address: whether it may write, whether it may execute.
-    pub fn reach(&self, sandbox: Id) -> BTreeMap<u64, (bool, bool)> {
+    /// Pages that a sandbox or a device can reach, by physical address: whether it may write, whether it may execute.
+    pub fn reach(&self, space: Id) -> BTreeMap<u64, (bool, bool)> {
+        self.reach_of(space, |_| true)
+    }
+
+    /// The same of those regions alone.
+    pub fn reach_of(&self, space: Id, of: impl Fn(&Region) -> bool) -> BTreeMap<u64, (bool, bool)> {
         let mut pages = BTreeMap::new();
-        for mapping in self.mappings.iter().filter(|mapping| mapping.sandbox == sandbox) {
+        for mapping in self.mappings.iter().filter(|mapping| mapping.space == space) {
             let region = self.region(mapping.region);
-            for page in 0..region.pages {
-                if let Some(access) = access(region.seal, page, mapping.rights) {
+            for page in (0..region.pages).filter(|_| of(region)) {
+                let hidden = region.window.as_ref().is_some_and(|hidden| hidden.contains(&page));
+                if let Some(access) = access(region.seal, page, mapping.rights).filter(|_| !hidden) {
                     pages.insert(region.base + page * PAGE_SIZE, access);
                 }
             }

@@ -33,7 +33,11 @@ pub enum ModuleError {
 impl<'a> Module<'a> {
     /// Reads a module which takes up all of `bytes`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModuleError> {
-        let container = Container::parse(bytes).map_err(ModuleError::Container)?;
+        Self::of(&Container::parse(bytes).map_err(ModuleError::Container)?)
+    }
+
+    /// The module in a container that was read before, whose checksums are not looked at again.
+    pub fn of(container: &Container<'a>) -> Result<Self, ModuleError> {
         let raw = container.find(SectionKind::Manifest).ok_or(ModuleError::NoManifest)?;
         let manifest = manifest::decode(raw).map_err(ModuleError::Manifest)?;
         let image = container.image().ok_or(ModuleError::NoImage)?.map_err(ModuleError::Image)?;

@@ -21,6 +21,22 @@ pub struct ImageParts {
     pub body: Vec<u8>,
 }
 
+impl From<&Image<'_>> for ImageParts {
+    fn from(image: &Image<'_>) -> Self {
+        let layout = image.layout();
+        // An image has so few pages that their number fits (`MAX_IMAGE_PAGES`).
+        let pages = |run: core::ops::Range<usize>| (run.len() / super::PAGE_SIZE) as u32;
+        Self {
+            ro_pages: pages(layout.ro),
+            rx_pages: pages(layout.rx),
+            bss_bytes: image.bss_bytes(),
+            entry: image.entry(),
+            relocations: image.relocations().collect(),
+            body: image.body().to_vec(),
+        }
+    }
+}
+
 impl ImageParts {
     /// The image as bytes, after it was read back and checked.
     pub fn encode(&self) -> Result<Vec<u8>, ImageError> {

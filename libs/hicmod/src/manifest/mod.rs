@@ -65,7 +65,7 @@ pub use release::{
     Build, Dependency, Health, IPC_LIB, Interface, Interfaces, Part, Platform, PlatformError, Span,
 };
 pub use requirement::Requirement;
-pub use update::{PairError, Update, check_pair};
+pub use update::{Exchange, PairError, Update, check_pair};
 pub use values::{InvalidText, PciId, Version};
 
 use serde::{Deserialize, Serialize};

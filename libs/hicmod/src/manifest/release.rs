@@ -354,6 +354,22 @@ mod tests {
         let mut both = netstack();
         both.interfaces.provides = [interface("tcp@1"), interface("tcp@2")].into_iter().collect();
         assert_eq!(both.check(), Ok(()), "one version beside the other");
+        let twice = |m: &mut Manifest| {
+            m.interfaces.provides = [interface("a@1"), interface("a@1")].into_iter().collect()
+        };
+        assert!(matches!(
+            refusal(netstack(), twice),
+            ManifestError::Duplicate { field: "interfaces.provides", .. }
+        ));
+        let part = |name: &str| Part { name: name.parse().unwrap(), version: Version::new(1, 0, 0) };
+        let twice = |m: &mut Manifest| m.parts = [part("tcp"), part("tcp")].into_iter().collect();
+        assert!(matches!(refusal(netstack(), twice), ManifestError::Duplicate { field: "parts.name", .. }));
+        let unnamed = |version, name: &str| {
+            let name = name.parse().unwrap();
+            refusal(netstack(), |m| m.interfaces.needs.push(Interface { name, version }).unwrap())
+        };
+        assert!(matches!(unnamed(1, "Tcp"), ManifestError::InvalidName { .. }));
+        assert!(matches!(unnamed(0, "tcp"), ManifestError::OutOfRange { .. }));
         let publisher = refusal(netstack(), |m| m.publisher = "a\nb".parse().unwrap());
         assert_eq!(publisher, ManifestError::Publisher);
         let field = |change: fn(&mut Manifest)| match refusal(netstack(), change) {

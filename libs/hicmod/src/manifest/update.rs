@@ -8,7 +8,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{List, Manifest, ManifestError, Name, Span, Version};
+use super::{Kind, List, Manifest, ManifestError, Name, Span, Version};
 
 /// Most versions that one version states to have been tested with.
 pub const MAX_TESTED_WITH: usize = 16;
@@ -52,6 +52,30 @@ impl Update {
     /// Whether some schema in which `self` can publish is one that `reader` reads.
     fn is_read_by(&self, reader: &Update) -> bool {
         self.readable_by <= reader.schema && reader.reads <= self.schema
+    }
+}
+
+/// How a module is exchanged for another version of itself. It follows from its manifest, so nobody has to say it twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// Both versions run side by side, and its state moves from one to the other while it serves: a manifest with `[update]`.
+    Rolling,
+    /// The new image starts over what the old one holds, since nobody else can hold it meanwhile: a driver with `[update]`. Its state regions are
+    /// what passes, so `schema`, `readable_by` and `reads` are about them; there is no migration protocol.
+    InPlace,
+    /// The old version ends, with what it keeps in memory, and the new one starts: a manifest without `[update]`.
+    Restart,
+}
+
+impl Manifest {
+    /// How this module is exchanged.
+    #[must_use]
+    pub const fn exchange(&self) -> Exchange {
+        match (&self.update, self.kind) {
+            (None, _) => Exchange::Restart,
+            (Some(_), Kind::Driver) => Exchange::InPlace,
+            (Some(_), Kind::Service | Kind::Application) => Exchange::Rolling,
+        }
     }
 }
 
@@ -185,6 +209,14 @@ mod tests {
         let (old, new) = (version(2, update(1, 1, 1, &[])), version(3, update(2, 1, 1, &[OLD])));
         assert_eq!(check_pair(&old, &new), Ok(()));
         assert_eq!(check_pair(&new, &old), Ok(()), "a rollback is a move, too");
+    }
+
+    #[test]
+    fn how_a_module_is_exchanged_follows_from_its_kind_and_its_section() {
+        let rolling = version(2, update(1, 1, 1, &[]));
+        assert_eq!(rolling.exchange(), Exchange::Rolling);
+        assert_eq!(Manifest { kind: Kind::Driver, ..rolling }.exchange(), Exchange::InPlace);
+        assert_eq!(version(2, None).exchange(), Exchange::Restart);
     }
 
     fn refused(from: &Manifest, to: &Manifest) -> &'static str {

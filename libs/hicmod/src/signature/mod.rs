@@ -32,7 +32,7 @@
 
 mod uuid;
 
-pub use uuid::{Uuid, uuid};
+pub use uuid::{Uuid, release_uuid, uuid};
 
 use core::fmt;
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha384};
 
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Version};
 
 /// A universally unique identifier (RFC 9562).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,11 +18,16 @@ const VARIANT_AT: usize = 8;
 /// release has the same one everywhere without a registry.
 #[must_use]
 pub fn uuid(manifest: &Manifest) -> Uuid {
+    release_uuid(&manifest.name, manifest.version)
+}
+
+/// The same for a release of which only name and version are known.
+#[must_use]
+pub fn release_uuid(name: &str, version: Version) -> Uuid {
     let mut hash = Sha384::new();
     hash.update(b"HIC module\n");
     // Names hold no line end, so no two pairs of name and version give the same bytes.
-    hash.update(manifest.name.as_bytes());
-    let version = manifest.version;
+    hash.update(name.as_bytes());
     for part in [version.major, version.minor, version.patch] {
         hash.update(b"\n");
         hash.update(part.to_le_bytes());

@@ -37,6 +37,15 @@ pub const CLOCK_TOLERANCE_S: u64 = 3600;
 /// The common name in a certificate, in printable ASCII.
 pub type Signer = heapless::String<MAX_SIGNER_BYTES>;
 
+/// The name in the signer's certificate that travels with a module. It is a claim: only [`verify`] finds out whether that certificate made the signature, and
+/// whether anybody vouches for it.
+///
+/// # Errors
+/// The certificate cannot be read.
+pub fn stated_signer(block: &SignatureBlock<'_>) -> Result<Signer, VerifyError> {
+    certificate::Certificate::parse(Role::Signer, block.signer).map(|certificate| certificate.name())
+}
+
 /// A module that passed every check.
 #[derive(Debug, Clone)]
 pub struct Verified<'a> {
@@ -105,7 +114,7 @@ pub fn verify<'a>(
     }
     // Only now is the time that the signer states more than a claim.
     chain::check_timestamp(&signer, block.signed_at, now)?;
-    let module = Module::parse(file).map_err(VerifyError::from)?;
+    let module = Module::of(&container).map_err(VerifyError::from)?;
     Ok(Verified {
         module,
         digest,

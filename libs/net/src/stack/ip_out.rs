@@ -5,6 +5,7 @@ use super::ethernet::{ETHERNET, ethernet_header};
 use crate::arp::Lookup;
 use crate::env::{Env, Fill, FrameOut, Offload, Published};
 use crate::outgoing::{Card, IpOut, Waiting};
+use crate::reassembly::{Key, Piece};
 use crate::timers::Timer;
 use alloc::vec;
 use hic_tcp::Micros;
@@ -111,6 +112,16 @@ impl Stack {
             });
         }
         sent
+    }
+
+    /// Sends a fragment that was received to our own station, as it was but for its path: whoever serves its flow gets it.
+    pub(super) fn return_fragment(&mut self, key: &Key, piece: &Piece<'_>, env: &mut dyn Env) -> bool {
+        let Key { source, destination, protocol, ident } = *key;
+        let out = IpOut { source, destination, protocol: protocol.into(), ..IpOut::default() };
+        let place = Place { ident, offset: piece.offset, more: piece.more };
+        self.frame(self.config.mac, &out, place, piece.data.len(), env, &mut |space, _| {
+            space.copy_from_slice(piece.data)
+        })
     }
 
     fn frame(

@@ -13,6 +13,7 @@ use crate::timers::Timer;
 use alloc::vec::Vec;
 use hic_netapi::NetError;
 use hic_tcp::{Format, Micros, State};
+use smoltcp::wire::IpProtocol;
 
 impl Stack {
     /// While two instances give sockets to each other: new sockets get numbers of this half only, the other instance the
@@ -83,7 +84,7 @@ impl Stack {
 
     /// Stops sockets: takes in what their applications did so far and publishes each record. From then on frames for
     /// them are dropped and counted, their timers and rings do nothing, and commands on them get
-    /// [`NetError::WouldBlock`]. A listener brings its whole unit; a connection that waits on a listener does not move
+    /// [`NetError::WouldBlock`]. Fragments of datagrams that are not whole yet go back to the driver, which holds them with what follows. A listener brings its whole unit; a connection that waits on a listener does not move
     /// without it and is left out. Returns what is frozen now: listeners before their connections, each once. The shell
     /// holds the flows of all of them *before* (see the crate's documentation).
     pub fn freeze(&mut self, now: Micros, sockets: &[Socket], env: &mut dyn Env) -> Vec<Socket> {
@@ -118,9 +119,22 @@ impl Stack {
                     record.indices = region.indices();
                 }
                 env.publish(Published::Udp(id, record));
+                let port = record.port;
+                self.return_fragments(port, env);
             }
         }
         self.frozen.insert(socket);
+    }
+
+    /// What came of datagrams to this port is sent to our own station: the flow is held, so whoever has it next puts them together.
+    fn return_fragments(&mut self, port: u16, env: &mut dyn Env) {
+        let begun = self.reassembly.take_started(|key, udp| {
+            key.protocol == IpProtocol::Udp.into() && udp.get(2..4) == Some(&port.to_be_bytes()[..])
+        });
+        for (key, partial) in begun {
+            let sent = partial.pieces().all(|piece| self.return_fragment(&key, &piece, env));
+            self.counters.ip_reassembly_failed += u64::from(!sent);
+        }
     }
 
     /// Says for whom connections are published from now on: for a predecessor as well, or for this version and its successors. Publishes every

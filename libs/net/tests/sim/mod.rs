@@ -197,6 +197,12 @@ impl Wire {
         }
     }
 
+    /// What is on the wire now: to which host, and the frame.
+    #[allow(dead_code, reason = "the fuzz targets take their frames from here")]
+    pub fn flying_frames(&self) -> Vec<(usize, Vec<u8>)> {
+        self.flying.values().cloned().collect()
+    }
+
     /// Lets the next thing happen. `false` if nothing is left before `until`.
     pub fn step(&mut self, until: Micros) -> bool {
         let arrival = self.flying.keys().next().map(|(at, _)| *at);

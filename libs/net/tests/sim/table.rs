@@ -34,6 +34,8 @@ pub enum Steered {
 pub struct Table {
     flows: BTreeMap<Key, Flow>,
     pub default: usize,
+    /// Flows of datagrams in fragments, by sender and identification.
+    fragments: BTreeMap<([u8; 4], u16), Key>,
 }
 
 impl Table {
@@ -78,9 +80,15 @@ impl Table {
         let remote = [frame[26], frame[27], frame[28], frame[29]];
         let keys = match frame[23] {
             6 => vec![Key::Tuple(port(36), remote, port(34)), Key::Port(Protocol::Tcp, port(36))],
+            17 if port(20) & 0x1fff != 0 => {
+                self.fragments.get(&(remote, port(18))).copied().into_iter().collect()
+            }
             17 => vec![Key::Port(Protocol::Udp, port(36))],
             _ => vec![],
         };
+        if port(20) & 0x3fff == 0x2000 {
+            self.fragments.extend(keys.first().map(|key| ((remote, port(18)), *key)));
+        }
         let Some(key) = keys.into_iter().find(|key| self.flows.contains_key(key)) else {
             return Steered::To(self.default);
         };

@@ -128,11 +128,13 @@ impl Twins {
             let syn = tcp && frame[47] & 2 != 0;
             let repeated = !syn && self.chance(self.faults.repeat);
             let copies = if lost { 0 } else { 1 + usize::from(repeated) };
+            // The driver hands frames to the machine's own station back.
+            let to_peer = !from_peer && frame[..6] != *self.configs[0].mac.as_bytes();
             for _ in 0..copies {
                 let delay = 500 + if self.chance(self.faults.reorder) { 3000 } else { 0 };
                 self.serial += 1;
                 let at = (self.now.after(Micros(delay)), self.serial);
-                self.flying.insert(at, (!from_peer, frame.clone()));
+                self.flying.insert(at, (to_peer, frame.clone()));
             }
         }
     }

@@ -14,6 +14,9 @@ const ECHO: SocketAddrV4 = SocketAddrV4::new(B, 7);
 const PEER_ECHO: SocketAddrV4 = SocketAddrV4::new(A, 7);
 const UDP_ECHO: SocketAddrV4 = SocketAddrV4::new(B, 9);
 
+/// Octets of each datagram: three fragments, between which anything may happen.
+const DATAGRAM: usize = 4000;
+
 fn twins(seed: u64, faults: Faults) -> Twins {
     Twins::new(config(1), config(2), seed, faults)
 }
@@ -43,7 +46,7 @@ impl Udp {
     }
 
     fn receive(&mut self) -> Option<(SocketAddrV4, Vec<u8>)> {
-        let mut out = vec![0; 2000];
+        let mut out = vec![0; DATAGRAM];
         let (from, len) = self.side.recv_from(&mut out)?;
         out.truncate(len);
         Some((from, out))
@@ -88,14 +91,14 @@ impl Applications {
             self.udp_echo.send(world, from, &data);
         }
         while let Some((_, data)) = self.udp_client.receive() {
-            assert!(data.len() == 1000 && data.iter().all(|byte| *byte == data[0]));
+            assert!(data.len() == DATAGRAM && data.iter().all(|byte| *byte == data[0]));
             self.udp_back += 1;
         }
     }
 
     fn datagram(&mut self, world: &mut Twins) {
         self.udp_sent += 1;
-        self.udp_client.send(world, UDP_ECHO, &[self.udp_sent as u8; 1000]);
+        self.udp_client.send(world, UDP_ECHO, &[self.udp_sent as u8; DATAGRAM]);
     }
 
     fn clients(&mut self) -> impl Iterator<Item = &mut Client> {

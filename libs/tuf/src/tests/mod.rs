@@ -125,9 +125,10 @@ pub(super) fn repository() -> Files {
 
 pub(super) const FILE: &str = "echo-1.0.0.hicmod";
 pub(super) const BYTES: &[u8] = b"the file of a module";
+pub(super) const SIGNER: &str = "somebody's modules";
 
 pub(super) fn target(manifest: &Manifest) -> Target<'_> {
-    Target::describe(FILE, BYTES, manifest).unwrap()
+    Target::describe(FILE, BYTES, manifest, SIGNER).unwrap()
 }
 
 pub(super) fn manifest() -> Manifest {
@@ -138,6 +139,7 @@ pub(super) fn manifest() -> Manifest {
         needs: [need("netstack", false), need("log", true)].into_iter().collect(),
         dependencies: [dependency].into_iter().collect(),
         epoch: 3,
+        publisher: "somebody".try_into().unwrap(),
         ..least
     }
 }

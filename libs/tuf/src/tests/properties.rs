@@ -104,7 +104,7 @@ proptest! {
             service: std::format!("service-{n}").as_str().try_into().unwrap(), optional: n % 2 == 0 }).collect();
         let names: Vec<String> = (0..count).rev().map(|n| std::format!("m-{n}.0.0.hicmod")).collect();
         let targets: Vec<Target<'_>> =
-            names.iter().map(|name| Target::describe(name, name.as_bytes(), &manifest).unwrap()).collect();
+            names.iter().map(|name| Target::describe(name, name.as_bytes(), &manifest, SIGNER).unwrap()).collect();
         let file = sign(&Draft::targets(head(9), &targets).unwrap(), &[TARGETS]);
         let payload = Envelope::parse(Role::Targets, &file).unwrap().payload();
         let read = crate::Targets::parse(payload).unwrap();

@@ -1,5 +1,7 @@
 //! What a client accepts, and what it learns.
 
+use hic_hicmod::verdict::MAX_SIGNER_BYTES;
+
 use super::*;
 use crate::key::RSA_BYTES;
 use crate::metadata::RoleKeys;
@@ -94,11 +96,11 @@ fn a_target_is_told_from_every_other_file_and_manifest() {
     let mut other = BYTES.to_vec();
     other[3] ^= 1;
     assert_eq!(target.check_bytes(&other), Err(TargetError::Digest));
-    assert_eq!(target.check_manifest(&manifest), Ok(()));
+    assert_eq!(target.check_module(&manifest, SIGNER), Ok(()));
     let changed = |change: fn(&mut Manifest)| {
         let mut changed = manifest.clone();
         change(&mut changed);
-        target.check_manifest(&changed)
+        target.check_module(&changed, SIGNER)
     };
     assert_eq!(changed(|m| m.version.patch = 1), Err(TargetError::Identity));
     assert_eq!(changed(|m| m.name = "mirror".try_into().unwrap()), Err(TargetError::Identity));
@@ -106,6 +108,8 @@ fn a_target_is_told_from_every_other_file_and_manifest() {
     assert_eq!(changed(|m| m.needs[1].optional = false), Err(TargetError::Dependencies));
     assert_eq!(changed(|m| m.dependencies.clear()), Err(TargetError::Dependencies));
     assert_eq!(changed(|m| m.epoch = 2), Err(TargetError::Epoch));
+    assert_eq!(changed(|m| m.publisher.clear()), Err(TargetError::Publisher));
+    assert_eq!(target.check_module(&manifest, "somebody else"), Err(TargetError::Signer));
 }
 
 #[test]
@@ -140,9 +144,43 @@ fn a_root_that_contradicts_itself_is_refused() {
 fn names_of_files_cannot_leave_the_folder() {
     let manifest = manifest();
     for name in ["", ".hicmod", "../x.hicmod", "a/b.hicmod", "A.hicmod", "a.txt", "-x.hicmod", "a b.hicmod"] {
-        assert!(Target::describe(name, BYTES, &manifest).is_err(), "{name}");
+        assert!(Target::describe(name, BYTES, &manifest, SIGNER).is_err(), "{name}");
     }
-    assert!(Target::describe("netstack-1.3.0+x_y.hicmod", BYTES, &manifest).is_ok());
+    assert!(Target::describe("netstack-1.3.0+x_y.hicmod", BYTES, &manifest, SIGNER).is_ok());
+}
+
+/// What a signer may not say, however well it is signed: names go to consoles, and are looked up.
+#[test]
+fn names_in_a_signed_list_are_checked() {
+    let manifest = manifest();
+    let refused = |change: &dyn Fn(&mut Target<'_>)| {
+        let mut target = target(&manifest);
+        change(&mut target);
+        match Draft::targets(head(1), &[target]) {
+            Err(write::WriteError::Content { problem }) => problem,
+            other => panic!("{other:?}"),
+        }
+    };
+    let long = std::format!("{}.hicmod", "x".repeat(60));
+    let names = ["../echo.hicmod", "echo", "\x1b[2J.hicmod"];
+    for file in names {
+        assert!(refused(&|target| target.file = file).contains("a file's name"), "{file}");
+    }
+    let mut too_long = target(&manifest);
+    too_long.file = &long;
+    assert!(Draft::targets(head(1), &[too_long]).is_err(), "a name of {} bytes", long.len());
+    assert!(refused(&|target| target.name = "Echo").contains("a module's name"));
+    assert!(refused(&|target| target.needs[0].service = "\n".try_into().unwrap()).contains("a dependency"));
+    assert!(
+        refused(&|target| target.dependencies[0].module = "A".try_into().unwrap()).contains("a dependency")
+    );
+    let nobody = "publisher or signer";
+    assert!(refused(&|target| target.publisher = "\x1b[2J").contains(nobody));
+    assert!(refused(&|target| target.signer = "\r").contains(nobody));
+    let long = "x".repeat(MAX_SIGNER_BYTES + 1);
+    let mut too_long = target(&manifest);
+    too_long.signer = &long;
+    assert!(Draft::targets(head(1), &[too_long]).is_err(), "a signer of {} bytes", long.len());
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub enum Command {
     Memory,
     /// `modules`
     Modules,
+    /// `modules <name> [version]`
+    Module(String, Option<String>),
     /// `repository`
     Repository,
     /// What the module manager does while the console waits.
@@ -163,6 +165,8 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("memory", []) => Command::Memory,
         ("modules", []) => Command::Modules,
         ("modules", ["refresh"]) => Command::Task(Task::Refresh),
+        ("modules", [name]) => Command::Module(name.to_string(), None),
+        ("modules", [name, version]) => Command::Module(name.to_string(), Some(version.to_string())),
         ("repository", []) => Command::Repository,
         ("repository", ["add", address]) => Command::Task(Task::AddSource(address.to_string())),
         ("repository", ["remove", address]) => Command::Task(Task::RemoveSource(address.to_string())),
@@ -298,6 +302,9 @@ mod tests {
         assert_eq!(good("remove hello"), task(Task::Remove("hello".into())));
         assert_eq!(good("update hello 0.2.0 restart"), task(Task::Replace("hello".into(), "0.2.0".into())));
         assert_eq!(good("modules refresh"), task(Task::Refresh));
+        assert_eq!(good("modules hello"), (Command::Module("hello".into(), None), false));
+        let old = Command::Module("hello".into(), Some("0.1.0".into()));
+        assert_eq!(good("modules hello 0.1.0"), (old, false));
         let address = "http://10.0.2.2:8000/";
         assert_eq!(good(&std::format!("repository add {address}")), task(Task::AddSource(address.into())));
         assert_eq!(
@@ -310,7 +317,7 @@ mod tests {
             "install a b c",
             "remove",
             "remove a b",
-            "modules again",
+            "modules hello 0.1.0 now",
             "repository add",
         ] {
             assert_eq!(code(wrong), "usage", "{wrong}");

@@ -14,16 +14,23 @@ pub struct Usage {
 }
 
 /// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 29] = [
+pub const USAGES: [Usage; 30] = [
     Usage { form: "help", does: "this list" },
     Usage { form: "status", does: "the system at a glance" },
     Usage { form: "services", does: "services, their versions, states and restarts" },
     Usage { form: "ports", does: "ports, whose they are and who waits" },
-    Usage { form: "caps <sandbox>", does: "what a sandbox holds" },
+    Usage {
+        form: "caps <sandbox>",
+        does: "what a sandbox, or a service's, holds, and what the policy denied it",
+    },
     Usage { form: "connections", does: "TCP connections, listeners and UDP sockets" },
     Usage { form: "net", does: "address, lease and counters" },
     Usage { form: "memory", does: "every frame, by use" },
     Usage { form: "modules", does: "modules, who signed them, and which files were refused and why" },
+    Usage {
+        form: "modules <name> [version]",
+        does: "all that is known of each version, also of those that are only offered; what it is granted, and what it asked for and is denied",
+    },
     Usage {
         form: "modules refresh",
         does: "look through the repository again; tells what is new, gone or refused",
@@ -41,7 +48,7 @@ pub const USAGES: [Usage; 29] = [
     Usage { form: "remove <service>", does: "end a service for good and take back all that it holds" },
     Usage {
         form: "update <service> <version> [watch=SECONDS] [share=THOUSANDTHS]",
-        does: "replace a service by another version while it serves; the way back stays open for SECONDS; moving takes no more than THOUSANDTHS of the time",
+        does: "replace a service by another version, and first what that one needs: while it serves if it can; the way back stays open for SECONDS, moving takes no more than THOUSANDTHS of the time",
     },
     Usage {
         form: "update <service> <version> --plan",
@@ -49,7 +56,7 @@ pub const USAGES: [Usage; 29] = [
     },
     Usage {
         form: "update <service> <version> restart",
-        does: "end a service that cannot be replaced while it serves, and start this version in its place",
+        does: "the same for a service that cannot be replaced while it serves, said aloud: end it and start this version in its place; refused for one that can",
     },
     Usage { form: "update status", does: "the update under way, or the last one" },
     Usage { form: "abort", does: "give the update under way up, before the new version serves" },

@@ -58,6 +58,7 @@ impl Sources {
             audit_dropped: system.audit_dropped,
             dma_confined: system.dma_confined != 0,
             dma_refused: system.dma_refused,
+            interrupts_remapped: system.interrupts_remapped != 0,
         })
     }
 
@@ -129,17 +130,24 @@ impl Sources {
         Ok(ports)
     }
 
-    /// `caps <sandbox>`
-    pub fn caps(&self, name: &str) -> Result<Caps, CommandError> {
-        let found = self
-            .look_at_all::<SandboxInfo>(What::Sandbox)
-            .find(|(_, s)| s.serial != 0 && name_str(&s.name) == name);
+    /// `caps <sandbox>`: the name is that of a sandbox, or of a service, whose sandbox may have another name since an update.
+    pub fn caps(&mut self, name: &str) -> Result<Caps, CommandError> {
+        let named = |s: &SandboxInfo| s.serial != 0 && name_str(&s.name) == name;
+        let mut found = self.look_at_all::<SandboxInfo>(What::Sandbox).find(|(_, s)| named(s));
+        if found.is_none()
+            && let Some(serial) = self.sandbox_of(name)
+        {
+            found = self.look_at_all::<SandboxInfo>(What::Sandbox).find(|(_, s)| s.serial == serial);
+        }
         let (index, sandbox) = found.ok_or_else(|| self.no_sandbox(name))?;
+        // Without the module manager there is nobody to say.
+        let denied = self.denied(sandbox.serial).unwrap_or_default();
         let mut caps = Caps {
             sandbox: name.into(),
             serial: sandbox.serial,
             frozen: sandbox.frozen != 0,
             slots: sandbox.slots,
+            denied,
             ..Caps::default()
         };
         for slot in 0..sandbox.slots {

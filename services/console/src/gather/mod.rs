@@ -15,7 +15,8 @@ use hic_abi::{Error, Handle, Nanos, Plain};
 use hic_control::{Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{StartPage, clock, start};
-pub use tasks::Seen;
+pub use tasks::{Followed, Seen};
+pub use update::Begun;
 
 /// How long a service may take to answer; a restart of that service fits in.
 const PATIENCE: Nanos = 3_000_000_000;
@@ -79,11 +80,12 @@ impl Sources {
         (label, [first, second]): (u32, [u64; 2]),
         name: &str,
         what: &str,
-    ) -> Result<(), CommandError> {
+    ) -> Result<u64, CommandError> {
         let mut message = Message::new(label, [first, second, 0, 0]);
         message.info = message.info.with_inline(self.buffer.put(name.as_bytes()));
         let answer = self.ask(whom, message, Repeat::Never)?;
-        self.check(whom, what, &answer)
+        self.check(whom, what, &answer)?;
+        Ok(answer.words[0])
     }
 
     /// Whether the answer received last is a good one.

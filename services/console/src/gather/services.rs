@@ -43,6 +43,15 @@ impl Sources {
         Ok(Services { services: services.into_iter().map(|(_, service)| service).collect() })
     }
 
+    /// Serial number of the sandbox of a service (`service` or `service@version`).
+    pub(super) fn sandbox_of(&mut self, name: &str) -> Option<u64> {
+        let (service, version) =
+            name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)));
+        let services = self.services().ok()?.services;
+        let is_it = |s: &&Service| s.name == service && version.is_none_or(|version| s.version == version);
+        services.iter().find(is_it).map(|service| service.sandbox)
+    }
+
     /// Faults name services by their index. The list is worth showing without them when the monitor does not answer.
     fn add_faults(&mut self, services: &mut [(u64, Service)]) {
         for index in 0..MAX_FAULTS {

@@ -25,6 +25,13 @@ pub struct Followed {
     lines: Vec<String>,
 }
 
+impl Followed {
+    /// The task with this number.
+    pub const fn new(name: &'static str, number: u64) -> Self {
+        Self { name, number, lines: Vec::new() }
+    }
+}
+
 /// What a look at it brought.
 pub struct Seen {
     /// New lines of its report.
@@ -49,7 +56,7 @@ impl Sources {
         message.info = message.info.with_inline(self.buffer.put(text.as_bytes()));
         let answer = self.ask(MANAGER, message, Repeat::Never)?;
         self.check(MANAGER, order.name(), &answer)?;
-        Ok(Followed { name: order.name(), number: answer.words[0], lines: Vec::new() })
+        Ok(Followed::new(order.name(), answer.words[0]))
     }
 
     /// `repository`

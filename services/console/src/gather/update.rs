@@ -1,6 +1,7 @@
 //! Modules, and the updates that the module manager carries out.
 
 use super::services::MANAGER;
+use super::tasks::Followed;
 use super::{Repeat, Sources};
 use alloc::format;
 use alloc::string::String;
@@ -8,17 +9,26 @@ use alloc::vec::Vec;
 use console::command::PolicyOptions;
 use console::error::CommandError;
 use console::report::follow::Follow;
-use console::report::modules::Modules;
+use console::report::modules::{Fact, Modules, Versions};
 use console::report::update::{Started, Update};
 use console::report::{MAX_ROWS, clean};
 use hic_control::Refusal;
 use hic_control::manager::{
-    ABORT, COMMIT, MODULES, ModuleInfo, ROLLBACK, SCAN, UPDATE, UPDATE_LINE, UPDATE_STATUS, UpdateInfo,
+    ABORT, COMMIT, DENIED, MODULE_LINE, MODULES, ModuleInfo, ROLLBACK, SCAN, UPDATE, UPDATE_LINE,
+    UPDATE_STATUS, UpdateInfo,
 };
 use hic_rt::ipc::Message;
 
 /// Beyond the last record.
 const END: u32 = Refusal::NotFound as u32;
+
+/// An update that was begun.
+pub enum Begun {
+    /// One rolling update.
+    Moving(Follow, Started),
+    /// A plan, of one step or several.
+    Planned(Followed),
+}
 
 /// What a look at a followed update brought.
 pub struct Look {
@@ -42,29 +52,70 @@ impl Sources {
         Ok(modules)
     }
 
+    /// `modules <name> [version]`
+    pub fn versions(&mut self, name: &str, version: Option<&str>) -> Result<Versions, CommandError> {
+        let mut found = Versions::of(self.modules()?, name, version);
+        for module in &mut found.modules {
+            let what = format!("{} {}", module.name, module.version);
+            module.facts = self.texts((MODULE_LINE, 0), &what)?.iter().map(|line| Fact::of(line)).collect();
+        }
+        if found.modules.is_empty() {
+            let version = version.map_or_else(String::new, |version| format!(" {version}"));
+            let wanted = clean(&format!("{name}{version}"));
+            let message = format!("there is no module {wanted}; `modules` lists them");
+            return Err(CommandError::new("unknown-module", message));
+        }
+        Ok(found)
+    }
+
+    /// What the service in a sandbox asked for and was denied.
+    pub fn denied(&mut self, sandbox: u64) -> Result<Vec<String>, CommandError> {
+        self.texts((DENIED, sandbox), "")
+    }
+
+    /// The texts that the module manager has under a label, with this word 1, about something; there may be none.
+    fn texts(&mut self, (label, word): (u32, u64), about: &str) -> Result<Vec<String>, CommandError> {
+        let mut texts = Vec::new();
+        while texts.len() < MAX_ROWS {
+            let mut message = Message::new(label, [texts.len() as u64, word, 0, 0]);
+            message.info = message.info.with_inline(self.buffer.put(about.as_bytes()));
+            // A server that died may have taken the question from the buffer.
+            let answer = self.ask(MANAGER, message, Repeat::Never)?;
+            if answer.label() == END {
+                break;
+            }
+            self.check(MANAGER, "the question", &answer)?;
+            texts.push(self.text(&answer));
+        }
+        Ok(texts)
+    }
+
     /// `update <service> <version>`
     pub fn update(
         &mut self,
         service: &str,
         version: &str,
         policy: PolicyOptions,
-    ) -> Result<Started, CommandError> {
+    ) -> Result<Begun, CommandError> {
         let window = policy.watch.map_or(0, |seconds| seconds.saturating_add(1));
         let words = [window, policy.share.unwrap_or(0)];
-        self.order((UPDATE, words), &format!("{service} {version}"), "update")
+        let task = self.request(MANAGER, (UPDATE, words), &format!("{service} {version}"), "update")?;
+        Ok(match task {
+            0 => Begun::Moving(Follow::default(), Started::new("update")),
+            number => Begun::Planned(Followed::new("update", number)),
+        })
     }
 
     /// `rollback <service>`
-    pub fn rollback(&mut self, service: &str) -> Result<Started, CommandError> {
-        self.order((ROLLBACK, [0; 2]), service, "rollback")
-    }
-
-    /// `rollback <service>`, to be followed.
-    pub fn rollback_followed(&mut self, service: &str) -> Result<Follow, CommandError> {
+    pub fn rollback(&mut self, service: &str) -> Result<Begun, CommandError> {
         let before = self.last_update()?;
-        self.rollback(service)?;
-        let now = self.update_info()?.ok_or_else(no_update)?;
-        Ok(Follow::rollback(before.as_ref(), &now))
+        match self.request(MANAGER, (ROLLBACK, [0; 2]), service, "rollback")? {
+            0 => {
+                let now = self.update_info()?.ok_or_else(no_update)?;
+                Ok(Begun::Moving(Follow::rollback(before.as_ref(), &now), Started::new("rollback")))
+            }
+            number => Ok(Begun::Planned(Followed::new("rollback", number))),
+        }
     }
 
     /// `abort`
@@ -100,7 +151,7 @@ impl Sources {
         name: &str,
         what: &'static str,
     ) -> Result<Started, CommandError> {
-        self.request(MANAGER, request, name, what).map(|()| Started::new(what))
+        self.request(MANAGER, request, name, what).map(|_| Started::new(what))
     }
 
     /// The update under way or the last one, with its report.

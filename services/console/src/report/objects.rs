@@ -65,6 +65,8 @@ pub struct Caps {
     pub capabilities: Vec<Capability>,
     /// There are more than can be shown.
     pub truncated: bool,
+    /// What its manifest asked for and the policy denied.
+    pub denied: Vec<String>,
 }
 
 /// One capability.
@@ -96,6 +98,9 @@ impl Report for Caps {
         table.print(out);
         if self.truncated {
             out.push_str("(not all are shown)\n");
+        }
+        for denied in &self.denied {
+            let _ = writeln!(out, "denied by the policy: {}", clean(denied));
         }
     }
 }
@@ -136,9 +141,11 @@ mod tests {
             sandbox: "inetd".into(),
             slots: 64,
             capabilities: alloc::vec![capability],
+            denied: alloc::vec!["authority power; it works without".into()],
             ..Caps::default()
         };
         let (json, text) = both(&caps);
+        assert!(text.ends_with("denied by the policy: authority power; it works without\n"), "{text}");
         assert_eq!((&json["capabilities"][0]["type"], &json["slots"]), (&"port".into(), &64.into()));
         assert!(text.starts_with("inetd, sandbox 0, running: 1 of 64 slots\n"), "{text}");
         let ports = Ports { ports: alloc::vec![Port { index: 5, ..Port::default() }], truncated: true };

@@ -94,8 +94,10 @@ pub struct Status {
     pub audit_dropped: u64,
     /// Whether an IOMMU confines devices to what their drivers map into them.
     pub dma_confined: bool,
-    /// Accesses of devices that it refused.
+    /// Accesses and interrupts of devices that it refused.
     pub dma_refused: u64,
+    /// Whether a device raises its own interrupts and no other.
+    pub interrupts_remapped: bool,
 }
 
 impl Report for Status {
@@ -123,7 +125,12 @@ impl Report for Status {
         );
         let _ = writeln!(out, "audit       {} records, {} dropped", self.audit_records, self.audit_dropped);
         let _ = match self.dma_confined {
-            true => writeln!(out, "dma         confined by an IOMMU, {} accesses refused", self.dma_refused),
+            true => writeln!(
+                out,
+                "dma         confined by an IOMMU, interrupts {}remapped, {} refusals",
+                if self.interrupts_remapped { "" } else { "not " },
+                self.dma_refused
+            ),
             false => writeln!(out, "dma         not confined: devices reach all memory, drivers are trusted"),
         };
     }

@@ -119,6 +119,19 @@ fn a_name_too_long_for_a_message_is_listed_short() {
 }
 
 #[test]
+fn a_name_that_a_console_must_not_see_is_listed_short() {
+    let image = Image::with_files(&[("wipe~[2J.hicmod", b"x")]);
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let (shown, hidden) = (wide("wipe~"), wide("wipe\x1b"));
+    let at = image.0.borrow().bytes.windows(shown.len()).position(|piece| piece == shown).unwrap();
+    image.0.borrow_mut().bytes[at..at + hidden.len()].copy_from_slice(&hidden);
+    let mut repository = open(&image);
+    let name = repository.file(0).unwrap().name.clone();
+    assert!(name.chars().all(|c| c.is_ascii_graphic()) && name.ends_with(".HIC"), "{name:?}");
+    assert_eq!(repository.read(&name, 0, &mut [0; 4]), Ok(1));
+}
+
+#[test]
 fn the_record_is_flushed_before_its_write_is_done_and_found_by_the_next_start() {
     let image = Image::with_files(&[(MODULE, b"x")]);
     let mut repository = open(&image);
@@ -265,3 +278,5 @@ fn flipped_bits_in_the_tables_never_make_reads_leave_the_disk() {
     }
     assert_eq!(open(&image).read(MODULE, 0, &mut vec![0; bytes.len()]), Ok(bytes.len()));
 }
+
+mod kept;

@@ -1,6 +1,6 @@
 //! The director: makes the driver and its victim, and compares what the device did with what it may do.
 
-use crate::board::{BLANK, Board, Target};
+use crate::board::{BLANK, Board, FOREIGN_LINE, Signal, Target};
 use crate::driver::physical;
 use crate::edu::IDENTITY;
 use alloc::vec::Vec;
@@ -46,6 +46,8 @@ struct Stage {
     /// By target; the kernel has none.
     memory: [Option<Mapped>; Target::ALL.len()],
     confined: bool,
+    /// Whether interrupts are remapped.
+    remapped: bool,
     /// PCI function of the device.
     function: u64,
 }
@@ -54,11 +56,14 @@ struct Stage {
 pub fn run(page: &'static StartPage) -> Result<(), Failure> {
     let stage = Stage::new(page)?;
     play(page, &stage)?;
-    let refusals = refusals(page)?;
+    let (refusals, interrupts) =
+        refusals(page)?.into_iter().partition(|r| r.event == Event::DmaRefused as u32);
+    let (refusals, interrupts): (Vec<Record>, Vec<Record>) = (refusals, interrupts);
     for target in Target::ALL {
         stage.judge(target)?;
     }
     stage.judge_refusals(&refusals)?;
+    stage.judge_interrupts(&interrupts)?;
     if stage.confined {
         log!("selftest: note confined: the mapped region was reached, {} accesses refused", refusals.len());
     } else {
@@ -93,6 +98,7 @@ fn play(page: &'static StartPage, stage: &Stage) -> Result<(), Failure> {
     }
     let device = device(page)?;
     driver.grant(grants::DEVICE, device, ObjectType::Device, Rights::READ | Rights::MANAGE, (0, 0))?;
+    driver.grant(grants::IRQ, foreign(page)?, ObjectType::Irq, Rights::empty(), (0, 0))?;
     driver.grant(grants::ACCOUNT, stage.account, ObjectType::Account, Rights::CHARGE, (0, 0))?;
     driver.watch(fault_port)?;
     driver.start()?;
@@ -104,6 +110,13 @@ fn play(page: &'static StartPage, stage: &Stage) -> Result<(), Failure> {
         }
         _ => Err(Failure::Late("the end of the driver")),
     }
+}
+
+/// The interrupt that the device shall not raise: nobody else uses that line.
+fn foreign(page: &StartPage) -> Result<Handle, Failure> {
+    let is_line = |g: &&hic_abi::start::Grant| name_str(&g.name) == grants::IRQ && g.address == FOREIGN_LINE;
+    let found = start::grants(page).iter().find(is_line);
+    found.map(|grant| grant.slot).ok_or(Failure::Late("the second serial line"))
 }
 
 fn device(page: &StartPage) -> Result<Handle, Failure> {
@@ -126,6 +139,7 @@ impl Stage {
             board: memory(account)?,
             memory: [None; Target::ALL.len()],
             confined: system.dma_confined != 0,
+            remapped: system.interrupts_remapped != 0,
             function: info.address,
         };
         for target in Target::ALL {
@@ -142,6 +156,7 @@ impl Stage {
             stage.board().addresses[target as usize].store(address, Relaxed);
         }
         stage.board().spare_kernel.store(u64::from(!stage.confined), Relaxed);
+        stage.board().spare_processor.store(u64::from(!stage.remapped), Relaxed);
         Ok(stage)
     }
 
@@ -189,6 +204,32 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// An entry of nobody raises nothing, and stops nobody, where interrupts are remapped; elsewhere every message arrives. What else a machine
+    /// that remaps lets through is its emulator's fault, and is said: QEMU 7.2 passes on what is in the old format, and does not
+    /// know who wrote when a device writes by DMA.
+    fn judge_interrupts(&self, refused: &[Record]) -> Result<(), Failure> {
+        let raised = Signal::ALL.map(|signal| self.board().raised[signal as usize].load(Relaxed));
+        let [nobodys, old, anothers, non_maskable] = raised;
+        check("interrupt of nobody's entry", nobodys, u64::from(!self.remapped))?;
+        check("other interrupts by a non-maskable one", non_maskable, 0)?;
+        if !self.remapped {
+            check("interrupt in the old format", old, 1)?;
+            check("refused interrupts recorded", refused.len() as u64, 0)?;
+            log!("selftest: note not remapped: the device raised what it wanted");
+            return Ok(());
+        }
+        let through = |count| if count == 0 { "refused" } else { "let through by this machine" };
+        log!(
+            "selftest: note remapped: an entry of nobody refused, the old format {}, another's entry {}, {} records",
+            through(old),
+            through(anothers),
+            refused.len()
+        );
+        Ok(())
+    }
+}
+
 fn memory(account: Handle) -> Result<Mapped, Failure> {
     let slot = new_slot()?;
     sys::create_region(account, slot, PAGE_SIZE).map_err(refused("region"))?;
@@ -200,7 +241,8 @@ fn refusals(page: &StartPage) -> Result<Vec<Record>, Failure> {
     let (mut found, mut records) = (Vec::new(), [Record::zeroed(); 8]);
     loop {
         let count = sys::audit_drain(audit, &mut records).map_err(refused("audit"))?;
-        let wanted = |record: &&Record| record.event == Event::DmaRefused as u32;
+        let events = [Event::DmaRefused, Event::InterruptRefused].map(|event| event as u32);
+        let wanted = |record: &&Record| events.contains(&record.event);
         found.extend(records.iter().take(count).filter(wanted).copied());
         if count == 0 {
             return Ok(found);

@@ -1,9 +1,10 @@
-//! The hostile driver: it tells its device to read and to write each target.
+//! The hostile driver: it tells its device to read and to write each target, and to raise an interrupt that is not its own.
 
-use crate::board::{BLANK, Board, Target};
+use crate::board::{BLANK, Board, Signal, Target};
 use crate::director::{BOARD, MAPPED, UNMAPPED};
 use crate::edu::Edu;
 use core::sync::atomic::Ordering::Relaxed;
+use hic_control::grants;
 use hic_rt::region::map_for_dma;
 use hic_rt::{StartPage, log, start, sys};
 use hic_stage::{Failure, refused};
@@ -48,6 +49,21 @@ fn try_all(page: &'static StartPage) -> Result<(), Failure> {
         }
         window.fill(target.pattern())?;
         edu.write(address)?;
+    }
+    raise_all(page, board, &window)
+}
+
+/// Tries to raise an interrupt of another line, and looks whether that one came.
+fn raise_all(page: &'static StartPage, board: &Board, window: &Window<'_>) -> Result<(), Failure> {
+    let irq = start::require(page, grants::IRQ).slot;
+    let count = || sys::irq_count(irq).map_err(refused("count of interrupts"));
+    let spare = board.spare_processor.load(Relaxed) != 0;
+    for signal in Signal::ALL.into_iter().filter(|signal| !spare || signal.is_harmless()) {
+        let (address, data) = signal.message(!spare);
+        window.fill(data.into())?;
+        let before = count()?;
+        window.edu.signal(address)?;
+        board.raised[signal as usize].store(count()? - before, Relaxed);
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use hic_virtio::block::Block;
 pub const IDENTITY: u64 = 0x1234 | 0x11e8 << 16;
 /// Bytes of one transfer.
 pub const BYTES: u32 = 64;
+/// Bytes of the data of an interrupt.
+const WORD: u32 = 4;
 
 const BAR: u8 = 0;
 const SOURCE: usize = 0x80;
@@ -53,20 +55,25 @@ impl Edu {
 
     /// Tells the device to read memory into its buffer.
     pub fn read(&self, address: u64) -> Result<(), Failure> {
-        self.transfer(address as u32, BUFFER, RUN)
+        self.transfer(address as u32, BUFFER, BYTES, RUN)
     }
 
     /// Tells the device to write its buffer to memory.
     pub fn write(&self, address: u64) -> Result<(), Failure> {
-        self.transfer(BUFFER, address as u32, RUN | TO_MEMORY)
+        self.transfer(BUFFER, address as u32, BYTES, RUN | TO_MEMORY)
     }
 
-    fn transfer(&self, from: u32, to: u32, command: u32) -> Result<(), Failure> {
+    /// Tells the device to write the first word of its buffer, as a message that raises an interrupt.
+    pub fn signal(&self, address: u64) -> Result<(), Failure> {
+        self.transfer(BUFFER, address as u32, WORD, RUN | TO_MEMORY)
+    }
+
+    fn transfer(&self, from: u32, to: u32, bytes: u32, command: u32) -> Result<(), Failure> {
         // A refusal takes it off the bus; a driver that does not give up puts it back.
         sys::device_master(self.device, true).map_err(refused("bus master"))?;
         self.registers.write(SOURCE, from);
         self.registers.write(DESTINATION, to);
-        self.registers.write(COUNT, BYTES);
+        self.registers.write(COUNT, bytes);
         self.registers.write(COMMAND, command);
         let end = sys::now() + PATIENCE;
         while self.registers.read::<u32>(COMMAND) & RUN != 0 {

@@ -3,7 +3,7 @@
 //! A driver that holds this device and two regions tells it to read and to write its own region that is mapped in the device (the control:
 //! this works), one that was and is not any more, one that never was, the kernel, and the memory of another sandbox. With an IOMMU nothing
 //! of the last four arrives in either direction, and each try is recorded with its source and its address; without one all of them succeed, which
-//! shows that the test can fail.
+//! shows that the test can fail. The same with an interrupt of another line, which it tries to raise by a write to the local APIC's address.
 //!
 //! | module | role |
 //! | --- | --- |

@@ -4,6 +4,7 @@
 //! director gave it, or the one number that makes it legal.
 
 mod accounts;
+mod channels;
 mod handles;
 mod memory;
 mod messages;
@@ -57,7 +58,7 @@ const fn act(
     Act { name, act, attack: gifts, control: gifts, expect }
 }
 
-const GROUPS: [&[Act]; 4] = [handles::ACTS, accounts::ACTS, memory::ACTS, messages::ACTS];
+const GROUPS: [&[Act]; 5] = [handles::ACTS, accounts::ACTS, channels::ACTS, memory::ACTS, messages::ACTS];
 
 /// What the sandbox under trial does.
 pub fn perform(board: &Board, index: usize, granted: bool) -> u64 {

@@ -180,7 +180,7 @@ fn harmless(number: u64, args: &[u64; 6], weak: bool) -> bool {
         Some(Syscall::Null | Syscall::Yield | Syscall::Now) => true,
         Some(Syscall::BindNotification) => handle(args[0]) == 0,
         Some(Syscall::CapInfo | Syscall::CapRevoke) => handle(args[0]) == SELF && held(handle(args[1])),
-        Some(Syscall::RegionInfo) => memory(handle(args[0])),
+        Some(Syscall::RegionInfo) => memory(handle(args[0])) && args[1] == 0,
         Some(Syscall::IrqAck) => weak && handle(args[0]) == ObjectType::Irq as Handle,
         _ => false,
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hicmod_tool::repo;
 
 use crate::net::{HOST_ADDRESS, Network};
 
@@ -18,7 +20,7 @@ const DRIP: Duration = Duration::from_secs(40);
 
 /// What the server does with a request for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(in crate::cases) enum Manner {
     /// Sends it.
     Good,
     /// Ends each connection after this share of the file, in per cent, and knows no parts.
@@ -37,6 +39,8 @@ pub(super) enum Manner {
     Short,
     /// Sends a byte and then none for a long time.
     Drips,
+    /// Sends a byte each second.
+    SlowLoris,
     /// Leads elsewhere.
     Redirect,
     /// Chunked.
@@ -48,11 +52,37 @@ pub(super) enum Manner {
 }
 
 /// A file and how it is sent.
-pub(super) type Files = BTreeMap<String, (Manner, Vec<u8>)>;
+pub(in crate::cases) type Files = BTreeMap<String, (Manner, Vec<u8>)>;
 
-/// The server. Dropping it ends it.
-pub(super) struct Server {
+/// The address of the host on `network`, to listen on.
+fn host(network: &Network) -> Ipv4Addr {
+    match network {
+        // User networking leads connections to the host's address on to its loopback interface.
+        Network::User => Ipv4Addr::LOCALHOST,
+        Network::Tap(_) => Ipv4Addr::from(HOST_ADDRESS),
+    }
+}
+
+/// Has the server of `hicmod-tool repo serve` hand out `folder` until the test ends; its address, as an operator of the guest writes it.
+pub(in crate::cases) fn serve(network: &Network, folder: &Path) -> Result<String> {
+    let (listen, folder) = (SocketAddr::from((host(network), 0)), folder.to_owned());
+    let (ready, started) = mpsc::channel();
+    network.spawn(move || match repo::Server::bind(listen, &folder) {
+        Ok(server) => {
+            // Nobody waits for the address any more if the receiver is gone.
+            let _ = ready.send(server.address());
+            server.run(|_, _| ());
+        }
+        Err(error) => drop(ready.send(Err(error))),
+    })?;
+    let address = started.recv().context("the server's thread ended")??;
+    Ok(format!("http://{}/", SocketAddr::from((HOST_ADDRESS, address.port()))))
+}
+
+/// A server that goes wrong. Dropping it ends it.
+pub(in crate::cases) struct Server {
     address: SocketAddr,
+    files: Arc<Mutex<Files>>,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
 }
@@ -60,13 +90,10 @@ pub(super) struct Server {
 impl Server {
     /// Listens on a free port of the host's address on `network`.
     pub fn start(network: &Network, files: Files) -> Result<Self> {
-        let host = match network {
-            // User networking leads connections to the host's address on to its loopback interface.
-            Network::User => Ipv4Addr::LOCALHOST,
-            Network::Tap(_) => Ipv4Addr::from(HOST_ADDRESS),
-        };
+        let host = host(network);
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (stopped, log, files) = (Arc::clone(&stop), Arc::clone(&requests), Arc::new(files));
+        let (stopped, log, files) = (Arc::clone(&stop), Arc::clone(&requests), Arc::new(Mutex::new(files)));
+        let served = Arc::clone(&files);
         let (ready, started) = mpsc::channel();
         network.spawn(move || {
             let listener = TcpListener::bind((host, 0));
@@ -81,7 +108,7 @@ impl Server {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(stream), files, log) = (stream, Arc::clone(&files), Arc::clone(&log)) else {
+                let (Ok(stream), files, log) = (stream, Arc::clone(&served), Arc::clone(&log)) else {
                     continue;
                 };
                 // A client that ends the connection early is what many of these answers are for.
@@ -89,12 +116,17 @@ impl Server {
             }
         })?;
         let address = started.recv().context("the server's thread ended")?.map_err(std::io::Error::from)?;
-        Ok(Self { address, stop, requests })
+        Ok(Self { address, files, stop, requests })
     }
 
     /// Its address, as an operator of the guest writes it.
     pub fn source(&self) -> String {
         format!("http://{}/repo/", SocketAddr::from((HOST_ADDRESS, self.address.port())))
+    }
+
+    /// Exchanges what it has.
+    pub fn set(&self, files: Files) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     /// The requests for files of this name so far, heads without the first line.
@@ -110,17 +142,19 @@ impl Drop for Server {
     }
 }
 
-fn answer(stream: TcpStream, files: &Files, log: &Mutex<Vec<String>>) -> Result<()> {
+fn answer(stream: TcpStream, files: &Mutex<Files>, log: &Mutex<Vec<String>>) -> Result<()> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     let mut head = String::new();
     let mut lines = BufReader::new(stream.try_clone()?);
     while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head)? > 0 {}
     log.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
-    let file =
-        head.split(' ').nth(1).and_then(|path| path.strip_prefix("/repo/targets/")).unwrap_or_default();
-    match files.get(file) {
-        Some((manner, bytes)) => send(&stream, *manner, bytes, &head),
+    // Names in the two folders of a repository differ, so the last part of a path says which file is meant.
+    let path = head.split(' ').nth(1).and_then(|path| path.strip_prefix("/repo/")).unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let found = files.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+    match found {
+        Some((manner, bytes)) => send(&stream, manner, &bytes, &head),
         None => Ok((&stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found")?),
     }
 }
@@ -189,6 +223,13 @@ fn send(mut stream: &TcpStream, manner: Manner, bytes: &[u8], head: &str) -> Res
             for byte in bytes.iter().take(3) {
                 stream.write_all(&[*byte])?;
                 std::thread::sleep(DRIP);
+            }
+        }
+        Manner::SlowLoris => {
+            stream.write_all(ok(all, "ETag: \"one\"\r\n").as_bytes())?;
+            for byte in bytes {
+                stream.write_all(&[*byte])?;
+                std::thread::sleep(Duration::from_secs(1));
             }
         }
         Manner::Redirect => {

@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use hic_hicmod::manifest::{Manifest, Name, Need, Version};
 
-use super::super::updating::refusal;
-use super::{MODULE, Scene};
+use super::super::updating::{ask, refusal};
+use super::{MODULE, Scene, done};
 use crate::disk;
 use crate::vm::{Console, Vm};
 
 /// A module that is signed well and does not fit: its name, what is wrong with it, the code of the refusal.
 type Unfit = (&'static str, fn(&mut Manifest), &'static str);
 
-const UNFIT: [Unfit; 6] = [
+const UNFIT: [Unfit; 7] = [
     ("needy", |manifest| drop(manifest.needs.push(need("dns_resolver"))), "missing-need"),
     ("low", |manifest| manifest.order = 2, "wrong-order"),
     ("loud", |manifest| manifest.priority = 31, "wrong-priority"),
@@ -25,6 +25,12 @@ const UNFIT: [Unfit; 6] = [
             manifest.state_regions.iter_mut().for_each(|region| region.pages = 65_536);
         },
         "memory",
+    ),
+    // A service of this system that does not run just now: whoever had the name would be called by all who need it.
+    (
+        "squatter",
+        |manifest| manifest.provides = Name::try_from("dns_resolver").into_iter().collect(),
+        "policy",
     ),
     ("twin", |manifest| manifest.provides = Name::try_from("inetd").into_iter().collect(), "service-taken"),
 ];
@@ -41,12 +47,17 @@ const ORDERS: [(&str, &str, &str); 11] = [
     ("remove console", "essential", "commands"),
     ("remove module-manager", "essential", "manages"),
     ("remove netstack", "needed", "inetd, web_server"),
-    ("update netstack 1.3.0 restart", "has-live-update", "while it serves"),
+    ("update netstack 1.3.0 restart", "has-live-update", "without an end of its service"),
 ];
 
 fn need(service: &str) -> Need {
     Need { service: Name::try_from(service).unwrap_or_default(), optional: false }
 }
+
+/// Its program serves what its manifest does not say.
+const UNDECLARED: &str = "undeclared";
+/// Needs the service that this program would be.
+const CLIENT: &str = "client";
 
 /// Puts the modules on the disk.
 pub(super) fn prepare(scene: &Scene<'_>) -> Result<()> {
@@ -57,6 +68,19 @@ pub(super) fn prepare(scene: &Scene<'_>) -> Result<()> {
             manifest.provides = [manifest.name.clone()].into_iter().collect();
             change(manifest);
         });
+        disk::put(scene.disk()?, &format!("{name}-1.0.0.hicmod"), &module.context(name)?)?;
+    }
+    let undeclared = scene.other(version, |manifest| {
+        manifest.name = Name::try_from(UNDECLARED).unwrap_or_default();
+        manifest.provides.clear();
+    });
+    let client = scene.other(version, |manifest| {
+        manifest.name = Name::try_from(CLIENT).unwrap_or_default();
+        manifest.provides.clear();
+        (manifest.order, manifest.priority) = (7, 1);
+        drop(manifest.needs.push(need(MODULE)));
+    });
+    for (name, module) in [(UNDECLARED, undeclared), (CLIENT, client)] {
         disk::put(scene.disk()?, &format!("{name}-1.0.0.hicmod"), &module.context(name)?)?;
     }
     let mut damaged = scene.good.clone();
@@ -75,8 +99,21 @@ pub(super) fn all(vm: &Vm, console: &Console<'_>) -> Result<usize> {
     }
     let text = console.command(&format!("install {MODULE}"))?;
     ensure!(text.contains("error[usage]") && text.contains("install <module> <version>"), "{text}");
+    undeclared(console).context("a service that is not in the manifest")?;
     vm.check_alive()?;
-    Ok(UNFIT.len() + ORDERS.len() + 1)
+    Ok(UNFIT.len() + ORDERS.len() + 2)
+}
+
+/// A program that would serve under a name which its manifest does not say gets no endpoint, so nobody can be led to it: who needs that service is told that there
+/// is none.
+fn undeclared(console: &Console<'_>) -> Result<()> {
+    done(console, &format!("install {UNDECLARED} 1.0.0"))?;
+    let caps = ask(console, &format!("caps {UNDECLARED}"))?;
+    let held = caps["capabilities"].as_array().with_context(|| format!("{caps}"))?;
+    let has = |kind: &str| held.iter().any(|capability| capability["type"] == kind);
+    ensure!(has("port") && !has("endpoint"), "what it holds: {caps}");
+    expect(console, &format!("install {CLIENT} 1.0.0"), "missing-need", MODULE)?;
+    done(console, &format!("remove {UNDECLARED}")).map(drop)
 }
 
 fn expect(console: &Console<'_>, order: &str, code: &str, word: &str) -> Result<()> {

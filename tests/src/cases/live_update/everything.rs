@@ -112,10 +112,8 @@ impl Everything {
     /// Nobody has failed, and everybody who goes in rounds gets through another one.
     pub fn gets_on(&self) -> Result<()> {
         self.echo.wait_for_everyone(GETS_ON).context("echo clients")?;
-        self.echo.tally().ensure_no_failure("echo clients")?;
         for (name, load) in &self.busy {
             load.wait_for_everyone(GETS_ON).context(*name)?;
-            load.tally().ensure_no_failure(name)?;
         }
         for (name, load) in &self.held {
             load.tally().ensure_no_failure(name)?;

@@ -1,7 +1,7 @@
 //! A repository of the test's own under the root that the system trusts, and the disk that a guest runs on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -24,8 +24,7 @@ const ROOT: &str = "repository-root";
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A published state.
-pub(super) struct State<'m> {
-    pub(super) mirror: &'m Mirror,
+pub(super) struct State {
     pub(super) files: Files,
     pub(super) version: &'static str,
     pub(super) targets: u32,
@@ -37,11 +36,10 @@ pub(super) struct Mirror {
     pub(super) repository: Repository,
     pub(super) keys: KeyFolder,
     pub(super) now: u64,
-    disk: PathBuf,
 }
 
 impl Mirror {
-    /// A repository with two versions, whose second root allows no module that is not listed. The disk is emptied of others.
+    /// A repository with two versions, taken from `disk`, whose second root allows no module that is not listed.
     pub(super) fn new(context: &TestContext, images: &Path, disk: &Path) -> Result<Self> {
         let (folder, keys) = (context.file("mirror")?, context.file("mirror.keys")?);
         for part in [METADATA, TARGETS] {
@@ -58,24 +56,17 @@ impl Mirror {
             let file = file_of(version);
             std::fs::write(folder.join(TARGETS).join(&file), disk::get(disk, &file)?)?;
         }
-        for (name, _) in disk::list(disk)? {
-            if name != disk::STATE_FILE {
-                disk::remove(disk, &name)?;
-            }
-        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let repository = Repository::open(&folder, &keys).map_err(|error| anyhow!("{error}"))?;
+        let repository =
+            Repository::open(&folder, KeyFolder::plain(&keys)).map_err(|error| anyhow!("{error}"))?;
         repository.rotate(&[], Some(false), now, Lives::default()).map_err(|error| anyhow!("{error}"))?;
-        let mirror = Self { repository, keys: KeyFolder::new(&keys), now, disk: disk.to_owned() };
-        mirror.lay_out(&mirror.files()?)?;
-        Ok(mirror)
+        Ok(Self { repository, keys: KeyFolder::plain(&keys), now })
     }
 
     /// What is published now.
-    pub(super) fn good(&self) -> Result<State<'_>> {
+    pub(super) fn good(&self) -> Result<State> {
         let checked = self.repository.check(self.now, None).map_err(|error| anyhow!("{error}"))?;
         Ok(State {
-            mirror: self,
             files: self.files()?,
             version: VERSION,
             targets: checked.targets,
@@ -104,21 +95,6 @@ impl Mirror {
     /// A key of the repository.
     pub(super) fn key(&self, role: Role) -> Result<RsaPrivateKey> {
         self.keys.of(role).map_err(|error| anyhow!("{error}"))
-    }
-
-    /// Makes the folder on the disk hold exactly these files. The guest looks at the disk anew when it is told to.
-    pub(super) fn lay_out(&self, files: &Files) -> Result<()> {
-        for (name, _) in disk::list(&self.disk)? {
-            if name != disk::STATE_FILE && !files.contains_key(&name) {
-                disk::remove(&self.disk, &name)?;
-            }
-        }
-        for (name, bytes) in files {
-            if !disk::get(&self.disk, name).is_ok_and(|found| found == *bytes) {
-                disk::put(&self.disk, name, bytes)?;
-            }
-        }
-        Ok(())
     }
 }
 

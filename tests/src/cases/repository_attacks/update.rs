@@ -1,0 +1,71 @@
+//! An update to a version that only a server has: offered, fetched, verified, made under connections; after a reboot it is the default although nobody
+//! hands it out any more.
+
+use anyhow::{Context, Result, ensure};
+use hic_hicmod::manifest::Version;
+use serde_json::Value;
+
+use super::mirror::{self, Mirror};
+use super::{Files, SERVED, SERVICE, Scene, ask, until};
+use crate::cases::ECHO;
+use crate::cases::forge::{self, Chain};
+use crate::cases::install::power_off;
+use crate::cases::updating::{only, update_to};
+use crate::load::{self, DuplexPlan};
+use crate::net::Network;
+use crate::qemu::Proto;
+use crate::runner::TestContext;
+use crate::vm::{Console, Vm};
+
+/// The version that is updated to.
+const NEXT: Version = Version::new(1, 4, 1);
+/// Connections that carry data both ways meanwhile.
+const PLAN: DuplexPlan = DuplexPlan { clients: 5, ..DuplexPlan::USUAL };
+
+/// Publishes the version at the server that `source` names, and updates to it; ends with the machine off and nothing left at the server.
+pub(super) fn made(
+    context: &mut TestContext,
+    network: &Network,
+    mirror: &Mirror,
+    scene: &Scene<'_>,
+    (source, own): (&str, &Chain),
+) -> Result<()> {
+    let next = NEXT.to_string();
+    let good = mirror.files()?.remove(&mirror::file_of(mirror::VERSION)).context("a module")?;
+    let module = forge::other_version(&good, own, mirror.now, NEXT, |_| ())?;
+    std::fs::write(mirror.repository.targets().join(mirror::file_of(&next)), module)?;
+    mirror.publish()?;
+    scene.place.lay_out(&mirror.files()?)?;
+    ask(scene.console, &format!("repository add {source}"))?;
+    is(scene.console, "offered", "network")?;
+
+    let load = load::duplex_clients(network, scene.vm.endpoint(Proto::Tcp, ECHO)?, PLAN)?;
+    load.wait_for_everyone(SERVED)?;
+    let status = update_to(scene.console, &next)?;
+    ensure!(status.lost == 0, "{}", status.summary());
+    only(scene.console, &next)?;
+    is(scene.console, "verified", "network")?;
+    load.wait_for_everyone(SERVED)?;
+    let tally = load.finish()?;
+    tally.ensure_no_failure("two-way clients")?;
+    context.note(format!("an update to what only a server has: {}; {}", status.summary(), tally.summary()));
+    power_off(scene.vm)?;
+    scene.place.lay_out(&Files::new())
+}
+
+/// The machine after a reboot: nobody hands the version out any more.
+pub(super) fn stays(vm: &Vm) -> Result<()> {
+    let console = vm.console()?;
+    until(SERVED, || only(&console, &NEXT.to_string())).context("after a reboot without the server")?;
+    is(&console, "verified", "system-disk")
+}
+
+/// What `modules` says of the version.
+fn is(console: &Console<'_>, state: &str, origin: &str) -> Result<()> {
+    let known = ask(console, &format!("modules {SERVICE}"))?;
+    let rows = known["modules"].as_array().context("no modules")?;
+    let row = rows.iter().find(|row| row["version"] == NEXT.to_string());
+    let row: &Value = row.with_context(|| format!("{SERVICE} {NEXT} is not there: {known}"))?;
+    ensure!(row["state"] == state && row["origin"] == origin, "{state} from {origin} was due: {row}");
+    Ok(())
+}
