@@ -11,8 +11,9 @@ use super::{GUEST_ADDRESS, HOST_ADDRESS, Network};
 /// Lengths of the headers in front of the payload.
 const IP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
-/// Where the datagram claims to go: discard, so that nobody would answer it.
-const PORT: u16 = 9;
+/// Where the datagram claims to go: a port that nobody serves (IANA has it unassigned). What has come of a datagram to a served port moves
+/// with that port, and would not be of the old instance any more.
+const PORT: u16 = 4;
 /// The datagram claims to be as long as a few fragments.
 const CLAIMED: u16 = 4000;
 const UDP: u8 = 17;

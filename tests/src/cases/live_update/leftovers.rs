@@ -1,7 +1,8 @@
 //! Nothing of an instance that is gone may be left in memory: a marker is put into its heap and looked for afterwards.
 //!
 //! What is sent in the ordinary way lies in data regions that outlive the stack. The first fragment of a datagram whose rest
-//! never comes is kept in the stack's own heap. It is so short that every later frame overwrites it in the driver's buffers.
+//! never comes, to a port that nobody serves and that therefore does not move, is kept in the stack's own heap. It is so short that
+//! every later frame overwrites it in the driver's buffers.
 
 use std::path::Path;
 use std::process::Command;
