@@ -114,13 +114,15 @@ impl Load {
         &self.tally
     }
 
-    /// Waits until every client that ever got through a round got through another one from now on. An error, too, if any has failed.
+    /// Waits until every client, be it at its first, got through a round from now on. An error, too, if any has failed.
     pub fn wait_for_everyone(&self, limit: Duration) -> Result<()> {
         let (before, deadline) = (self.tally.rounds(), Instant::now() + limit);
+        let clients = u32::try_from(self.threads.len())?;
         loop {
-            let stuck = self.tally.stuck_since(&before);
+            self.tally.ensure_no_failure("clients")?;
+            let stuck = self.tally.stuck_since(clients, &before);
             if stuck.is_empty() {
-                return self.tally.ensure_no_failure("clients");
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(anyhow!(

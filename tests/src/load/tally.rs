@@ -62,11 +62,10 @@ impl Tally {
         self.rounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The clients in `before` that have not got through a round since.
-    pub fn stuck_since(&self, before: &Rounds) -> Vec<u32> {
+    /// Those of the first `clients` clients that have not got through a round since `before`.
+    pub fn stuck_since(&self, clients: u32, before: &Rounds) -> Vec<u32> {
         let now = self.rounds();
-        let stuck = |&(number, rounds): &(&u32, &u64)| now.get(number).is_none_or(|now| now <= rounds);
-        before.iter().filter(stuck).map(|(number, _)| *number).collect()
+        (0..clients).filter(|number| now.get(number) <= before.get(number)).collect()
     }
 
     /// How long the answers took to requests that were under way at any moment from `from` to `to`.
@@ -176,11 +175,12 @@ mod tests {
     #[test]
     fn a_client_that_does_not_get_on_is_named() {
         let tally = Tally::default();
-        (1..=3).for_each(|number| tally.progressed(number));
+        assert_eq!(tally.stuck_since(2, &tally.rounds()), [0, 1], "nobody has got through a round yet");
+        (0..3).for_each(|number| tally.progressed(number));
         let before = tally.rounds();
-        tally.progressed(1);
-        tally.progressed(3);
-        assert_eq!(tally.stuck_since(&before), [2]);
+        tally.progressed(0);
+        tally.progressed(2);
+        assert_eq!(tally.stuck_since(4, &before), [1, 3]);
     }
 
     #[test]
