@@ -112,6 +112,10 @@ fn run_all(options: &TestOptions, summary: &mut Summary) -> Result<()> {
         }
         Some(filter) if wanted.is_empty() => {
             host::run(&builder.workspace, Some(filter), options.locked, summary)?;
+            anyhow::ensure!(
+                !summary.is_empty(),
+                "no test has {filter:?} in its name: `cargo xtask test --list` names the system tests"
+            );
         }
         Some(_) => {}
     }

@@ -37,6 +37,12 @@ impl Summary {
         self.failed.iter().map(String::as_str)
     }
 
+    /// Whether no test has been met.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passed.is_empty() && self.failed.is_empty() && self.skipped == 0
+    }
+
     /// Whether something passed and nothing failed.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -58,11 +64,11 @@ mod tests {
     #[test]
     fn the_last_line_has_the_form_that_scripts_expect() {
         let mut summary = Summary::default();
-        assert!(!summary.is_good(), "nothing ran");
+        assert!(summary.is_empty() && !summary.is_good(), "nothing ran");
         summary.passed("a");
         summary.passed("b");
         assert_eq!(summary.last_line(), "2 passed, 0 failed");
-        assert!(summary.is_good());
+        assert!(summary.is_good() && !summary.is_empty());
         summary.failed("c");
         summary.skipped();
         assert_eq!(summary.last_line(), "2 passed, 1 failed, 1 skipped");
