@@ -108,10 +108,10 @@ pub struct Trust {
     /// SHA-384 of the module's content.
     pub digest: [u8; 48],
     /// Who signed it.
-    pub signer: [u8; 32],
+    pub signer: [u8; 64],
 }
 
-// SAFETY: `repr(C)`, 96 bytes of integers without padding.
+// SAFETY: `repr(C)`, 128 bytes of integers without padding.
 unsafe impl hic_abi::Plain for Trust {}
 
 impl Trust {

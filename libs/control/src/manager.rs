@@ -160,7 +160,7 @@ pub struct ModuleInfo {
     /// SHA-384 of its content; of one that is only offered, of its file.
     pub digest: [u8; 48],
     /// Who signed it; of one that is only offered, who the list that names it says has signed it.
-    pub signer: [u8; 32],
+    pub signer: [u8; 64],
     /// Who publishes it, as its manifest says, or that list.
     pub publisher: [u8; 48],
     /// Why it was refused: code and sentence, divided by a colon.
