@@ -121,6 +121,11 @@ fn a_changed_file_and_a_late_hour_are_refused_with_the_check() {
 #[test]
 fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
     let folder = made();
+    // Without a word about the new keys' passphrase nothing is exchanged, and trying again is possible.
+    let none = tool("repo rotate r timestamp snapshot", folder.path());
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && said.contains("--passphrase-file"), "{said}");
+    good("repo publish r", folder.path());
     good("repo rotate r timestamp root --no-passphrase", folder.path());
     let json: serde_json::Value =
         serde_json::from_str(&good("repo check r --json", folder.path())).expect("JSON");

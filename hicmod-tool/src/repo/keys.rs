@@ -92,26 +92,34 @@ impl KeyFolder {
     /// # Errors
     /// [`RepoError::Key`]: there is none, or one cannot be read.
     pub fn roots(&self) -> Result<Vec<RsaPrivateKey>, RepoError> {
-        let paths = (1..=u8::MAX).map(|number| self.root(number)).take_while(|path| path.exists());
-        let keys = paths.map(|path| self.read(&path)).collect::<Result<Vec<_>, RepoError>>()?;
+        let paths = self.paths(Role::Root);
+        let keys = paths.iter().map(|path| self.read(path)).collect::<Result<Vec<_>, RepoError>>()?;
         if keys.is_empty() { Ok(vec![self.read(&self.root(1))?]) } else { Ok(keys) }
     }
 
-    /// Puts a new key in the place of a role's, which is kept under another name: `timestamp-before-2.key.pem`.
-    pub(super) fn exchange(&self, role: Role, root: u32) -> Result<(), RepoError> {
-        let paths = match role {
+    /// Puts new keys in the place of those of `roles`, which are kept under other names: `timestamp-before-2.key.pem`.
+    pub(super) fn exchange(&self, roles: &[Role], root: u32) -> Result<(), RepoError> {
+        // All of them are made before the first is put in place: without a passphrase for one of them the old keys stay where they are.
+        let made = |path: PathBuf| self.new_key(&path).map(|key| (path, key));
+        let paths = roles.iter().flat_map(|role| self.paths(*role));
+        let fresh = paths.map(made).collect::<Result<Vec<_>, RepoError>>()?;
+        for (path, (key, passphrase)) in fresh {
+            let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
+            let old = self.folder.join(format!("{stem}-before-{}.key.pem", root + 1));
+            std::fs::rename(&path, &old).map_err(RepoError::file(&path))?;
+            private::write(&path, &key, passphrase.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The files of a role's keys; of the root, of those that are there.
+    fn paths(&self, role: Role) -> Vec<PathBuf> {
+        match role {
             Role::Root => {
                 (1..=u8::MAX).map(|number| self.root(number)).take_while(|path| path.exists()).collect()
             }
             _ => vec![self.path(role)],
-        };
-        for path in paths {
-            let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
-            let old = self.folder.join(format!("{stem}-before-{}.key.pem", root + 1));
-            std::fs::rename(&path, &old).map_err(RepoError::file(&path))?;
-            self.make(&path)?;
         }
-        Ok(())
     }
 
     fn read(&self, path: &Path) -> Result<RsaPrivateKey, RepoError> {
@@ -122,10 +130,15 @@ impl KeyFolder {
         if path.exists() {
             return Err(RepoError::Exists(path.to_owned()));
         }
+        let (key, passphrase) = self.new_key(path)?;
+        Ok(private::write(path, &key, passphrase.as_ref())?)
+    }
+
+    /// A new key and the passphrase with which it is to be written to `path`.
+    fn new_key(&self, path: &Path) -> Result<(RsaPrivateKey, Option<Passphrase>), RepoError> {
         // Asked first: making a key takes a while, and whoever has no passphrase need not wait for it.
         let passphrase = self.passphrases.for_new(path)?;
-        let key = generate_key(&mut OsRng).map_err(KeyError::Sign)?;
-        Ok(private::write(path, &key, passphrase.as_ref())?)
+        Ok((generate_key(&mut OsRng).map_err(KeyError::Sign)?, passphrase))
     }
 
     fn root(&self, number: u8) -> PathBuf {

@@ -273,9 +273,7 @@ impl Repository {
         let old = write::root_of(&file).ok_or(RepoError::Damaged(path))?;
         let (unlisted, threshold) = (unlisted.unwrap_or(old.unlisted), old.role(Role::Root).threshold);
         let before = self.keys.roots()?;
-        for &role in roles {
-            self.keys.exchange(role, version)?;
-        }
+        self.keys.exchange(roles, version)?;
         let root = self.root_file(head(version + 1, now, lives.root), unlisted, threshold, &before)?;
         self.put(FileName(Role::Root, version + 1), &root)?;
         self.publish(now, lives)?;
