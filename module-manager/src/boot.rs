@@ -1,5 +1,6 @@
 //! Start-up: the first one reads the boot archive and starts everything; a later one finds the journal and finishes what was begun.
 
+use crate::SERVICE;
 use crate::defaults::PROBATION;
 use crate::exchange::Exchanging;
 use crate::manager::{Manager, StartError, at};
@@ -122,9 +123,8 @@ impl Manager {
             version: version_of(env!("CARGO_PKG_VERSION")),
             ..ServiceInfo::zeroed()
         };
-        if name == "module-manager" {
-            let own = start::require(self.page, "endpoint:module-manager").slot;
-            record.provide(name_bytes(name), own);
+        if name == SERVICE.name() {
+            record.provide(name_bytes(name), SERVICE.endpoint(self.page));
         } else if name == "monitor" {
             record.provide(name_bytes(name), self.monitor);
         }

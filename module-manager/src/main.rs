@@ -27,12 +27,15 @@ mod tasks;
 mod update;
 
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{StartPage, log, start, sys};
+use hic_rt::{Export, StartPage, log, sys};
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("module-manager");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 fn main(page: &'static StartPage) -> u64 {
-    let endpoint = start::require(page, "endpoint:module-manager").slot;
+    let endpoint = SERVICE.endpoint(page);
     let mut manager = match boot::start(page) {
         Ok(manager) => manager,
         Err(error) => {

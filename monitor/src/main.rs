@@ -15,11 +15,14 @@ mod watch;
 use audit::Audit;
 use hic_abi::{Handle, Nanos};
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{StartPage, clock, log, start};
+use hic_rt::{Export, StartPage, clock, log};
 use manager::Manager;
 use watch::Watch;
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("monitor");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// The audit log is drained at least this often, so that the kernel's ring does not fill.
 const DRAIN_EVERY: Nanos = 1_000_000_000;
@@ -33,7 +36,7 @@ struct Monitor {
 }
 
 fn main(page: &'static StartPage) -> u64 {
-    let endpoint = start::require(page, "endpoint:monitor").slot;
+    let endpoint = SERVICE.endpoint(page);
     let audit = Audit::open(page);
     let watch = Watch::new(Manager::new(page));
     log!("start {}, {} audit records kept", page.restarts, audit.store.header().count);

@@ -6,7 +6,7 @@ extern crate alloc;
 
 use hic_abi::{Nanos, name_str};
 use hic_netclient::{AppSide, Limits, Server, Service, Step, TcpStream, Want};
-use hic_rt::{StartPage, log};
+use hic_rt::{Export, StartPage, log};
 use @IDENT@::{LONGEST_ANSWER, LONGEST_LINE, answer};
 
 /// The TCP port.
@@ -16,7 +16,10 @@ const RING: u32 = 4096;
 /// How long a visitor may be silent.
 const IDLE: Nanos = 300_000_000_000;
 
-hic_rt::entry!(main);
+/// What it serves: `provides` of hicmod.toml says the same.
+const SERVICE: Export = Export::new("@NAME@");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// The service.
 struct Hello {
@@ -72,7 +75,7 @@ impl Service for Hello {
 
 fn main(page: &'static StartPage) -> u64 {
     let version = name_str(&page.version);
-    match Server::new(page, Some("endpoint:@NAME@"), Limits { sessions: 64, backlog: 16 }) {
+    match Server::new(page, Some(SERVICE), Limits { sessions: 64, backlog: 16 }) {
         Ok(mut server) => {
             server.listen(PORT, RING);
             log!("{version} listens on port {PORT}");

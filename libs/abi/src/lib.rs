@@ -44,6 +44,8 @@ pub const ABI: u16 = 1;
 pub const NOTE_NAME: [u8; 4] = *b"HIC\0";
 /// Type of that note: four words, [`ABI`] and the version of the runtime.
 pub const NOTE_RUNTIME: u32 = 1;
+/// Type of the note of the services that a program exports: their names, 24 bytes each, the rest of each zero.
+pub const NOTE_EXPORTS: u32 = 2;
 
 /// Every region is mapped at `USER_BASE` + its physical address, in each sandbox that maps it, and nowhere else
 /// (architecture, "One address for every byte of physical memory").

@@ -9,6 +9,8 @@ use crate::{Handle, plain};
 pub const START_MAGIC: u64 = u64::from_le_bytes(*b"HICstart");
 /// Named grants in a start page, at most.
 pub const MAX_GRANTS: usize = 80;
+/// What the name of a grant begins with that is the endpoint of a service: `endpoint:netstack`.
+pub const ENDPOINT: &str = "endpoint:";
 
 /// One capability that the sandbox was given, by name.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 /// The module's account, with CHARGE: pays for what it creates itself.
 pub const ACCOUNT: &str = "account";
 /// Prefix of each endpoint that the manifest provides: `endpoint:netstack`. RECEIVE, and MANAGE to make ports to it.
-pub const ENDPOINT: &str = "endpoint:";
+pub const ENDPOINT: &str = hic_abi::start::ENDPOINT;
 /// Prefix of each port that the manifest needs: `port:eth_driver`. SEND and COPY.
 pub const PORT: &str = "port:";
 /// Prefix of each state region: `state:connections`. READ and WRITE; mapped for reading and writing at the grant's address; survives a restart.

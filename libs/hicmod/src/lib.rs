@@ -55,6 +55,6 @@ pub use container::{Module, ModuleError};
 pub use image::{Image, ImageError, PAGE_SIZE, Placed};
 #[cfg(feature = "manifest")]
 pub use manifest::{Manifest, ManifestError};
-pub use name::{MAX_NAME_BYTES, is_valid_name};
+pub use name::{MAX_EXPORTS, MAX_NAME_BYTES, is_valid_name};
 #[cfg(feature = "verify")]
 pub use verify::{RevocationList, TrustRoot, Verified, VerifyError, verify};

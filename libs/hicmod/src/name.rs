@@ -5,14 +5,24 @@
 
 /// Longest name in bytes: the width of the name field of an archive entry.
 pub const MAX_NAME_BYTES: usize = 24;
+/// Most services that one module exports: a program's table of them and the list in its manifest have the same bound.
+pub const MAX_EXPORTS: usize = 8;
 
 /// Whether `name` is 1 to [`MAX_NAME_BYTES`] bytes of `a-z 0-9 _ - .`, starting with a letter or digit.
-pub fn is_valid_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let first_is_fine = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    first_is_fine
-        && name.len() <= MAX_NAME_BYTES
-        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'))
+///
+/// `const`, so that the names which a program exports are checked while it is compiled.
+pub const fn is_valid_name(name: &str) -> bool {
+    let mut rest = name.as_bytes();
+    if rest.is_empty() || rest.len() > MAX_NAME_BYTES || matches!(rest, [b'_' | b'-' | b'.', ..]) {
+        return false;
+    }
+    while let [byte, more @ ..] = rest {
+        if !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.') {
+            return false;
+        }
+        rest = more;
+    }
+    true
 }
 
 #[cfg(test)]

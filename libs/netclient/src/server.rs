@@ -9,7 +9,7 @@ use hic_abi::start::StartPage;
 use hic_abi::{FOREVER, Handle, Nanos};
 use hic_netapi::NetError;
 use hic_netapi::region::{AppSide, Want};
-use hic_rt::{clock, log, start, sys};
+use hic_rt::{Export, clock, log, sys};
 
 /// Steps of one session before others have their turn.
 const ROUNDS: usize = 4;
@@ -149,13 +149,13 @@ pub struct Server<S: Service> {
 }
 
 impl<S: Service> Server<S> {
-    /// Prepares a server; `endpoint` names the grant of the endpoint on which it answers liveness questions, if it has one.
+    /// Prepares a server; on the endpoint of `service`, if it exports one and was given it, it answers liveness questions.
     ///
     /// # Errors
     /// As [`Client::new`].
-    pub fn new(page: &StartPage, endpoint: Option<&str>, limits: Limits) -> Result<Self, SocketError> {
+    pub fn new(page: &StartPage, service: Option<Export>, limits: Limits) -> Result<Self, SocketError> {
         let client = Client::new(page)?;
-        let endpoint = endpoint.and_then(|name| start::find(page, name)).map(|grant| grant.slot);
+        let endpoint = service.and_then(|service| service.find_endpoint(page));
         if endpoint.is_some() {
             sys::bind_notification(client.notification())
                 .map_err(|error| SocketError::Kernel { step: "bind a notification", error })?;

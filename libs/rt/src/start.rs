@@ -4,6 +4,9 @@ use hic_abi::start::{Grant, START_MAGIC, StartPage};
 use hic_abi::{Handle, name_str};
 
 /// Defines the program's entry point: `entry!(main)` with `fn main(start: &'static StartPage) -> u64`.
+///
+/// A program that serves others names the services, each a constant of type [`Export`](crate::Export):
+/// `entry!(main, exports: [SERVICE])`. The manifest of its module has to say the same in `provides`.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
@@ -18,6 +21,18 @@ macro_rules! entry {
             let page = unsafe { &*page };
             $crate::start::run(page, main)
         }
+    };
+    ($main:path, exports: [$($export:expr),+ $(,)?]) => {
+        $crate::entry!($main);
+
+        const _: () = {
+            const EXPORTS: &[$crate::Export] = &[$($export),+];
+
+            #[used]
+            // SAFETY: the section holds notes and nothing else, and this is one, 4-aligned and without padding.
+            #[unsafe(link_section = ".note.hic")]
+            static TABLE: $crate::exports::Table<{ EXPORTS.len() }> = $crate::exports::Table::new(EXPORTS);
+        };
     };
 }
 

@@ -52,9 +52,12 @@ mod transmit;
 
 use driver::Driver;
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{Error, StartPage, cap, log, start, sys};
+use hic_rt::{Error, Export, StartPage, cap, log, sys};
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("eth_driver");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// Exit code of a driver that could not set up its card.
 const NO_CARD: u64 = 1;
@@ -71,7 +74,7 @@ fn main(page: &'static StartPage) -> u64 {
 }
 
 fn serve(page: &StartPage, mut driver: Driver) -> u64 {
-    let endpoint = start::require(page, "endpoint:eth_driver").slot;
+    let endpoint = SERVICE.endpoint(page);
     let mut buffer = Buffer::new();
     let mut answer = None;
     loop {

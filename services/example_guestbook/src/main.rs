@@ -8,14 +8,17 @@ use example_guestbook::notes::Notes;
 use example_guestbook::session::Session;
 use hic_abi::Nanos;
 use hic_netclient::{AppSide, Limits, Server, Service, Step, TcpStream};
-use hic_rt::{StartPage, log, start};
+use hic_rt::{Export, StartPage, log, start};
 
 /// The port.
 const PORT: u16 = 7000;
 /// Bytes of each ring.
 const RING: u32 = 4096;
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("example_guestbook");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 struct GuestBook {
     notes: Notes,
@@ -38,7 +41,7 @@ fn main(page: &'static StartPage) -> u64 {
     // SAFETY: the module manager mapped this region for us alone, for reading and writing, for the life of the sandbox.
     let notes = unsafe { Notes::attach(state.address as *mut u8, state.length as usize) };
     let limits = Limits { sessions: 64, backlog: 16 };
-    match (notes, Server::new(page, Some("endpoint:example_guestbook"), limits)) {
+    match (notes, Server::new(page, Some(SERVICE), limits)) {
         (Some(notes), Ok(mut server)) => {
             server.listen(PORT, RING);
             server.run(&mut GuestBook { notes })

@@ -28,9 +28,12 @@ use hic_fetch::http::Wanted;
 use hic_fetch::messages::{MAX_MESSAGE_BYTES, SLICE};
 use hic_fetch::{Failure, Path, Reply, Request};
 use hic_netclient::{Client, TcpStream, Want};
-use hic_rt::{Error, FOREVER, Handle, StartPage, clock, log, start, sys};
+use hic_rt::{Error, Export, FOREVER, Handle, StartPage, clock, log, start, sys};
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("fetcher");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// Bytes of each ring of the connection.
 const RING: u32 = 65_536;
@@ -42,7 +45,7 @@ const CANNOT_START: u64 = 1;
 const _: () = assert!(MAX_MESSAGE_BYTES <= hic_channel::PAYLOAD);
 
 fn main(page: &'static StartPage) -> u64 {
-    let endpoint = start::require(page, "endpoint:fetcher").slot;
+    let endpoint = SERVICE.endpoint(page);
     let client = match Client::new(page) {
         Ok(client) => client,
         Err(error) => {

@@ -8,7 +8,7 @@ extern crate alloc;
 
 use hic_abi::Nanos;
 use hic_netclient::{AppSide, Limits, Server, Service, Step, TcpStream};
-use hic_rt::{StartPage, clock, log};
+use hic_rt::{Export, StartPage, clock, log};
 use inetd::tcp::Session;
 use inetd::{Protocol, udp};
 
@@ -19,7 +19,10 @@ const BACKLOG: u16 = 256;
 /// Bytes of each datagram ring.
 const DATAGRAM_RING: u32 = 32 * 1024;
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("inetd");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 struct Inetd;
 
@@ -47,7 +50,7 @@ impl Service for Inetd {
 
 fn main(page: &'static StartPage) -> u64 {
     let limits = Limits { sessions: SESSIONS, backlog: BACKLOG };
-    let mut server = match Server::new(page, Some("endpoint:inetd"), limits) {
+    let mut server = match Server::new(page, Some(SERVICE), limits) {
         Ok(server) => server,
         Err(error) => {
             log!("cannot start: {error}");

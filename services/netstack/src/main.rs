@@ -23,9 +23,12 @@ mod service;
 mod setup;
 mod shell;
 
-use hic_rt::{StartPage, log};
+use hic_rt::{Export, StartPage, log};
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("netstack");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 fn main(page: &'static StartPage) -> u64 {
     fault::at_start();

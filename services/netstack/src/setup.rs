@@ -70,7 +70,7 @@ pub fn netstack(page: &'static StartPage) -> Result<Netstack, SetupError> {
     let notification = recover::claim_slots(page, &mut records, account)?;
     let grants = Grants {
         account,
-        endpoint: start::require(page, "endpoint:netstack").slot,
+        endpoint: crate::SERVICE.endpoint(page),
         entropy: start::require(page, grants::ENTROPY).slot,
         graves: notification + 1,
     };

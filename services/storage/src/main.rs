@@ -1,4 +1,4 @@
-//! The storage service: modules from the repository disk; and, as another instance called vault, the record on the system disk and the modules that came
+//! The storage service: modules from the repository disk; and, built with the feature `vault`, the record on the system disk and the modules that came
 //! over the network and are installed.
 //!
 //! ```text
@@ -31,13 +31,18 @@ mod virtio_disk;
 use hic_channel::{Answerer, Message};
 use hic_control::{OK, PING, Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{Error, FOREVER, Handle, StartPage, log, start, sys};
+use hic_rt::{Error, Export, FOREVER, Handle, StartPage, log, start, sys};
 use hic_store::{MAX_RECORD_BYTES, Reply, Request, StoreError};
 use storage::answer::{Memory, answer};
 use storage::{Repository, Role};
 use virtio_disk::VirtioDisk;
 
-hic_rt::entry!(main);
+/// What it was built for: one program, two modules.
+const ROLE: Role = if cfg!(feature = "vault") { Role::Vault } else { Role::Repository };
+/// What it serves.
+const SERVICE: Export = Export::new(ROLE.service());
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// Exit code of a service that has no channel to be asked through.
 const NO_CHANNEL: u64 = 1;
@@ -48,11 +53,7 @@ const NO_ENDPOINT: u64 = 2;
 type Store = Result<Repository<VirtioDisk>, StoreError>;
 
 fn main(page: &'static StartPage) -> u64 {
-    let found = |name| start::find(page, name).map(|grant| grant.slot);
-    let (role, endpoint) = match found("endpoint:vault") {
-        Some(endpoint) => (Role::Vault, endpoint),
-        None => (Role::Repository, start::require(page, "endpoint:storage").slot),
-    };
+    let endpoint = SERVICE.endpoint(page);
     let channel = match Channel::open(page, endpoint) {
         Ok(channel) => channel,
         Err(error) => {
@@ -60,8 +61,8 @@ fn main(page: &'static StartPage) -> u64 {
             return NO_CHANNEL;
         }
     };
-    let store = open_store(page, role);
-    serve(endpoint, channel, role, store)
+    let store = open_store(page, ROLE);
+    serve(endpoint, channel, ROLE, store)
 }
 
 fn open_store(page: &'static StartPage, role: Role) -> Store {

@@ -1,6 +1,6 @@
 //! Which of the two disks an instance has, and what it answers.
 //!
-//! One program, two modules: `storage` reads the repository disk, whose files anybody may have written, and `vault` keeps the record on the system
+//! One source, two modules: `storage` reads the repository disk, whose files anybody may have written, and `vault` keeps the record on the system
 //! disk, which nobody else writes. Two sandboxes, so that whoever takes over the reader of foreign file systems has no hand on the record. What a
 //! disk is says its serial number, which the machine gives it: contents can be forged, so they decide nothing.
 
@@ -19,6 +19,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// The service that is exported: the two never go by one name, and no instance can be taken for the other.
+    #[must_use]
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::Repository => "storage",
+            Self::Vault => "vault",
+        }
+    }
+
     /// Whether the disk with this serial number is for it.
     #[must_use]
     pub fn takes(self, serial: &[u8]) -> bool {

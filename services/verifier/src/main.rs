@@ -21,12 +21,15 @@ use hic_channel::{Answerer, Message, PAYLOAD};
 use hic_control::{OK, PING, Refusal as Label, grants};
 use hic_hicmod::verdict::{Listing, MAX_VERDICT_BYTES, Question, Refusal, Span, VERIFY, Verdict};
 use hic_rt::ipc::{self, Buffer, Received};
-use hic_rt::{Error, FOREVER, Handle, SELF, StartPage, cap, log, start, sys};
+use hic_rt::{Error, Export, FOREVER, Handle, SELF, StartPage, cap, log, start, sys};
 use hic_tuf::ask::{self, Answer, MAX_ANSWER_BYTES, METADATA};
 use verifier::crumb::Crumb;
 use verifier::{judge, metadata};
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("verifier");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// Exit code of a service that has no channel to be asked through.
 const NO_CHANNEL: u64 = 1;
@@ -36,7 +39,7 @@ const NO_ENDPOINT: u64 = 2;
 const _: () = assert!(MAX_VERDICT_BYTES <= PAYLOAD);
 
 fn main(page: &'static StartPage) -> u64 {
-    let endpoint = start::require(page, "endpoint:verifier").slot;
+    let endpoint = SERVICE.endpoint(page);
     match Channel::open(page, endpoint) {
         Ok(channel) => serve(endpoint, channel),
         Err(error) => {

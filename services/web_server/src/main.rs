@@ -13,7 +13,7 @@ use hic_abi::{Handle, Nanos, Plain, name_str};
 use hic_control::manager::{LIST, ServiceInfo, ServiceState};
 use hic_netclient::{AppSide, Limits, Server, Service, Step, TcpStream};
 use hic_rt::ipc::{self, Buffer, Message};
-use hic_rt::{StartPage, clock, log, start};
+use hic_rt::{Export, StartPage, clock, log, start};
 use web_server::page::{self, Row};
 use web_server::session::{Content, Session};
 
@@ -30,7 +30,10 @@ const PATIENCE: Nanos = 100_000_000;
 /// More services than this are not listed.
 const MAX_ROWS: u64 = 256;
 
-hic_rt::entry!(main);
+/// What it serves.
+const SERVICE: Export = Export::new("web_server");
+
+hic_rt::entry!(main, exports: [SERVICE]);
 
 /// The list of services, asked for at most once a [`FRESH`].
 struct Services {
@@ -102,7 +105,7 @@ impl Service for Services {
 
 fn main(page: &'static StartPage) -> u64 {
     let limits = Limits { sessions: SESSIONS, backlog: BACKLOG };
-    let mut server = match Server::new(page, Some("endpoint:web_server"), limits) {
+    let mut server = match Server::new(page, Some(SERVICE), limits) {
         Ok(server) => server,
         Err(error) => {
             log!("cannot start: {error}");

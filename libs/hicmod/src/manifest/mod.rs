@@ -80,7 +80,7 @@ pub const MAX_SUMMARY_BYTES: usize = 80;
 /// Most state regions of one module.
 pub const MAX_STATE_REGIONS: usize = 8;
 /// Most services that one module provides.
-pub const MAX_PROVIDES: usize = 8;
+pub const MAX_PROVIDES: usize = crate::MAX_EXPORTS;
 /// Most services that one module needs.
 pub const MAX_NEEDS: usize = 16;
 /// Most device claims of one module.

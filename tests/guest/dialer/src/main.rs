@@ -2,10 +2,10 @@
 #![no_std]
 #![no_main]
 
-use dialer::server::Dialer;
+use dialer::server::{Dialer, SERVICE};
 use hic_rt::{StartPage, log};
 
-hic_rt::entry!(main);
+hic_rt::entry!(main, exports: [SERVICE]);
 
 fn main(page: &'static StartPage) -> u64 {
     match Dialer::new(page) {

@@ -10,11 +10,13 @@ use hic_abi::{FOREVER, Handle, Nanos};
 use hic_netapi::NetError;
 use hic_netclient::table::{Table, other_bit, session_bit};
 use hic_netclient::{AppSide, Client, SocketError, TcpListener, TcpStream};
-use hic_rt::{clock, log, start, sys};
+use hic_rt::{Export, clock, log, sys};
 
 use crate::relay::Sleep;
 use crate::session::{Next, Session};
 
+/// What it serves.
+pub const SERVICE: Export = Export::new("dialer");
 /// Takes orders.
 pub const ORDERS: u16 = 7001;
 /// Is not accepted from before the order to do so.
@@ -160,7 +162,7 @@ impl Dialer {
     /// As [`Client::new`].
     pub fn new(page: &StartPage) -> Result<Self, SocketError> {
         let client = Client::new(page)?;
-        let endpoint = start::find(page, "endpoint:dialer").map(|grant| grant.slot);
+        let endpoint = SERVICE.find_endpoint(page);
         if endpoint.is_some() {
             sys::bind_notification(client.notification())
                 .map_err(|error| SocketError::Kernel { step: "bind a notification", error })?;
