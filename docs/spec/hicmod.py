@@ -546,21 +546,36 @@ def check_manifest(m):
 
 
 def check_image(data):
-    need(len(data) >= 40 and data[:4] == b"HICI", "image")
-    need(u16(data, 4) == 1 and u16(data, 6) == 40 and u64(data, 32) == 0, "image")
-    ro, rx, initialised, zeroed, entry, count = struct.unpack_from("<6I", data, 8)
+    """The services that it exports."""
+    need(len(data) >= 48 and data[:4] == b"HICI", "image")
+    need(u16(data, 4) == 2 and u16(data, 6) == 48 and u64(data, 40) == 0, "image")
+    ro, rx, initialised, zeroed, entry, count, place, exported = struct.unpack_from("<8I", data, 8)
     rw = -(-(initialised + zeroed) // PAGE)
     need(ro + rx + rw <= 16384 and rx > 0, "segment")
     need(count <= 16384 * PAGE // 8, "relocation")
-    body = 40 + 4 * count
+    table = 48 + 4 * count
+    need(exported <= 8 and place == table, "exports")
+    body = table + 24 * exported
     need(len(data) == body + (ro + rx) * PAGE + initialised, "image")
+    exports = [export_name(data[at : at + 24]) for at in range(table, body, 24)]
+    need(len(set(exports)) == exported, "exports")
     need(ro * PAGE <= entry < (ro + rx) * PAGE, "segment")
     start = lowest = (ro + rx) * PAGE
     for number in range(count):
-        at = u32(data, 40 + 4 * number)
+        at = u32(data, 48 + 4 * number)
         need(at % 8 == 0 and at >= start and at + 8 <= start + initialised and at >= lowest, "relocation")
         lowest = at + 8
         need(u64(data, body + at) <= (ro + rx + rw) * PAGE, "relocation")
+    return exports
+
+
+def export_name(row):
+    try:
+        name = row.rstrip(b"\0").decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("exports") from None
+    need(is_name(name), "exports")
+    return name
 
 
 # --- All of it ---------------------------------------------------------------------------------------------------------------------------
@@ -584,7 +599,7 @@ def verify(data, root, revoked, now):
     need(1 in found, "format")
     result = manifest(found[1])
     need(2 in found, "format")
-    check_image(found[2])
+    need(set(check_image(found[2])) == set(result["provides"]), "exports")
     return result
 
 

@@ -108,11 +108,13 @@ fn module(which: &'static str, bytes: &[u8]) -> Result<ModuleReport, DiffError> 
     }
 }
 
-/// The manifest as one map: what lies inside an object has its path as its name.
+/// The manifest as one map: what lies inside an object has its path as its name. What the program exports is beside it, though in a good module
+/// it is what the manifest provides: a reviewer sees that the program itself changed.
 fn fields(report: &ModuleReport) -> Result<BTreeMap<String, Value>, DiffError> {
     let mut all = BTreeMap::new();
     flatten("", serde_json::to_value(&report.manifest).map_err(DiffError::Json)?, &mut all);
     // Said by the first line, and by the bytes of the image.
+    all.insert("exports".to_owned(), serde_json::to_value(&report.image.exports).map_err(DiffError::Json)?);
     all.retain(|field, _| field != "version" && !field.starts_with("build."));
     Ok(all)
 }
@@ -217,7 +219,7 @@ fn weight(field: &str, direction: Direction) -> Weight {
         // The same time in a shorter period is more of the processor.
         | ("period_us", Direction::Down)
         | ("state_regions" | "devices" | "ioports", Direction::Other) => Weight::AsksForMore,
-        ("provides" | "interfaces.provides" | "parts" | "state_regions", Direction::Down)
+        ("provides" | "exports" | "interfaces.provides" | "parts" | "state_regions", Direction::Down)
         | ("update.readable_by" | "update.reads" | "update.protocols.lowest" | "abi.lowest" | "epoch", Direction::Up)
         | ("update.schema" | "update.protocols.highest" | "abi.highest" | "epoch" | "update.tested_with", Direction::Down)
         | ("dependencies", Direction::Up | Direction::Other)
@@ -228,7 +230,7 @@ fn weight(field: &str, direction: Direction) -> Weight {
             | "stack_pages" | "heap_pages" | "account_pages" | "cspace_slots" | "priority" | "dependencies",
             Direction::Down,
         )
-        | ("provides" | "interfaces.provides" | "parts" | "update.tested_with", Direction::Up) => Weight::Harmless,
+        | ("provides" | "exports" | "interfaces.provides" | "parts" | "update.tested_with", Direction::Up) => Weight::Harmless,
         (field, Direction::Down) if field.starts_with("update.") => Weight::MayBreak,
         _ => Weight::Changed,
     }

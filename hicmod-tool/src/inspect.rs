@@ -69,6 +69,8 @@ pub struct ImageReport {
     pub entry: u32,
     /// Words that are relocated.
     pub relocations: usize,
+    /// Services that the program exports, in its order.
+    pub exports: Vec<String>,
 }
 
 /// A boot archive's files.
@@ -169,6 +171,7 @@ fn image_report(image: &Image<'_>) -> ImageReport {
         bss_bytes: image.bss_bytes(),
         entry: image.entry(),
         relocations: image.relocations().len(),
+        exports: image.exports().iter().map(str::to_owned).collect(),
     }
 }
 

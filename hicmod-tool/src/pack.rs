@@ -26,6 +26,13 @@ pub enum PackError {
         /// What the linked file says.
         compiled: u16,
     },
+    /// The program exports other services than the manifest says that the module provides.
+    Exports {
+        /// Services that only the program names.
+        program: Vec<String>,
+        /// Services that only the manifest names.
+        manifest: Vec<String>,
+    },
     /// The module cannot be expressed in the format.
     Container(ContainerError),
 }
@@ -44,14 +51,28 @@ pub fn pack_built(elf: &[u8], toml: &str, time: u64) -> Result<Vec<u8>, PackErro
     if let Some(linked) = linked.filter(|linked| !manifest.abi.contains(linked.abi)) {
         return Err(PackError::Abi { stated: manifest.abi, compiled: linked.abi });
     }
+    let parts = flatten(elf).map_err(PackError::Elf)?;
+    let image = parts.encode().map_err(PackError::Image)?;
+    compare_exports(&parts.exports, &manifest)?;
     let mut buffer = [0; MAX_MANIFEST_BYTES];
     let manifest = manifest::encode(&manifest, &mut buffer).map_err(PackError::Manifest)?;
-    let image = flatten(elf).map_err(PackError::Elf)?.encode().map_err(PackError::Image)?;
     encode(&[
         NewSection { kind: SectionKind::Manifest, critical: true, bytes: manifest },
         NewSection { kind: SectionKind::Image, critical: true, bytes: &image },
     ])
     .map_err(PackError::Container)
+}
+
+/// As the guest compares them, with all differences in place of the first.
+fn compare_exports(exports: &[String], manifest: &Manifest) -> Result<(), PackError> {
+    let is_exported = |name: &str| exports.iter().any(|exported| exported == name);
+    let program: Vec<_> = exports.iter().filter(|name| !manifest.provides_service(name)).cloned().collect();
+    let manifest: Vec<_> =
+        manifest.provides.iter().filter(|name| !is_exported(name)).map(ToString::to_string).collect();
+    if program.is_empty() && manifest.is_empty() {
+        return Ok(());
+    }
+    Err(PackError::Exports { program, manifest })
 }
 
 /// The checked manifest in the text of `hicmod.toml`.
@@ -73,9 +94,27 @@ impl fmt::Display for PackError {
                 "abi: the manifest says {stated}, but the file was compiled for version {compiled} of the Core-0 interface; add it to the \
                  range"
             ),
+            Self::Exports { program, manifest } => write_exports(f, program, manifest),
             Self::Container(error) => write!(f, "module: {error}"),
         }
     }
+}
+
+fn write_exports(f: &mut fmt::Formatter<'_>, program: &[String], manifest: &[String]) -> fmt::Result {
+    if !program.is_empty() {
+        let names = program.join(", ");
+        write!(f, "the program exports {names}, which the manifest does not provide: ")?;
+        f.write_str("add to `provides`, or take out of hic_rt::entry!")?;
+    }
+    if !program.is_empty() && !manifest.is_empty() {
+        f.write_str("; ")?;
+    }
+    if !manifest.is_empty() {
+        let names = manifest.join(", ");
+        write!(f, "the manifest provides {names}, which the program does not export: ")?;
+        f.write_str("add to the exports of hic_rt::entry!, or take out of `provides`")?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for PackError {}

@@ -32,6 +32,8 @@ fn module(report: &ModuleReport) -> String {
             image.relocations
         ),
     );
+    let exports = if image.exports.is_empty() { "nothing".to_owned() } else { image.exports.join(", ") };
+    row(&mut text, "exports", exports);
     for section in &report.sections {
         let critical = if section.critical { "critical" } else { "optional" };
         let (kind, offset, length, crc) = (&section.kind, section.offset, section.length, &section.crc);

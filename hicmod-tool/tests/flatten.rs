@@ -133,17 +133,15 @@ fn a_relocation_table_outside_the_image_is_refused() {
     }
 }
 
-/// The note of a runtime (System V gABI, "Note Section").
-fn note(name: &[u8; 4], words: &[u32]) -> Vec<u8> {
-    let head = [4, 4 * words.len() as u32, 1].map(u32::to_le_bytes).concat();
-    [head, name.to_vec(), words.iter().flat_map(|word| word.to_le_bytes()).collect()].concat()
-}
-
 #[test]
 fn the_runtime_that_was_linked_is_recorded_with_the_time_and_must_fit_the_stated_interface() {
+    let note = |name, words: &[u32]| {
+        let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        note(name, 1, &words)
+    };
     let with = |bytes: Vec<u8>| {
         let mut elf = Elf::good();
-        elf.segments.push(Segment { kind: PT_NOTE, ..load(R, 0x40, bytes, 0) });
+        elf.add_note(bytes);
         pack_built(&elf.bytes(), MANIFEST, 1_800_000_000)
     };
     let build = |bytes| Module::parse(&with(bytes).unwrap()).unwrap().manifest.build;
@@ -180,7 +178,7 @@ proptest! {
         let mut bytes = Elf::good().bytes();
         for (at, value) in changes {
             // The headers, the relocation table and the dynamic section; not the filling between.
-            let at = at.index(64 + 56 * 4 + 0x130);
+            let at = at.index(64 + 56 * 5 + 0x130);
             bytes[at] = value;
         }
         let _ = pack(&bytes, MANIFEST);

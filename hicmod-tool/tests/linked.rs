@@ -10,6 +10,13 @@ use hicmod_tool::pack;
 const PROGRAM: &str = r#"
 #![no_std]
 #![no_main]
+// As `hic_rt::entry!` makes it.
+#[repr(C)]
+struct Exports { head: [u32; 3], owner: [u8; 4], services: [[u8; 24]; 1] }
+#[used]
+#[unsafe(link_section = ".note.hic")]
+static EXPORTS: Exports =
+    Exports { head: [4, 24, 2], owner: *b"HIC\0", services: [*b"echo\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] };
 static NAMES: [&str; 2] = ["alpha", "beta"];
 static mut COUNTER: u64 = 0x1122_3344_5566_7788;
 static mut BUFFER: [u8; 10_000] = [0; 10_000];
@@ -45,6 +52,7 @@ fn a_linked_program_is_placed_with_its_pointers_relocated() {
     for extra in [&[][..], &["-Wl,-z,relro"][..]] {
         let bytes = pack(&link(extra), common::MANIFEST).unwrap();
         let image = Module::parse(&bytes).unwrap().image;
+        assert_eq!(image.exports().iter().collect::<Vec<_>>(), ["echo"], "the linker keeps the note");
         let base = 0x7700_0000;
         let mut memory = vec![0xFF; image.memory_bytes()];
         let placed = image.place(&mut memory, base).unwrap();

@@ -52,6 +52,10 @@ pub enum ElfError {
     RelocationInText { offset: u64 },
     /// The note of the runtime is not of the form that this tool reads.
     RuntimeNote,
+    /// The table of exported services is not of the form that this tool reads.
+    Exports,
+    /// There is more than one table of exported services.
+    SecondExports,
     /// A relocation outside the file's writable bytes.
     RelocationOutside { offset: u64 },
 }
@@ -66,7 +70,9 @@ impl fmt::Display for ElfError {
             | Self::NoEntry
             | Self::EntryOutside { .. }
             | Self::NothingToExecute
-            | Self::RuntimeNote => self.describe_program(f),
+            | Self::RuntimeNote
+            | Self::Exports
+            | Self::SecondExports => self.describe_program(f),
             Self::WritableAndExecutable { .. }
             | Self::SegmentBounds { .. }
             | Self::TooLarge { .. }
@@ -103,6 +109,17 @@ impl ElfError {
             }
             Self::RuntimeNote => {
                 write!(f, "the note of its runtime cannot be read; build it with the hic-rt of this system")
+            }
+            Self::Exports => write!(
+                f,
+                "the table of the services that it exports cannot be read; name them in hic_rt::entry! and build it with the hic-rt \
+                 of this system"
+            ),
+            Self::SecondExports => {
+                write!(
+                    f,
+                    "it has two tables of exported services; link one hic_rt::entry! and name all services there"
+                )
             }
             Self::NoEntry => write!(f, "it has no entry point; define _start and link with -Wl,-e,_start"),
             Self::EntryOutside { entry } => write!(f, "its entry point {entry:#x} is outside the image"),

@@ -39,6 +39,7 @@ pub fn flatten(file: &[u8]) -> Result<ImageParts, ElfError> {
         bss_bytes: flat.bss_bytes,
         entry: u32::try_from(entry).map_err(|_| ElfError::EntryOutside { entry })?,
         relocations,
+        exports: note::exports(file, segments)?,
         body: flat.body,
     })
 }

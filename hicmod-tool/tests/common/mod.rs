@@ -47,9 +47,24 @@ pub struct Elf {
 }
 
 impl Elf {
-    /// Like rust-lld's: R at 0 with the relocations, RX, then RW with data, dynamic section and bss.
+    /// Like rust-lld's: R at 0 with the relocations, RX, then RW with data, dynamic section and bss. Exports what [`MANIFEST`] provides.
     pub fn good() -> Elf {
         Elf::with_relocations(&[(0x2010, RELATIVE, 0x1008), (0x2000, RELATIVE, 0x10)])
+    }
+
+    /// As [`Elf::good`], exporting these services.
+    pub fn that_exports(services: &[&str]) -> Elf {
+        let mut elf = Elf::good();
+        elf.segments.retain(|segment| segment.kind != PT_NOTE);
+        if !services.is_empty() {
+            elf.add_note(exports_note(services));
+        }
+        elf
+    }
+
+    /// One more segment of notes.
+    pub fn add_note(&mut self, bytes: Vec<u8>) {
+        self.segments.push(Segment { kind: PT_NOTE, ..load(R, 0x40, bytes, 0) });
     }
 
     /// As [`Elf::good`], with these relocations (offset, type, addend).
@@ -72,6 +87,7 @@ impl Elf {
             ],
         };
         elf.set_dynamic(&dynamic);
+        elf.add_note(exports_note(&["echo"]));
         elf
     }
 
@@ -125,6 +141,22 @@ impl Segment {
     fn alignment(&self) -> u64 {
         if self.kind == PT_NOTE { 4 } else { 0x1000 }
     }
+}
+
+/// A note of ours (System V gABI, "Note Section").
+pub fn note(name: &[u8; 4], kind: u32, description: &[u8]) -> Vec<u8> {
+    let head = [4, description.len() as u32, kind].map(u32::to_le_bytes).concat();
+    [&head, &name[..], description].concat()
+}
+
+/// The note by which a program exports these services.
+pub fn exports_note(services: &[&str]) -> Vec<u8> {
+    let row = |name: &&str| {
+        let mut row = name.as_bytes().to_vec();
+        row.resize(24, 0);
+        row
+    };
+    note(b"HIC\0", 2, &services.iter().flat_map(row).collect::<Vec<u8>>())
 }
 
 pub fn load(flags: u32, address: u64, bytes: Vec<u8>, memory_bytes: u64) -> Segment {

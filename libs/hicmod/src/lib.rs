@@ -51,7 +51,7 @@ pub use archive::{Archive, ArchiveError};
 pub use binding::{BINDING_SECTION, Binding, BindingError};
 pub use container::{Container, ContainerError};
 #[cfg(feature = "manifest")]
-pub use container::{Module, ModuleError};
+pub use container::{ExportsError, Module, ModuleError};
 pub use image::{Image, ImageError, PAGE_SIZE, Placed};
 #[cfg(feature = "manifest")]
 pub use manifest::{Manifest, ManifestError};

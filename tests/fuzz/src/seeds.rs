@@ -60,7 +60,16 @@ fn all() -> io::Result<Seeds> {
 
 /// Images and manifests of the test vectors; a boot archive of two small files.
 fn from_vectors(seeds: &mut Seeds) -> io::Result<()> {
-    for name in ["plain", "every-field", "no-image", "an-addend-outside-the-module", "a-relocation-of-code"] {
+    for name in [
+        "plain",
+        "every-field",
+        "no-image",
+        "an-addend-outside-the-module",
+        "a-relocation-of-code",
+        "eight-services",
+        "a-service-twice",
+        "something-behind-a-name",
+    ] {
         let file = fs::read(vectors().join(format!("{name}.hicmod")))?;
         let Ok(container) = Container::parse(&file) else { continue };
         for (kind, target) in [(SectionKind::Image, "image"), (SectionKind::Manifest, "manifest")] {

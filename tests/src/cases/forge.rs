@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use hic_hicmod::container::{Container, NewSection, SectionKind, encode};
+use hic_hicmod::container::{Container, Module, NewSection, SectionKind, encode};
+use hic_hicmod::image::ImageParts;
 use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, Version};
 use hic_hicmod::sign::{
     CertificateSpec, Certificates, IssuerKey, ListDates, RsaPrivateKey, SignerKey, Validity, issue,
@@ -17,9 +18,10 @@ use rsa::rand_core::OsRng;
 const DAY_S: u64 = 86_400;
 /// Bytes of the container's header; the table of sections follows.
 const HEADER_BYTES: usize = 24;
-/// Where an image's header has its entry point, and where its relocations begin.
+/// Where an image's header has its entry point and the number of exported services, and where its relocations begin.
 const IMAGE_ENTRY: usize = 24;
-const IMAGE_RELOCATIONS: usize = 40;
+const IMAGE_EXPORTS: usize = 36;
+const IMAGE_RELOCATIONS: usize = 48;
 
 /// A module that must be refused.
 #[derive(Clone, Debug)]
@@ -164,7 +166,19 @@ fn signed_and_wrong(good: &[u8], own: &Chain, now: u64) -> Result<Vec<BadModule>
         let bytes = own.sign(&with_section(good, SectionKind::Image, change)?, now)?;
         Ok::<_, anyhow::Error>(BadModule { what, checks, bytes })
     };
+    let exporting = |what, services: &[&str]| {
+        let exports: Vec<String> = services.iter().map(ToString::to_string).collect();
+        let module = Module::parse(good).map_err(|error| anyhow!("{error}"))?;
+        let parts = ImageParts { exports, ..ImageParts::from(&module.image) };
+        let other = parts.encode().map_err(|error| anyhow!("{error}"))?;
+        let bytes =
+            own.sign(&with_section(good, SectionKind::Image, |bytes| *bytes = other.clone())?, now)?;
+        Ok::<_, anyhow::Error>(BadModule { what, checks: &["exports"], bytes })
+    };
     Ok(vec![
+        exporting("a program that exports nothing that its manifest provides", &[])?,
+        exporting("a program that exports more than its manifest provides", &["netstack", "console"])?,
+        image("more exported services than fit", &["exports"], |bytes| put_u32(bytes, IMAGE_EXPORTS, 9))?,
         image("a relocation outside its region", &["relocation"], |bytes| {
             put_u32(bytes, IMAGE_RELOCATIONS, 0x7fff_fff8);
         })?,

@@ -131,15 +131,15 @@ pub(super) fn contents(maker: &mut Maker) {
         &changed(|bytes| put(bytes, 24, &4096u32.to_le_bytes())),
         "segment",
     );
-    maker.content("a relocation of code", &changed(|bytes| put(bytes, 40, &[0; 4])), "relocation");
+    maker.content("a relocation of code", &changed(|bytes| put(bytes, 48, &[0; 4])), "relocation");
     maker.content(
         "a relocation that is not aligned",
-        &changed(|bytes| put(bytes, 40, &4097u32.to_le_bytes())),
+        &changed(|bytes| put(bytes, 48, &4097u32.to_le_bytes())),
         "relocation",
     );
     maker.content(
         "a relocation beyond the data",
-        &changed(|bytes| put(bytes, 40, &4104u32.to_le_bytes())),
+        &changed(|bytes| put(bytes, 48, &4104u32.to_le_bytes())),
         "relocation",
     );
     maker.content(
@@ -151,4 +151,45 @@ pub(super) fn contents(maker: &mut Maker) {
         "relocation",
     );
     maker.content("more relocations than fit", &changed(|bytes| put(bytes, 28, &[255; 4])), "relocation");
+    maker.content("an image of version 1", &changed(|bytes| bytes[4] = 1), "image");
+    maker.content("a reserved field of the image", &changed(|bytes| bytes[40] = 1), "image");
+    exports(maker);
+}
+
+/// What the program says that it serves.
+fn exports(maker: &mut Maker) {
+    // One relocation, then the table.
+    const TABLE: usize = 48 + 4;
+    let provides = |services: &[&str]| {
+        let mut manifest = least();
+        manifest.provides = services.iter().map(|service| service.parse().expect("a name")).collect();
+        encoded(&manifest)
+    };
+    let both = ["one", "two"];
+    let content = |change: fn(&mut Vec<u8>)| {
+        let mut bytes = image_that_exports(&both);
+        change(&mut bytes);
+        unsigned(&provides(&both), &bytes)
+    };
+    let eight = ["1", "2", "3", "4", "5", "6", "7", "a-name-of-24-bytes-is-it"];
+    maker.content("eight services", &unsigned(&provides(&eight), &image_that_exports(&eight)), "good");
+    maker.content("more services than fit", &content(|bytes| bytes[36] = 9), "exports");
+    maker.content("a table of services elsewhere", &content(|bytes| bytes[32] += 4), "exports");
+    maker.content("a service fewer than there is", &content(|bytes| bytes[36] = 1), "image");
+    maker.content("a service more than there is", &content(|bytes| bytes[36] = 3), "image");
+    maker.content("a service with a capital", &content(|bytes| bytes[TABLE] = b'O'), "exports");
+    maker.content("a service without a name", &content(|bytes| put(bytes, TABLE, &[0; 3])), "exports");
+    maker.content("a service with a zero in its name", &content(|bytes| bytes[TABLE + 1] = 0), "exports");
+    maker.content("something behind a name", &content(|bytes| bytes[TABLE + 23] = b'x'), "exports");
+    maker.content("a service that is no text", &content(|bytes| bytes[TABLE] = 0xff), "exports");
+    maker.content("a service twice", &content(|bytes| put(bytes, TABLE, b"two")), "exports");
+    for (name, provided, exported) in [
+        ("a service that the manifest does not provide", &both[..1], &both[..]),
+        ("a service that the program does not export", &both, &both[1..]),
+        ("a program that exports nothing", &both, &[]),
+        ("a manifest that provides nothing", &[], &both),
+        ("another service", &both[..1], &both[1..]),
+    ] {
+        maker.content(name, &unsigned(&provides(provided), &image_that_exports(exported)), "exports");
+    }
 }

@@ -42,6 +42,7 @@ pub const CHECKS: &[&str] = &[
     "relocation",
     "segment",
     "image",
+    "exports",
 ];
 
 /// 2030, in the middle of what is valid.
@@ -165,10 +166,17 @@ fn encoded(manifest: &Manifest) -> Vec<u8> {
 
 /// A page of code, and data with a relocation that points to its own end.
 fn image() -> Vec<u8> {
+    image_that_exports(&[])
+}
+
+fn image_that_exports(services: &[&str]) -> Vec<u8> {
     let mut body = vec![0; PAGE_SIZE];
     body.extend_from_slice(&(PAGE_SIZE as u64 * 2).to_le_bytes());
     let relocations = vec![PAGE_SIZE as u32];
-    ImageParts { rx_pages: 1, body, relocations, ..ImageParts::default() }.encode().expect("an image")
+    let exports = services.iter().map(ToString::to_string).collect();
+    ImageParts { rx_pages: 1, body, relocations, exports, ..ImageParts::default() }
+        .encode()
+        .expect("an image")
 }
 
 fn unsigned(manifest: &[u8], image: &[u8]) -> Vec<u8> {
@@ -274,7 +282,10 @@ fn good(maker: &mut Maker) {
     let mut every = full();
     every.build.time = NOW - DAY;
     every.build.ipc_lib = Some(Version::new(0, 1, 0));
-    let module = sign(&unsigned(&encoded(&every), &image()), &maker.signer, &maker.intermediate, None, NOW);
+    // Not in the manifest's order: that is no difference.
+    let image_of_every = image_that_exports(&["extra", "every-field"]);
+    let module = unsigned(&encoded(&every), &image_of_every);
+    let module = sign(&module, &maker.signer, &maker.intermediate, None, NOW);
     maker.file("every field", &module, "good").manifest = Some(json!({
         "name": "every-field", "version": [10, 20, 70000], "summary": "Größe: every field is used", "kind": "driver",
         "order": 3, "priority": 31, "budget_us": 1500, "period_us": 100_000, "cpu": "hard", "stack_pages": 200,

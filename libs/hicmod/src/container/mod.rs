@@ -29,7 +29,7 @@ mod write;
 
 pub use error::ContainerError;
 #[cfg(feature = "manifest")]
-pub use module::{Module, ModuleError};
+pub use module::{ExportsError, Module, ModuleError};
 #[cfg(feature = "alloc")]
 pub use write::{NewSection, encode};
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Container, ContainerError, SectionKind};
 use crate::image::{Image, ImageError};
-use crate::manifest::{self, Manifest, ManifestError};
+use crate::manifest::{self, Manifest, ManifestError, Name};
 
 /// A module that can be loaded.
 #[derive(Debug, Clone)]
@@ -28,6 +28,19 @@ pub enum ModuleError {
     Manifest(ManifestError),
     /// The image section.
     Image(ImageError),
+    /// The two do not name the same services.
+    Exports(ExportsError),
+}
+
+/// What of the services that a program exports and of those that its manifest provides has no counterpart; the first of them, those of the
+/// program before those of the manifest. Their order does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is what the variant's line names")]
+pub enum ExportsError {
+    /// The program exports a service that its manifest does not provide.
+    NotProvided { service: Name },
+    /// The manifest provides a service that the program does not export.
+    NotExported { service: Name },
 }
 
 impl<'a> Module<'a> {
@@ -41,8 +54,22 @@ impl<'a> Module<'a> {
         let raw = container.find(SectionKind::Manifest).ok_or(ModuleError::NoManifest)?;
         let manifest = manifest::decode(raw).map_err(ModuleError::Manifest)?;
         let image = container.image().ok_or(ModuleError::NoImage)?.map_err(ModuleError::Image)?;
+        check_exports(&image, &manifest).map_err(ModuleError::Exports)?;
         Ok(Module { manifest, image })
     }
+}
+
+/// Whether the program serves what its manifest says, no less and no more: the loader makes endpoints by the manifest, and an operator reads it.
+fn check_exports(image: &Image<'_>, manifest: &Manifest) -> Result<(), ExportsError> {
+    let exports = image.exports();
+    if let Some(name) = exports.iter().find(|name| !manifest.provides_service(name)) {
+        // A name of a table is as long as one of a manifest at most.
+        return Err(ExportsError::NotProvided { service: name.parse().unwrap_or_default() });
+    }
+    if let Some(name) = manifest.provides.iter().find(|name| !exports.contains(name)) {
+        return Err(ExportsError::NotExported { service: name.clone() });
+    }
+    Ok(())
 }
 
 impl fmt::Display for ModuleError {
@@ -53,8 +80,24 @@ impl fmt::Display for ModuleError {
             Self::NoImage => write!(f, "module has no image section"),
             Self::Manifest(error) => write!(f, "manifest: {error}"),
             Self::Image(error) => write!(f, "image: {error}"),
+            Self::Exports(error) => write!(f, "{error}"),
         }
     }
 }
 
 impl core::error::Error for ModuleError {}
+
+impl fmt::Display for ExportsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotProvided { service } => {
+                write!(f, "the program exports the service {service}, which its manifest does not provide")
+            }
+            Self::NotExported { service } => {
+                write!(f, "the manifest provides the service {service}, which the program does not export")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ExportsError {}

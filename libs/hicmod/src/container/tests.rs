@@ -1,3 +1,4 @@
+use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
 
@@ -14,7 +15,14 @@ fn manifest_bytes() -> Vec<u8> {
 }
 
 fn image_bytes() -> Vec<u8> {
-    ImageParts { rx_pages: 1, body: vec![0x90; PAGE_SIZE], ..ImageParts::default() }.encode().unwrap()
+    image_that_exports(&["netstack"])
+}
+
+fn image_that_exports(services: &[&str]) -> Vec<u8> {
+    let exports = services.iter().map(ToString::to_string).collect();
+    ImageParts { rx_pages: 1, exports, body: vec![0x90; PAGE_SIZE], ..ImageParts::default() }
+        .encode()
+        .unwrap()
 }
 
 fn section(kind: SectionKind, critical: bool, bytes: &[u8]) -> NewSection<'_> {
@@ -102,6 +110,44 @@ fn the_part_at_fault_is_named() {
     assert_eq!(with(b"\x01\0", &image), ModuleError::Manifest(ManifestError::Schema { found: 1 }));
     assert!(matches!(with(&manifest, b"HICI"), ModuleError::Image(_)));
     assert!(matches!(Module::parse(b"\x7fELF").unwrap_err(), ModuleError::Container(_)));
+}
+
+/// What comes of a module whose manifest provides these services and whose program exports those.
+fn compared(provides: &[&str], exports: &[&str]) -> Result<(), ModuleError> {
+    let mut manifest = manifest::tests::netstack();
+    manifest.provides = provides.iter().map(|service| service.parse().unwrap()).collect();
+    let mut buffer = [0; MAX_MANIFEST_BYTES];
+    let manifest = manifest::encode(&manifest, &mut buffer).unwrap();
+    let image = image_that_exports(exports);
+    let bytes =
+        encode(&[section(SectionKind::Manifest, true, manifest), section(SectionKind::Image, true, &image)]);
+    Module::parse(&bytes.unwrap()).map(drop)
+}
+
+#[test]
+fn manifest_and_program_must_name_the_same_services_in_whatever_order() {
+    let eight: Vec<String> = (0..8).map(|number| number.to_string()).collect();
+    let eight: Vec<&str> = eight.iter().map(String::as_str).collect();
+    let turned: Vec<&str> = eight.iter().rev().copied().collect();
+    for (provides, exports) in [
+        (&[][..], &[][..]),
+        (&["netstack"], &["netstack"]),
+        (&["netstack", "resolver"], &["resolver", "netstack"]),
+        (&eight, &turned),
+    ] {
+        assert_eq!(compared(provides, exports), Ok(()), "{provides:?} {exports:?}");
+    }
+    let not_provided = |service: &str| {
+        Err(ModuleError::Exports(ExportsError::NotProvided { service: service.parse().unwrap() }))
+    };
+    let not_exported = |service: &str| {
+        Err(ModuleError::Exports(ExportsError::NotExported { service: service.parse().unwrap() }))
+    };
+    assert_eq!(compared(&["netstack"], &[]), not_exported("netstack"), "it exports nothing");
+    assert_eq!(compared(&[], &["netstack"]), not_provided("netstack"), "nothing is provided");
+    assert_eq!(compared(&["netstack"], &["netstack", "resolver"]), not_provided("resolver"));
+    assert_eq!(compared(&["netstack", "resolver"], &["netstack"]), not_exported("resolver"));
+    assert_eq!(compared(&["netstack"], &["netstac"]), not_provided("netstac"), "the program comes first");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{IMAGE_VERSION, MAX_IMAGE_PAGES};
+use crate::name::MAX_EXPORTS;
 
 /// Why an image was refused. Offsets are bytes from the start of the image's memory unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,14 @@ pub enum ImageError {
     RelocationOrder { offset: u32 },
     /// A relocation whose value would point out of the module.
     AddendOutside { offset: u32, addend: u64, span: u64 },
+    /// More exported services than a module may have.
+    TooManyExports { count: u32 },
+    /// The table of exported services does not follow the relocations.
+    ExportsPlace { found: u32, expected: usize },
+    /// The name of an exported service is not one, or there is something behind it.
+    ExportName { index: usize },
+    /// Two exported services have one name.
+    ExportTwice { index: usize, first: usize },
     /// The memory offered is smaller than the image. The caller's fault.
     TargetTooSmall { needed: usize, found: usize },
     /// The load address is not a page multiple or the image would wrap around. The caller's fault.
@@ -76,6 +85,10 @@ impl fmt::Display for ImageError {
                 f,
                 "relocation at {offset:#x} points to {addend:#x}, beyond the end of the module at {span:#x}"
             ),
+            Self::TooManyExports { .. }
+            | Self::ExportsPlace { .. }
+            | Self::ExportName { .. }
+            | Self::ExportTwice { .. } => self.write_exports(f),
             Self::TargetTooSmall { needed, found } => {
                 write!(f, "image needs {needed} bytes of memory, {found} were offered")
             }
@@ -83,6 +96,28 @@ impl fmt::Display for ImageError {
                 f,
                 "load address {load_address:#x} is not a multiple of 4096, or the image would wrap around"
             ),
+        }
+    }
+}
+
+impl ImageError {
+    fn write_exports(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooManyExports { count } => {
+                write!(f, "image exports {count} services, the limit is {MAX_EXPORTS}")
+            }
+            Self::ExportsPlace { found, expected } => {
+                write!(f, "the table of exported services is at {found}, and must be at {expected}")
+            }
+            Self::ExportName { index } => write!(
+                f,
+                "exported service {index} has no valid name: 1 to 24 of a-z 0-9 _ - . with a letter or digit first"
+            ),
+            Self::ExportTwice { index, first } => {
+                write!(f, "exported service {index} has the name of exported service {first}")
+            }
+            // Every other variant was written by the caller.
+            _ => Ok(()),
         }
     }
 }

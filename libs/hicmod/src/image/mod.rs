@@ -9,27 +9,32 @@
 //! | byte | field | |
 //! | --- | --- | --- |
 //! | 0  | magic `HICI` | |
-//! | 4  | version `u16` | 1 |
-//! | 6  | header length `u16` | 40 |
+//! | 4  | version `u16` | 2 |
+//! | 6  | header length `u16` | 48 |
 //! | 8  | `ro_pages: u32` | may be 0 |
 //! | 12 | `rx_pages: u32` | at least 1 |
 //! | 16 | `data_bytes: u32` | bytes of the writable run that the file holds |
 //! | 20 | `bss_bytes: u32` | zero bytes that follow the data |
 //! | 24 | `entry: u32` | offset of the first instruction, inside the executable run |
 //! | 28 | `relocation_count: u32` | |
-//! | 32 | reserved `u64` | 0 |
-//! | 40 | relocations `[u32]` | ascending offsets, 8-aligned, of `u64` addends in place |
+//! | 32 | `exports: u32` | where the table of exported services begins, bytes from the start of the image: behind the relocations |
+//! | 36 | `export_count: u32` | at most 8 |
+//! | 40 | reserved `u64` | 0 |
+//! | 48 | relocations `[u32]` | ascending offsets, 8-aligned, of `u64` addends in place |
+//! | .. | exported services | a name each, of 24 bytes with the zeros behind it |
 //! | .. | body | `ro_pages` and `rx_pages` whole pages, then `data_bytes` |
 //!
 //! This module never follows a pointer and never trusts a length: [`Image::parse`] checks all of the above, including
-//! that each addend points into the module itself, before a byte is copied.
+//! that each addend points into the module itself and that each exported service has a name, before a byte is copied.
 
 mod error;
+mod exports;
 mod place;
 #[cfg(feature = "alloc")]
 mod write;
 
 pub use error::ImageError;
+pub use exports::Exports;
 pub use place::Placed;
 #[cfg(feature = "alloc")]
 pub use write::ImageParts;
@@ -43,10 +48,10 @@ pub const PAGE_SIZE: usize = 4096;
 /// Largest image in memory, in pages (64 MiB): far beyond any service, small enough that no sum here can overflow.
 pub const MAX_IMAGE_PAGES: u32 = 16 * 1024;
 /// The only version of the image header that this crate reads and writes.
-pub const IMAGE_VERSION: u16 = 1;
+pub const IMAGE_VERSION: u16 = 2;
 
 pub(crate) const MAGIC: [u8; 4] = *b"HICI";
-pub(crate) const HEADER_BYTES: usize = 40;
+pub(crate) const HEADER_BYTES: usize = 48;
 /// A relocated word is a 64-bit address.
 pub(crate) const WORD: usize = 8;
 
@@ -71,6 +76,7 @@ pub struct Image<'a> {
     entry: u32,
     /// `u32` offsets, little-endian, ascending.
     relocations: &'a [u8],
+    exports: Exports<'a>,
     body: &'a [u8],
 }
 
@@ -94,27 +100,34 @@ impl<'a> Image<'a> {
             return Err(ImageError::Version { found: version });
         }
         let field = |at| u32_at(bytes, at).ok_or(short);
-        if u64_at(bytes, 32).ok_or(short)? != 0 {
+        if u64_at(bytes, 40).ok_or(short)? != 0 {
             return Err(ImageError::Reserved);
         }
         let (ro_pages, rx_pages, data_bytes) = (field(8)?, field(12)?, field(16)?);
         check_size(ro_pages, rx_pages, data_bytes, field(20)?)?;
         let relocation_bytes = relocation_table_bytes(field(28)?)?;
-        // `check_size` bounds each term by 64 MiB, so neither sum overflows.
+        let exports_at = HEADER_BYTES + relocation_bytes;
+        let export_bytes = exports::table_bytes(field(36)?, field(32)?, exports_at)?;
+        let body_at = exports_at + export_bytes;
+        // `check_size` bounds each term by 64 MiB, so no sum overflows.
         let body_bytes = (ro_pages + rx_pages) as usize * PAGE_SIZE + data_bytes as usize;
-        let needed = HEADER_BYTES + relocation_bytes + body_bytes;
+        let needed = body_at + body_bytes;
         if bytes.len() > needed {
             return Err(ImageError::TrailingBytes { expected: needed, found: bytes.len() });
         }
         let truncated = ImageError::Truncated { needed, found: bytes.len() };
+        let part = |at, length| slice_at(bytes, at, length).ok_or(truncated);
+        // The last part first: with it all are there.
+        let body = part(body_at, body_bytes)?;
         Ok(Image {
             ro_pages,
             rx_pages,
             data_bytes,
             bss_bytes: field(20)?,
             entry: field(24)?,
-            relocations: slice_at(bytes, HEADER_BYTES, relocation_bytes).ok_or(truncated)?,
-            body: slice_at(bytes, HEADER_BYTES + relocation_bytes, body_bytes).ok_or(truncated)?,
+            relocations: part(HEADER_BYTES, relocation_bytes)?,
+            exports: Exports::parse(part(exports_at, export_bytes)?)?,
+            body,
         })
     }
 
@@ -193,6 +206,11 @@ impl<'a> Image<'a> {
     /// The offsets of all words which hold an address of the module itself, ascending.
     pub fn relocations(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         self.relocations.as_chunks::<4>().0.iter().map(|raw| u32::from_le_bytes(*raw))
+    }
+
+    /// The services that the program says it offers.
+    pub fn exports(&self) -> Exports<'a> {
+        self.exports
     }
 
     /// The bytes that the file holds: read-only and executable pages, then the data.

@@ -1,3 +1,4 @@
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
@@ -19,6 +20,7 @@ fn small() -> ImageParts {
         bss_bytes: 2048,
         entry: PAGE_SIZE as u32 + 4,
         relocations: vec![2 * PAGE_SIZE as u32],
+        exports: vec!["netstack".into()],
         body,
     }
 }
@@ -147,9 +149,10 @@ fn other_headers_are_refused() {
         Image::parse(&bytes).unwrap_err()
     };
     assert_eq!(changed(0, b'h'), ImageError::Magic);
-    assert_eq!(changed(4, 2), ImageError::Version { found: 2 });
-    assert_eq!(changed(6, 48), ImageError::Version { found: 1 });
-    assert_eq!(changed(32, 1), ImageError::Reserved);
+    assert_eq!(changed(4, 1), ImageError::Version { found: 1 }, "the one without exports");
+    assert_eq!(changed(4, 3), ImageError::Version { found: 3 });
+    assert_eq!(changed(6, 40), ImageError::Version { found: 2 });
+    assert_eq!(changed(40, 1), ImageError::Reserved);
 }
 
 #[test]
@@ -189,7 +192,9 @@ fn bad_load_addresses_are_refused() {
 
 fn any_parts() -> impl Strategy<Value = ImageParts> {
     let words = prop::collection::vec((any::<bool>(), any::<u16>()), 0..700);
-    (0u32..3, 1u32..3, 0u32..9000, any::<u16>(), words).prop_map(|(ro_pages, rx_pages, bss, entry, words)| {
+    let sizes = (0u32..3, 1u32..3, 0u32..9000);
+    let exports = prop::collection::btree_set("[a-z0-9][a-z0-9_.-]{0,23}", 0..9);
+    (sizes, any::<u16>(), words, exports).prop_map(|((ro_pages, rx_pages, bss), entry, words, exports)| {
         let rw_start = (ro_pages + rx_pages) * 4096;
         let mut body: Vec<u8> = (0..rw_start).map(|at| at as u8).collect();
         let mut relocations = Vec::new();
@@ -202,7 +207,8 @@ fn any_parts() -> impl Strategy<Value = ImageParts> {
             }
         }
         let entry = ro_pages * 4096 + u32::from(entry) % (rx_pages * 4096);
-        ImageParts { ro_pages, rx_pages, bss_bytes: bss, entry, relocations, body }
+        let exports = exports.into_iter().collect();
+        ImageParts { ro_pages, rx_pages, bss_bytes: bss, entry, relocations, exports, body }
     })
 }
 
@@ -214,7 +220,9 @@ proptest! {
         let bytes = parts.encode().unwrap();
         let image = Image::parse(&bytes).unwrap();
         prop_assert_eq!(image.body(), &parts.body[..]);
-        prop_assert_eq!(image.relocations().collect::<Vec<_>>(), parts.relocations);
+        prop_assert_eq!(image.exports().iter().map(String::from).collect::<Vec<_>>(), &parts.exports[..]);
+        prop_assert_eq!(image.relocations().collect::<Vec<_>>(), &parts.relocations[..]);
+        prop_assert_eq!(ImageParts::from(&image), parts.clone());
         prop_assert_eq!((image.entry(), image.bss_bytes()), (parts.entry, parts.bss_bytes));
     }
 
@@ -236,7 +244,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), magic: bool) {
         if magic && bytes.len() >= 8 {
-            bytes[..8].copy_from_slice(b"HICI\x01\x00\x28\x00");
+            bytes[..8].copy_from_slice(b"HICI\x02\x00\x30\x00");
         }
         let _ = Image::parse(&bytes);
     }
@@ -244,9 +252,10 @@ proptest! {
     #[test]
     fn a_flipped_bit_is_refused_or_still_placed_within_bounds(at: prop::sample::Index, bit in 0u8..8) {
         let mut bytes = small().encode().unwrap();
-        // Most of the file is text; the header, the relocations and the data are where a flip matters.
-        let at = at.index(44 + 32);
-        let at = if at < 44 { at } else { bytes.len() - 32 + (at - 44) };
+        // Most of the file is text; the header, the relocation, the exported service and the data are where a flip matters.
+        const HEAD: usize = HEADER_BYTES + 4 + 24;
+        let at = at.index(HEAD + 32);
+        let at = if at < HEAD { at } else { bytes.len() - 32 + (at - HEAD) };
         bytes[at] ^= 1 << bit;
         if let Ok(image) = Image::parse(&bytes) {
             let mut memory = vec![0; image.memory_bytes()];

@@ -1,7 +1,9 @@
 //! Writing an image; for the host tool and for tests. Never writes one that [`Image::parse`] would refuse.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::exports::ROW_BYTES;
 use super::{HEADER_BYTES, IMAGE_VERSION, Image, ImageError, MAGIC};
 
 /// The parts of an image before they are encoded.
@@ -17,6 +19,8 @@ pub struct ImageParts {
     pub entry: u32,
     /// Ascending offsets of the words to relocate; each holds its addend in place.
     pub relocations: Vec<u32>,
+    /// Names of the services that the program exports.
+    pub exports: Vec<String>,
     /// Read-only and executable pages, then the data.
     pub body: Vec<u8>,
 }
@@ -32,6 +36,7 @@ impl From<&Image<'_>> for ImageParts {
             bss_bytes: image.bss_bytes(),
             entry: image.entry(),
             relocations: image.relocations().collect(),
+            exports: image.exports().iter().map(String::from).collect(),
             body: image.body().to_vec(),
         }
     }
@@ -48,16 +53,29 @@ impl ImageParts {
         let data = u32::try_from(data).map_err(|_| too_large)?;
         let count = u32::try_from(self.relocations.len()).map_err(|_| too_large)?;
 
-        let mut out = Vec::with_capacity(HEADER_BYTES + self.relocations.len() * 4 + self.body.len());
+        let exports_at = HEADER_BYTES as u64 + u64::from(count) * size_of::<u32>() as u64;
+        let exports_at = u32::try_from(exports_at).map_err(|_| too_large)?;
+        let exports = self.exports.len().min(u32::MAX as usize) as u32;
+
+        let mut out =
+            Vec::with_capacity(exports_at as usize + self.exports.len() * ROW_BYTES + self.body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&IMAGE_VERSION.to_le_bytes());
         out.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
-        for field in [self.ro_pages, self.rx_pages, data, self.bss_bytes, self.entry, count] {
+        for field in
+            [self.ro_pages, self.rx_pages, data, self.bss_bytes, self.entry, count, exports_at, exports]
+        {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&0u64.to_le_bytes());
         for offset in &self.relocations {
             out.extend_from_slice(&offset.to_le_bytes());
+        }
+        for (index, name) in self.exports.iter().enumerate() {
+            let mut row = [0; ROW_BYTES];
+            let room = row.get_mut(..name.len()).ok_or(ImageError::ExportName { index })?;
+            room.copy_from_slice(name.as_bytes());
+            out.extend_from_slice(&row);
         }
         out.extend_from_slice(&self.body);
         Image::parse(&out)?;

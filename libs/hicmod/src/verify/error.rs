@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use x509_cert::der::DateTime;
 
-use crate::container::{ContainerError, ModuleError};
+use crate::container::{ContainerError, ExportsError, ModuleError};
 use crate::image::ImageError;
 use crate::manifest::ManifestError;
 use crate::signature::BlockError;
@@ -80,6 +80,8 @@ pub enum VerifyError {
     Manifest(ManifestError),
     /// Signed, but the image points outside itself.
     Image(ImageError),
+    /// Signed, but the program serves something else than the manifest says.
+    Exports(ExportsError),
 }
 
 impl From<ModuleError> for VerifyError {
@@ -90,6 +92,7 @@ impl From<ModuleError> for VerifyError {
             ModuleError::NoImage => Self::Incomplete { section: "image" },
             ModuleError::Manifest(error) => Self::Manifest(error),
             ModuleError::Image(error) => Self::Image(error),
+            ModuleError::Exports(error) => Self::Exports(error),
         }
     }
 }
@@ -121,6 +124,7 @@ impl VerifyError {
             Self::Incomplete { .. } => "format",
             Self::Manifest(_) => "manifest",
             Self::Image(error) => image_check(error),
+            Self::Exports(_) => "exports",
         }
     }
 }
@@ -132,6 +136,10 @@ const fn image_check(error: &ImageError) -> &'static str {
         | ImageError::RelocationOutside { .. }
         | ImageError::RelocationOrder { .. }
         | ImageError::AddendOutside { .. } => "relocation",
+        ImageError::TooManyExports { .. }
+        | ImageError::ExportsPlace { .. }
+        | ImageError::ExportName { .. }
+        | ImageError::ExportTwice { .. } => "exports",
         ImageError::TooLarge { .. } | ImageError::NothingToExecute | ImageError::Entry { .. } => "segment",
         _ => "image",
     }
@@ -167,6 +175,12 @@ impl fmt::Display for VerifyError {
             }
             Self::Manifest(ref error) => write!(f, "manifest: {error}"),
             Self::Image(ref error) => write!(f, "{error}; pack the module again and sign it"),
+            Self::Exports(ref error) => {
+                write!(
+                    f,
+                    "{error}; make the two name the same services, then pack the module again and sign it"
+                )
+            }
             Self::RevocationList { problem } => {
                 write!(f, "revocation list: {problem}; install the list again")
             }

@@ -1,7 +1,7 @@
 //! Whether a module may be believed: every check between bytes from outside and a manifest that someone acts on.
 //!
 //! ```text
-//!   bytes → container → digest → chain (root → intermediate → signer) → signature → manifest → image
+//!   bytes → container → digest → chain (root → intermediate → signer) → signature → manifest → image → exports
 //! ```
 //!
 //! Cheap checks come first, and nothing in the manifest or the image is read before the signature was found good. The

@@ -9,8 +9,10 @@ pub fn add(seeds: &mut Seeds) {
     };
     put("boot_message", "pvh", [vec![0], pvh()].concat());
     put("boot_message", "multiboot2", [vec![1], multiboot2()].concat());
-    put("elf", "small", elf());
-    put("elf", "header-alone", elf()[..64].to_vec());
+    put("elf", "small", elf(&[]));
+    put("elf", "one-service", elf(b"x"));
+    put("elf", "a-service-that-is-none", elf(b"-x"));
+    put("elf", "header-alone", elf(&[])[..64].to_vec());
     // The goal; then releases: name, version, flags, dependencies (on, from, below), interfaces.
     put(
         "resolver",
@@ -97,23 +99,32 @@ fn multiboot2() -> Vec<u8> {
     [words(&[tags.len() as u32 + 8, 0]), tags].concat()
 }
 
-/// An ELF file as our linker makes them, in small: code, data with one relocation, and the table that names it.
-fn elf() -> Vec<u8> {
+/// An ELF file as our linker makes them, in small: code, data with one relocation, the table that names it, and a note of the service that it
+/// exports, if that has a name.
+fn elf(service: &[u8]) -> Vec<u8> {
     const PAGE: u64 = 4096;
-    // ELF64, little-endian, ET_DYN, x86-64; entry in the second page; three segments, PT_DYNAMIC.
+    // ELF64, little-endian, ET_DYN, x86-64; entry in the second page; three segments, PT_DYNAMIC, PT_NOTE.
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
     file.extend(longs(&[PAGE, 64, 0]));
-    file.extend([0, 0, 0, 0, 64, 0, 56, 0, 4, 0, 64, 0, 0, 0, 0, 0]);
+    file.extend([0, 0, 0, 0, 64, 0, 56, 0, 4 + u8::from(!service.is_empty()), 0, 64, 0, 0, 0, 0, 0]);
     let segment = |kind: u32, flags: u32, at: u64, bytes: u64, memory: u64| {
-        [words(&[kind, flags]), longs(&[at, at, at, bytes, memory, PAGE])].concat()
+        let alignment = if kind == 4 { 4 } else { PAGE };
+        [words(&[kind, flags]), longs(&[at, at, at, bytes, memory, alignment])].concat()
     };
-    let (rela, dynamic) = (512u64, PAGE * 2 + 16);
+    let (rela, note, dynamic) = (512u64, 640u64, PAGE * 2 + 16);
     file.extend(segment(1, 4, 0, 1024, 1024));
     file.extend(segment(1, 5, PAGE, 16, 16));
     file.extend(segment(1, 6, PAGE * 2, 96, 200));
     file.extend(segment(2, 6, dynamic, 64, 64));
+    if !service.is_empty() {
+        file.extend(segment(4, 4, note, 40, 40));
+    }
     file.resize(rela as usize, 0);
     file.extend(longs(&[PAGE * 2, 8, PAGE * 2 + 8]));
+    if !service.is_empty() {
+        file.resize(note as usize, 0);
+        file.extend([words(&[4, 24, 2]), b"HIC\0".to_vec(), service.to_vec()].concat());
+    }
     file.resize(PAGE as usize, 0);
     file.extend([0x90; 16]);
     file.resize(2 * PAGE as usize + 16, 0);

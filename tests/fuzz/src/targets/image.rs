@@ -1,6 +1,7 @@
 //! The image of a module: what was accepted stays inside of itself, wherever it is placed.
 
 use hic_hicmod::image::{Image, ImageParts, MAX_IMAGE_PAGES, PAGE_SIZE};
+use hic_hicmod::{MAX_EXPORTS, is_valid_name};
 
 use super::assert_sentence;
 
@@ -15,7 +16,11 @@ const PLACES: [u64; 2] = [1 << 32, u64::MAX - (1 << 32) + 1];
 pub fn run(bytes: &[u8]) {
     match Image::parse(bytes) {
         Ok(image) => {
-            assert_eq!(ImageParts::from(&image).encode().expect("what was read can be written"), bytes);
+            let parts = ImageParts::from(&image);
+            assert!(
+                parts.exports.len() <= MAX_EXPORTS && parts.exports.iter().all(|name| is_valid_name(name))
+            );
+            assert_eq!(parts.encode().expect("what was read can be written"), bytes);
             place(&image);
         }
         Err(error) => assert_sentence(&error, 200),

@@ -6,7 +6,7 @@ use std::string::ToString;
 use super::*;
 use crate::bytes::{slice_at, u16_at, u32_at};
 use crate::container::{CRC_AT, HEADER_BYTES, ROW_BYTES, table_checksum};
-use crate::image::ImageError;
+use crate::image::{Image, ImageError};
 use crate::signature::{BLOCK_HEADER_BYTES, DIGEST_BYTES, RSA_BYTES, uuid};
 
 #[test]
@@ -160,6 +160,10 @@ fn a_signature_does_not_make_a_bad_image_or_manifest_good() {
     entry[24..28].copy_from_slice(&0x9000u32.to_le_bytes());
     assert_eq!(verify_now(&signed(&unsigned(&entry)), good_root()).unwrap_err().check_name(), "segment");
 
+    let mut many = image();
+    many[36..40].fill(9);
+    assert_eq!(verify_now(&signed(&unsigned(&many)), good_root()).unwrap_err().check_name(), "exports");
+
     let image = image();
     let manifest = [9, 9, 9];
     let section = |kind, bytes| NewSection { kind, critical: true, bytes };
@@ -168,6 +172,25 @@ fn a_signature_does_not_make_a_bad_image_or_manifest_good() {
     assert_eq!(verify_now(&signed(&bad), good_root()).unwrap_err().check_name(), "manifest");
     let without = encode(&[section(SectionKind::Image, &image)]).unwrap();
     assert_eq!(verify_now(&signed(&without), good_root()).unwrap_err().check_name(), "format");
+}
+
+#[test]
+fn a_signature_does_not_make_good_a_program_that_serves_something_else_than_its_manifest_says() {
+    let signed = |exports: &[&str]| {
+        let image = image();
+        let mut parts = ImageParts::from(&Image::parse(&image).unwrap());
+        parts.exports = exports.iter().map(ToString::to_string).collect();
+        signed_by(&unsigned(&parts.encode().unwrap()), good_chain(), &keys().signer, SIGNED_AT)
+    };
+    assert_eq!(verify_now(&signed(&["netstack"]), good_root()), Ok(()));
+    for (exports, words) in [
+        (&[][..], "provides the service netstack, which the program does not export"),
+        (&["netstack", "clock"], "exports the service clock, which its manifest does not provide"),
+    ] {
+        let error = verify_now(&signed(exports), good_root()).unwrap_err();
+        assert_eq!(error.check_name(), "exports");
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 proptest! {

@@ -107,8 +107,8 @@ pub(super) fn unsigned(image: &[u8]) -> Vec<u8> {
 pub(super) fn image() -> Vec<u8> {
     let mut body = vec![0x90; PAGE_SIZE];
     body.extend_from_slice(&0x10u64.to_le_bytes());
-    let relocations = vec![PAGE_SIZE as u32];
-    ImageParts { rx_pages: 1, body, relocations, ..ImageParts::default() }.encode().unwrap()
+    let (relocations, exports) = (vec![PAGE_SIZE as u32], vec!["netstack".into()]);
+    ImageParts { rx_pages: 1, body, relocations, exports, ..ImageParts::default() }.encode().unwrap()
 }
 
 /// `module` signed by the key `key`, with the certificates of `chain`.
