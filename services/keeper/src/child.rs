@@ -156,5 +156,10 @@ fn find_image(archive: &Archive<'static>, name: &'static str) -> Result<Image<'s
     let missing = || LoadError::Kernel { step: name, error: Error::NotSupported };
     let file = archive.find(name).ok_or_else(missing)?.bytes().map_err(|_| missing())?;
     let container = Container::parse(file).map_err(|_| missing())?;
-    container.image().ok_or_else(missing)?.map_err(LoadError::Image)
+    let image = container.image().ok_or_else(missing)?.map_err(LoadError::Image)?;
+    // The keeper makes one endpoint for each child, of the child's name: a program that serves something else could not be asked.
+    if !image.exports().iter().eq([name]) {
+        return Err(LoadError::Kernel { step: "services of a kept module", error: Error::InvalidArgument });
+    }
+    Ok(image)
 }
