@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use hic_hicmod::container::{Container, Module, NewSection, SectionKind, encode};
+use hic_hicmod::container::{Container, NewSection, SectionKind, encode};
 use hic_hicmod::image::ImageParts;
 use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, Version};
 use hic_hicmod::sign::{
@@ -167,13 +167,8 @@ fn signed_and_wrong(good: &[u8], own: &Chain, now: u64) -> Result<Vec<BadModule>
         Ok::<_, anyhow::Error>(BadModule { what, checks, bytes })
     };
     let exporting = |what, services: &[&str]| {
-        let exports: Vec<String> = services.iter().map(ToString::to_string).collect();
-        let module = Module::parse(good).map_err(|error| anyhow!("{error}"))?;
-        let parts = ImageParts { exports, ..ImageParts::from(&module.image) };
-        let other = parts.encode().map_err(|error| anyhow!("{error}"))?;
-        let bytes =
-            own.sign(&with_section(good, SectionKind::Image, |bytes| *bytes = other.clone())?, now)?;
-        Ok::<_, anyhow::Error>(BadModule { what, checks: &["exports"], bytes })
+        let module = with_exports(good, services.iter().map(ToString::to_string).collect())?;
+        Ok::<_, anyhow::Error>(BadModule { what, checks: &["exports"], bytes: own.sign(&module, now)? })
     };
     Ok(vec![
         exporting("a program that exports nothing that its manifest provides", &[])?,
@@ -190,7 +185,7 @@ fn signed_and_wrong(good: &[u8], own: &Chain, now: u64) -> Result<Vec<BadModule>
     ])
 }
 
-/// The module of version `version`, signed well, whose manifest `change` was applied to.
+/// The module of version `version`, signed well, whose manifest `change` was applied to. Its program exports what the manifest provides then.
 pub(super) fn other_version(
     good: &[u8],
     own: &Chain,
@@ -198,6 +193,28 @@ pub(super) fn other_version(
     version: Version,
     change: impl Fn(&mut Manifest),
 ) -> Result<Vec<u8>> {
+    let (module, manifest) = with_manifest(good, version, change)?;
+    let provides = manifest.provides.iter().map(ToString::to_string).collect();
+    own.sign(&with_exports(&module, provides)?, now)
+}
+
+/// The same with the program as it is, whatever the manifest says that it provides.
+pub(super) fn other_manifest(
+    good: &[u8],
+    own: &Chain,
+    now: u64,
+    version: Version,
+    change: impl Fn(&mut Manifest),
+) -> Result<Vec<u8>> {
+    own.sign(&with_manifest(good, version, change)?.0, now)
+}
+
+/// `good` with its manifest changed, and that manifest.
+fn with_manifest(
+    good: &[u8],
+    version: Version,
+    change: impl Fn(&mut Manifest),
+) -> Result<(Vec<u8>, Manifest)> {
     let container = Container::parse(good).map_err(|error| anyhow!("{error}"))?;
     let raw = container.find(SectionKind::Manifest).context("a manifest")?;
     let mut manifest = manifest::decode(raw).map_err(|error| anyhow!("{error}"))?;
@@ -205,8 +222,16 @@ pub(super) fn other_version(
     change(&mut manifest);
     let mut buffer = [0; MAX_MANIFEST_BYTES];
     let raw = manifest::encode(&manifest, &mut buffer).map_err(|error| anyhow!("{error}"))?;
-    let module = with_section(good, SectionKind::Manifest, |bytes| *bytes = raw.to_vec())?;
-    own.sign(&module, now)
+    Ok((with_section(good, SectionKind::Manifest, |bytes| *bytes = raw.to_vec())?, manifest))
+}
+
+/// `module` with a program that exports these services.
+fn with_exports(module: &[u8], exports: Vec<String>) -> Result<Vec<u8>> {
+    let container = Container::parse(module).map_err(|error| anyhow!("{error}"))?;
+    let image = container.image().context("an image")?.map_err(|error| anyhow!("{error}"))?;
+    let parts = ImageParts { exports, ..ImageParts::from(&image) };
+    let other = parts.encode().map_err(|error| anyhow!("{error}"))?;
+    with_section(module, SectionKind::Image, |bytes| bytes.clone_from(&other))
 }
 
 /// The signed module `good` with an optional section of `bytes` bytes that no loader looks at.

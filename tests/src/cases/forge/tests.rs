@@ -70,6 +70,11 @@ fn each_forgery_is_refused_by_the_check_that_it_names() {
         manifest.update.iter_mut().for_each(|update| update.tested_with.clear());
     });
     let untested = untested.expect("signed");
+    let renamed = |manifest: &mut Manifest| manifest.provides.clear();
+    let both = other_version(&good, &own, NOW, version, renamed).expect("signed");
+    assert!(verify(&both, &root, NOW, &lists).is_ok(), "the program says what its manifest says");
+    let one = other_manifest(&good, &own, NOW, version, renamed).expect("signed");
+    assert_eq!(verify(&one, &root, NOW, &lists).expect_err("only the manifest").check_name(), "exports");
     let verified = verify(&untested, &root, NOW, &lists).expect("signed well");
     let mut running = verified.module().manifest.clone();
     running.version = Version::new(1, 2, 0);

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use hic_hicmod::manifest::{Manifest, Name, Need, Version};
 
+use super::super::forge;
 use super::super::updating::{ask, refusal};
 use super::{MODULE, Scene, done};
 use crate::disk;
@@ -54,7 +55,9 @@ fn need(service: &str) -> Need {
     Need { service: Name::try_from(service).unwrap_or_default(), optional: false }
 }
 
-/// Its program serves what its manifest does not say.
+/// Its program exports a service that its manifest does not provide; signed well all the same.
+const LIAR: &str = "liar";
+/// Its program would serve, and neither the program nor the manifest says so.
 const UNDECLARED: &str = "undeclared";
 /// Needs the service that this program would be.
 const CLIENT: &str = "client";
@@ -74,13 +77,17 @@ pub(super) fn prepare(scene: &Scene<'_>) -> Result<()> {
         manifest.name = Name::try_from(UNDECLARED).unwrap_or_default();
         manifest.provides.clear();
     });
+    let liar = forge::other_manifest(&scene.good, &scene.own, scene.now, version, |manifest| {
+        manifest.name = Name::try_from(LIAR).unwrap_or_default();
+        manifest.provides.clear();
+    });
     let client = scene.other(version, |manifest| {
         manifest.name = Name::try_from(CLIENT).unwrap_or_default();
         manifest.provides.clear();
         (manifest.order, manifest.priority) = (7, 1);
         drop(manifest.needs.push(need(MODULE)));
     });
-    for (name, module) in [(UNDECLARED, undeclared), (CLIENT, client)] {
+    for (name, module) in [(LIAR, liar), (UNDECLARED, undeclared), (CLIENT, client)] {
         disk::put(scene.disk()?, &format!("{name}-1.0.0.hicmod"), &module.context(name)?)?;
     }
     let mut damaged = scene.good.clone();
@@ -99,12 +106,13 @@ pub(super) fn all(vm: &Vm, console: &Console<'_>) -> Result<usize> {
     }
     let text = console.command(&format!("install {MODULE}"))?;
     ensure!(text.contains("error[usage]") && text.contains("install <module> <version>"), "{text}");
+    expect(console, &format!("install {LIAR} 1.0.0"), "exports", MODULE)?;
     undeclared(console).context("a service that is not in the manifest")?;
     vm.check_alive()?;
-    Ok(UNFIT.len() + ORDERS.len() + 2)
+    Ok(UNFIT.len() + ORDERS.len() + 3)
 }
 
-/// A program that would serve under a name which its manifest does not say gets no endpoint, so nobody can be led to it: who needs that service is told that there
+/// A program that would serve under a name which it does not export and its manifest does not say gets no endpoint, so nobody can be led to it: who needs that service is told that there
 /// is none.
 fn undeclared(console: &Console<'_>) -> Result<()> {
     done(console, &format!("install {UNDECLARED} 1.0.0"))?;
