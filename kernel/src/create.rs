@@ -6,7 +6,8 @@ use crate::kernel::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::objects::{
-    Account, Budget, Endpoint, Header, IoRange, Notification, ObjectRef, Port, Queue, Sandbox, State, Thread,
+    Account, Budget, Endpoint, Header, IoRange, Notification, ObjectRef, Port, Queue, Sandbox, Share, State,
+    Thread,
 };
 use crate::pool::{Id, Pool};
 use hic_abi::audit::Event;
@@ -118,17 +119,15 @@ impl<M: Machine> Kernel<M> {
 
     /// Makes a sandbox with empty page tables and an empty capability space.
     pub(crate) fn new_sandbox(&mut self, account: u32, spec: &SandboxSpec) -> Result<Id, Error> {
-        let slots_ok = spec.slots.is_power_of_two() && (64..=65_536).contains(&spec.slots);
-        let budget_ok = spec.budget == 0 || (PERIODS.contains(&spec.period) && spec.budget <= spec.period);
-        if !slots_ok || spec.priority > MAX_PRIORITY || !budget_ok {
+        let (priority, budget, hard_limit) =
+            self.new_share([spec.priority, spec.budget, spec.period, spec.hard_limit])?;
+        if !spec.slots.is_power_of_two() || !(64..=65_536).contains(&spec.slots) {
             return Err(Error::InvalidArgument);
         }
         let slots = spec.slots as u32;
         let root = self.take_frames(account, 1)?;
         let space = self.take_space(account, slots).inspect_err(|_| self.return_frames(account, root, 1))?;
         self.machine.init_root(root);
-        let budget =
-            Budget { amount: spec.budget, period: spec.period, left: spec.budget, since: self.machine.now() };
         let serial = self.next_serial;
         let sandbox = |header| Sandbox {
             header,
@@ -138,9 +137,9 @@ impl<M: Machine> Kernel<M> {
             space,
             slots,
             filled: 0,
-            priority: spec.priority as u8,
+            priority,
             budget,
-            hard_limit: spec.hard_limit != 0,
+            hard_limit,
             cpu: 0,
             frozen: false,
             condemned: false,
@@ -163,6 +162,16 @@ impl<M: Machine> Kernel<M> {
             self.return_space(account, space, slots);
             self.return_frames(account, root, 1);
         })
+    }
+
+    /// Priority, budget and limit from a specification of them; the first period begins now.
+    pub(crate) fn new_share(&self, [priority, amount, period, hard]: [u64; 4]) -> Result<Share, Error> {
+        let budget_ok = amount == 0 || (PERIODS.contains(&period) && amount <= period);
+        if priority > MAX_PRIORITY || !budget_ok {
+            return Err(Error::InvalidArgument);
+        }
+        let since = self.machine.now();
+        Ok((priority as u8, Budget { amount, period, left: amount, since }, hard != 0))
     }
 
     fn take_space(&mut self, account: u32, slots: u32) -> Result<u32, Error> {
@@ -231,7 +240,10 @@ impl<M: Machine> Kernel<M> {
         spec: u64,
     ) -> Result<u64, Error> {
         let account = self.object(account, ObjectType::Account, Rights::CHARGE)?;
-        let sandbox = self.space_for_start(sandbox)?;
+        let sandbox = self.space(sandbox)?;
+        if self.sandboxes[sandbox].frozen {
+            return Err(Error::WrongState);
+        }
         let owner = self.caller();
         let place = if slot == 0 { None } else { Some(self.empty_slot(owner, slot)?) };
         let spec: ThreadSpec = self.read_user(spec)?;
@@ -240,14 +252,6 @@ impl<M: Machine> Kernel<M> {
             self.grant(owner, place, ObjectRef { kind: ObjectType::Thread, id }, Rights::all());
         }
         Ok(0)
-    }
-
-    fn space_for_start(&self, sandbox: Handle) -> Result<u32, Error> {
-        let sandbox = self.space(sandbox)?;
-        if self.sandboxes[sandbox].frozen {
-            return Err(Error::WrongState);
-        }
-        Ok(sandbox)
     }
 
     /// Makes a thread and lets it run.

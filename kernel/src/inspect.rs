@@ -65,6 +65,9 @@ impl<M: Machine> Kernel<M> {
             slots: u64::from(s.slots),
             cpu_nanos: s.cpu,
             priority: u64::from(s.priority),
+            budget: s.budget.amount,
+            period: s.budget.period,
+            hard_limit: u64::from(s.hard_limit),
             account: u64::from(s.header.account),
             name: s.name,
         })

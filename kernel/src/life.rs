@@ -12,7 +12,6 @@ use crate::pool::{Id, Link, NONE};
 use crate::sched::Resched;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
-use hic_abi::object::MAX_PRIORITY;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, ObjectType, Rights};
 
@@ -20,13 +19,11 @@ use hic_abi::{Error, Handle, ObjectType, Rights};
 const SWEEP: u32 = 16;
 
 impl<M: Machine> Kernel<M> {
-    /// `SandboxPriority`.
-    pub(crate) fn sys_priority(&mut self, sandbox: Handle, priority: u64) -> Result<u64, Error> {
-        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
-        if priority > MAX_PRIORITY {
-            return Err(Error::InvalidArgument);
-        }
-        self.set_priority(sandbox, priority as u8);
+    /// `SandboxShare`.
+    pub(crate) fn sys_share(&mut self, [sandbox, share @ ..]: [u64; 5]) -> Result<u64, Error> {
+        let sandbox = self.object(sandbox as Handle, ObjectType::Sandbox, Rights::MANAGE)?;
+        let share = self.new_share(share)?;
+        self.set_share(sandbox, share);
         Ok(0)
     }
 
@@ -101,9 +98,8 @@ impl<M: Machine> Kernel<M> {
                     self.uncharge_object(range.header);
                 }
             }
-            ObjectType::Account => {
-                let _ = self.destroy_account(index);
-            }
+            // One to which something is charged stays.
+            ObjectType::Account => self.destroy_account(index).unwrap_or_default(),
             ObjectType::Device
             | ObjectType::Audit
             | ObjectType::Log

@@ -140,7 +140,7 @@ pub struct Thread {
 }
 
 /// Processor time that a sandbox is guaranteed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Nanoseconds in each period; 0 = no budget kept.
     pub amount: u64,
@@ -165,6 +165,9 @@ impl Budget {
         self.since + self.period
     }
 }
+
+/// A share of the processor: priority, budget, and whether the budget is all that there is.
+pub type Share = (u8, Budget, bool);
 
 /// The scheduler queue that a sandbox with ready threads is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use crate::context::Context;
 use crate::kernel::Kernel;
 use crate::list::List;
 use crate::machine::Machine;
-use crate::objects::{Queue, RUNNABLE, Sandbox, State, Thread};
+use crate::objects::{Queue, RUNNABLE, Sandbox, Share, State, Thread};
 use crate::pool::{Link, NONE};
-use hic_abi::object::MAX_PRIORITY;
+use hic_abi::{Error, object::MAX_PRIORITY};
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,29 +195,30 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// A sandbox has another priority from now on.
-    pub(crate) fn set_priority(&mut self, sandbox: u32, priority: u8) {
-        let waits = self.sandboxes[sandbox].queue == Queue::Priority;
+    /// A sandbox has another share from now on. What it has used until now is of the one before.
+    pub(crate) fn set_share(&mut self, sandbox: u32, share: Share) {
+        let waits = matches!(self.sandboxes[sandbox].queue, Queue::Priority | Queue::Spent);
         if waits {
             self.leave_queue(sandbox);
         }
-        self.sandboxes[sandbox].priority = priority;
+        let changed = &mut self.sandboxes[sandbox];
+        (changed.priority, changed.budget, changed.hard_limit) = share;
         if waits && let Some(home) = self.sandboxes.link(sandbox) {
             self.join_queue(home, false);
         }
         if self.sched.is_active(sandbox) {
-            self.sched.rank = i16::from(priority);
+            self.sched.rank = i16::from(share.0);
         }
         // Either the running one has fallen below another, or this one has risen above it.
-        self.sched.resched = match self.sched.resched {
-            Resched::TurnOver => Resched::TurnOver,
-            _ => Resched::Preempted,
-        };
+        if self.sched.resched != Resched::TurnOver {
+            self.sched.resched = Resched::Preempted;
+        }
     }
 
-    /// The running thread ends its turn.
-    pub(crate) fn yield_turn(&mut self) {
+    /// `Yield`: the running thread ends its turn.
+    pub(crate) fn sys_yield(&mut self) -> Result<u64, Error> {
         self.sched.resched = Resched::TurnOver;
+        Ok(0)
     }
 
     /// Takes a ready thread off whatever queue it is on.
@@ -283,12 +284,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn leave_queue(&mut self, index: u32) {
-        let sandbox = &mut self.sandboxes[index];
-        if sandbox.queue == Queue::Frozen {
-            return;
-        }
-        match core::mem::replace(&mut sandbox.queue, Queue::Idle) {
-            Queue::Idle | Queue::Frozen => {}
+        match self.sandboxes[index].queue {
+            Queue::Idle | Queue::Frozen => return,
             Queue::Spent => self.leave_spent(index),
             Queue::Priority => {
                 let level = usize::from(self.sandboxes[index].priority);
@@ -298,6 +295,7 @@ impl<M: Machine> Kernel<M> {
                 }
             }
         }
+        self.sandboxes[index].queue = Queue::Idle;
     }
 
     /// Chooses what runs now. Called once at the end of each entry into the kernel.

@@ -69,10 +69,7 @@ impl<M: Machine> Kernel<M> {
             Syscall::ReplyReceive => self.sys_reply_receive(h),
             Syscall::Signal => self.sys_signal(h, b),
             Syscall::Wait => self.sys_wait(h, b),
-            Syscall::Yield => {
-                self.yield_turn();
-                Ok(0)
-            }
+            Syscall::Yield => self.sys_yield(),
             Syscall::Now => self.answer(self.machine.now()),
             Syscall::CapCopy => self.sys_cap_copy(args),
             Syscall::CapMove => self.sys_cap_move(h, h2, h3, h4),
@@ -95,7 +92,7 @@ impl<M: Machine> Kernel<M> {
             Syscall::BindNotification => self.sys_bind(h),
             Syscall::PortWatch => self.sys_port_watch(h, h2, c),
             Syscall::EndpointNotify => self.sys_endpoint_notify(h, h2),
-            Syscall::SandboxPriority => self.sys_priority(h, b),
+            Syscall::SandboxShare => self.sys_share(args),
             Syscall::SandboxFuse => self.sys_fuse(h, b, c),
             Syscall::RegionMap | Syscall::MmioMap => self.sys_region_map(h, h2, c),
             Syscall::RegionUnmap => self.sys_region_unmap(h, h2),

@@ -3,7 +3,7 @@
 use crate::boot::{empty_record, version_of};
 use crate::manager::{Manager, StartError, at};
 use core::fmt::Write;
-use hic_abi::object::{AccountSpec, SandboxSpec};
+use hic_abi::object::{AccountSpec, SandboxSpec, Share};
 use hic_abi::start::Grant;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
@@ -188,12 +188,13 @@ impl Manager {
                 (temporary_name(manifest), "rolling update", manifest.priority.min(WARM_UP_PRIORITY))
             }
         };
+        let share = own_share(manifest);
         let spec = SandboxSpec {
             slots: u64::from(manifest.cspace_slots).next_power_of_two().max(64),
             priority: priority.into(),
-            budget: u64::from(manifest.budget_us) * 1000,
-            period: u64::from(manifest.period_us) * 1000,
-            hard_limit: u64::from(manifest.cpu == CpuPolicy::Hard),
+            budget: share.budget,
+            period: share.period,
+            hard_limit: share.hard_limit.into(),
             name,
             purpose: name_bytes(purpose),
         };
@@ -395,6 +396,16 @@ impl Manager {
                 Ok(false)
             }
         }
+    }
+}
+
+/// The share of the processor that a manifest asks for.
+pub fn own_share(manifest: &Manifest) -> Share {
+    Share {
+        priority: manifest.priority.into(),
+        budget: u64::from(manifest.budget_us) * 1000,
+        period: u64::from(manifest.period_us) * 1000,
+        hard_limit: manifest.cpu == CpuPolicy::Hard,
     }
 }
 

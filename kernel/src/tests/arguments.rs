@@ -209,7 +209,10 @@ impl Caller<'_> {
             Syscall::BindNotification => [self.a(T::Notification), 0, 0, 0, 0],
             Syscall::PortWatch => [self.a(T::Port), self.a(T::Notification), value, 0, 0],
             Syscall::EndpointNotify => [self.a(T::Endpoint), self.a(T::Notification), 0, 0, 0],
-            Syscall::SandboxPriority => [self.a(T::Sandbox), value % 40, 0, 0, 0],
+            Syscall::SandboxShare => {
+                let budget = self.random.below(3) * 1_000_000;
+                [self.a(T::Sandbox), value % 40, budget, self.random.below(4) * 1_000_000, value & 1]
+            }
             Syscall::SandboxFuse => [self.a(T::Sandbox), value % 64, value, 0, 0],
             _ => self.plausible_device(call),
         }

@@ -1,13 +1,14 @@
 //! The audit log, the kernel's log, inspection, power, entropy.
 
 use super::invariants::check;
-use super::world::{AUDIT, ENTROPY, LOG, POWER, World, pair};
+use super::world::{ACCOUNT, AUDIT, ENTROPY, LOG, POWER, World, pair, sandbox_spec};
 use crate::config::AUDIT_RECORDS;
 use crate::machine::PowerAction;
 use hic_abi::audit::{Event, HASHED_BYTES, Record};
 use hic_abi::inspect::{CapInfo, MemoryInfo, SandboxInfo, SystemInfo, What};
+use hic_abi::object::SandboxSpec;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, ObjectType, Plain, Rights};
+use hic_abi::{Error, ObjectType, Plain, Rights, name_bytes};
 use sha2::{Digest, Sha256};
 use std::vec::Vec;
 
@@ -49,6 +50,23 @@ fn what_decides_over_others_is_recorded_with_actor_and_subject() {
     assert_eq!(&of(Event::Purpose)[0].text[..4], b"test");
     assert_eq!((of(Event::SandboxFrozen)[0].subject, of(Event::SandboxFrozen)[0].b), (subject, 9));
     chain(&records, [0; 32]);
+}
+
+#[test]
+fn a_new_sandbox_is_on_record_with_its_name_and_its_purpose() {
+    let mut w = World::new();
+    drain(&mut w);
+    let (name, purpose) = (name_bytes("netstack-v1.3.0-temp"), name_bytes("rolling update"));
+    let spec = SandboxSpec { name, purpose, ..sandbox_spec("", 15, 64) };
+    let child = w.child_with(ACCOUNT, &spec);
+    let (actor, subject) = (w.k.sandboxes[w.manager.sandbox].serial, w.k.sandboxes[child.sandbox].serial);
+    let got: Vec<_> = drain(&mut w)
+        .iter()
+        .filter(|r| [Event::SandboxCreated as u32, Event::Purpose as u32].contains(&r.event))
+        .map(|r| (r.event, r.actor, r.subject, r.text))
+        .collect();
+    let due = [(Event::SandboxCreated, name), (Event::Purpose, purpose)];
+    assert_eq!(got, due.map(|(event, text)| (event as u32, actor, subject, text)));
 }
 
 #[test]

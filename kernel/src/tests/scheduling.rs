@@ -75,17 +75,70 @@ fn a_priority_can_be_changed_while_the_sandbox_runs_or_waits() {
     assert_eq!(w.running(), Some(b.thread));
     for (changed, priority, next) in [(a, 7, a), (a, 5, b), (b, 4, a), (a, 0, b)] {
         let manager = w.manager_woken();
-        w.ok(manager, Syscall::SandboxPriority, [changed.cap.into(), priority, 0, 0, 0]);
+        w.ok(manager, Syscall::SandboxShare, [changed.cap.into(), priority, 0, 0, 0]);
         manager_sleeps(&mut w);
         assert_eq!(w.running(), Some(next.thread), "{priority}");
         check(&w.k);
     }
     let manager = w.manager_woken();
-    let above = w.sys(manager, Syscall::SandboxPriority, [b.cap.into(), 32, 0, 0, 0]);
+    let above = w.sys(manager, Syscall::SandboxShare, [b.cap.into(), 32, 0, 0, 0]);
     assert_eq!(above, Some(Err(Error::InvalidArgument)));
     // Above whoever raises it: that one has to wait at once.
-    w.ok(manager, Syscall::SandboxPriority, [b.cap.into(), 20, 0, 0, 0]);
+    w.ok(manager, Syscall::SandboxShare, [b.cap.into(), 20, 0, 0, 0]);
     assert_eq!(w.running(), Some(b.thread));
+}
+
+#[test]
+fn a_share_can_be_changed_while_the_sandbox_runs_waits_or_has_spent_its_own() {
+    let mut w = World::new();
+    let (child, rival) = (w.child_with(ACCOUNT, &budget(MILLI, 100 * MILLI, true)), with_priority(&mut w, 5));
+    let set = |w: &mut World, share: [u64; 4]| {
+        let manager = w.manager_woken();
+        let [priority, budget, period, hard] = share;
+        w.ok(manager, Syscall::SandboxShare, [child.cap.into(), priority, budget, period, hard]);
+        manager_sleeps(w);
+        check(&w.k);
+    };
+    let counted = |w: &mut World| {
+        let shares = shares(w, 100 * MILLI);
+        (share(&shares, child).div_ceil(2 * MILLI), share(&shares, rival).div_ceil(2 * MILLI))
+    };
+    manager_sleeps(&mut w);
+    w.pass(20 * MILLI);
+    assert_eq!(w.running(), Some(rival.thread), "the child has spent its budget");
+    // Nothing beyond 2 ms of 10 ms, with a period that begins at once.
+    set(&mut w, [9, 2 * MILLI, 10 * MILLI, 1]);
+    assert_eq!((w.running(), counted(&mut w)), (Some(child.thread), (10, 40)));
+    // Everything, being the more important one; then what the rival leaves, which is nothing; then half, as an equal.
+    set(&mut w, [9, 0, 0, 0]);
+    assert_eq!(counted(&mut w), (50, 0));
+    set(&mut w, [4, 0, 0, 0]);
+    assert_eq!(counted(&mut w), (0, 50));
+    set(&mut w, [5, 0, 0, 0]);
+    let (own, others) = counted(&mut w);
+    assert!(own.abs_diff(others) <= 4, "{own} and {others}");
+    // 2 ms of 10 ms, and beyond it what nobody else wants.
+    set(&mut w, [9, 2 * MILLI, 10 * MILLI, 0]);
+    assert_eq!(counted(&mut w), (10, 40));
+    let manager = w.manager_woken();
+    w.ok(manager, Syscall::SandboxFreeze, [rival.cap.into(), 0, 0, 0, 0]);
+    manager_sleeps(&mut w);
+    assert_eq!(counted(&mut w).0, 50);
+}
+
+#[test]
+fn a_share_that_makes_no_sense_is_refused_and_changes_nothing() {
+    let mut w = World::new();
+    let child = w.child_with(ACCOUNT, &budget(MILLI, 10 * MILLI, true));
+    let before = (w.k.sandboxes[child.sandbox].priority, w.k.sandboxes[child.sandbox].budget);
+    for share in [[32, 0, 0], [1, 2 * MILLI, MILLI], [1, MILLI, 0], [1, 1, 999_999], [1, 1, 1_000_000_001]] {
+        let [priority, budget, period] = share;
+        let args = [child.cap.into(), priority, budget, period, 0];
+        assert_eq!(w.refused(w.manager, Syscall::SandboxShare, args), Error::InvalidArgument);
+    }
+    let manager = u64::from(child.cap);
+    assert_eq!(w.refused(child, Syscall::SandboxShare, [manager, 1, 0, 0, 0]), Error::InvalidHandle);
+    assert_eq!((w.k.sandboxes[child.sandbox].priority, w.k.sandboxes[child.sandbox].budget), before);
 }
 
 #[test]

@@ -93,6 +93,12 @@ pub struct SandboxInfo {
     pub cpu_nanos: u64,
     /// Its priority.
     pub priority: u64,
+    /// Processor time guaranteed in each period, nanoseconds; 0 = no budget is kept.
+    pub budget: u64,
+    /// The period, nanoseconds.
+    pub period: u64,
+    /// 1 = it gets nothing beyond the budget.
+    pub hard_limit: u64,
     /// Index of its account.
     pub account: u64,
     /// Its name.

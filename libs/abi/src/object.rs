@@ -106,6 +106,19 @@ pub struct AccountSpec {
 /// Highest sandbox priority; the lowest is 0.
 pub const MAX_PRIORITY: u64 = 31;
 
+/// A share of the processor, as in [`SandboxSpec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Scheduling priority, 0..=[`MAX_PRIORITY`].
+    pub priority: u64,
+    /// Processor time guaranteed in each period, nanoseconds; 0 = no budget is kept.
+    pub budget: u64,
+    /// The period, nanoseconds; 1 ms to 1 s.
+    pub period: u64,
+    /// Whether it gets nothing beyond the budget.
+    pub hard_limit: bool,
+}
+
 /// A new sandbox.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]

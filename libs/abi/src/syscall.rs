@@ -133,8 +133,9 @@ pub enum Syscall {
     SandboxFuse = 48,
     /// `(audit WRITE, a, b, text address)`: append a note of the caller; the text is 32 bytes.
     AuditNote = 49,
-    /// `(sandbox MANAGE, priority)`: from now on its threads run at this priority, 0..=[`crate::object::MAX_PRIORITY`].
-    SandboxPriority = 50,
+    /// `(sandbox MANAGE, priority, budget, period, 1 = hard | 0)`: from now on its threads run with this share of the processor, as in
+    /// [`crate::object::SandboxSpec`]; its first period begins now.
+    SandboxShare = 50,
 }
 
 impl Syscall {
@@ -190,7 +191,7 @@ impl Syscall {
         Self::EndpointNotify,
         Self::SandboxFuse,
         Self::AuditNote,
-        Self::SandboxPriority,
+        Self::SandboxShare,
     ];
 
     /// The call with this number.

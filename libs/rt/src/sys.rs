@@ -4,7 +4,7 @@
 
 #![allow(clippy::missing_errors_doc, reason = "the module comment says it once for all")]
 
-use hic_abi::object::{AccountSpec, ChannelSpec, DeviceInfo, SandboxSpec, SealSpec, ThreadSpec};
+use hic_abi::object::{AccountSpec, ChannelSpec, DeviceInfo, SandboxSpec, SealSpec, Share, ThreadSpec};
 use hic_abi::switch::Entry;
 use hic_abi::syscall::Syscall;
 use hic_abi::{Error, Handle, IpcBuffer, Nanos, ObjectType, Plain, Rights};
@@ -290,9 +290,10 @@ pub fn sandbox_fuse(sandbox: Handle, calls: u64, reason: u64) -> Result<(), Erro
     call(Syscall::SandboxFuse, [sandbox.into(), calls, reason, 0, 0]).map(|_| ())
 }
 
-/// Gives all threads of a sandbox this priority (MANAGE).
-pub fn sandbox_priority(sandbox: Handle, priority: u8) -> Result<(), Error> {
-    call(Syscall::SandboxPriority, [sandbox.into(), priority.into(), 0, 0, 0]).map(|_| ())
+/// Gives all threads of a sandbox another share of the processor (MANAGE).
+pub fn sandbox_share(sandbox: Handle, share: &Share) -> Result<(), Error> {
+    let Share { priority, budget, period, hard_limit } = *share;
+    call(Syscall::SandboxShare, [sandbox.into(), priority, budget, period, hard_limit.into()]).map(|_| ())
 }
 
 /// Interrupts of this source so far.

@@ -3,6 +3,7 @@
 use super::{AT_CREATE, AT_RECORD, AT_RESTART, AT_START, NOTE_UPDATE, load_failed};
 use crate::manager::Manager;
 use crate::repository::VAULT;
+use crate::services::own_share;
 use alloc::format;
 use alloc::string::String;
 use hic_abi::{Handle, Rights, name_str};
@@ -163,8 +164,8 @@ impl Manager {
         let Some(new) = self.party(Who::New) else { return };
         let record = &self.journal.records[new];
         let module = self.module_of(record).ok().and_then(|module| self.modules.get(module));
-        if let Some(priority) = module.map(|loaded| self.decide(&loaded.module.manifest).granted.priority) {
-            let _ = sys::sandbox_priority(record.instance.sandbox, priority);
+        if let Some(share) = module.map(|loaded| own_share(&self.decide(&loaded.module.manifest).granted)) {
+            let _ = sys::sandbox_share(record.instance.sandbox, &share);
         }
     }
 

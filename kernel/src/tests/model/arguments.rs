@@ -305,9 +305,11 @@ impl Caller<'_> {
             Syscall::SandboxFuse => {
                 [self.a(T::Sandbox), Word::Is(self.random.below(12)), Word::Is(7), zero, zero]
             }
-            Syscall::SandboxPriority => {
+            Syscall::SandboxShare => {
                 let priority = plans::priority(self.random, self.lab);
-                [self.a(T::Sandbox), Word::Is(priority), zero, zero, zero]
+                let share = plans::sandbox(self.random, 64, priority);
+                let [budget, period, hard] = [share.budget, share.period, share.hard_limit].map(Word::Is);
+                [self.a(T::Sandbox), Word::Is(priority), budget, period, hard]
             }
             Syscall::BindNotification => [self.a(T::Notification), zero, zero, zero, zero],
             Syscall::PortWatch => [self.a(T::Port), self.a(T::Notification), self.bits(), zero, zero],

@@ -79,7 +79,7 @@ impl Model {
             Syscall::SandboxFreeze => self.do_freeze(caller, a, b),
             Syscall::SandboxReset => self.do_reset(caller, a),
             Syscall::SandboxFuse => self.do_fuse(caller, a, b, c),
-            Syscall::SandboxPriority => self.do_priority(caller, a, b),
+            Syscall::SandboxShare => self.do_share(caller, args),
             Syscall::Exit => {
                 self.freeze(caller, [Fault::Exit as u64, a, 0, 0]);
                 Ok(0)

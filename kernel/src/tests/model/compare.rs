@@ -213,6 +213,9 @@ impl Lab {
         let s = self.model.sandbox(id);
         let due = (s.serial, u64::from(s.frozen), s.threads.len() as u64, filled, s.slots, s.priority);
         same(|| format!("serial, frozen, threads, capabilities, slots, priority of sandbox {at}"), got, due)?;
+        let got = (info.budget, info.period, info.hard_limit);
+        let due = (s.time.budget, s.time.period, u64::from(s.time.hard));
+        same(|| format!("budget, period and limit of sandbox {at}"), got, due)?;
         same(|| format!("name of sandbox {at}"), words_of(info.name), s.name)?;
         if self.model.turns.on {
             same(|| format!("time of sandbox {at}"), info.cpu_nanos, s.time.used)?;

@@ -41,7 +41,7 @@ pub const WEIGHTS: [(Syscall, u64); 43] = [
     (Syscall::SandboxFreeze, 4),
     (Syscall::SandboxReset, 8),
     (Syscall::SandboxFuse, 8),
-    (Syscall::SandboxPriority, 5),
+    (Syscall::SandboxShare, 5),
     (Syscall::Exit, 2),
     (Syscall::BindNotification, 25),
     (Syscall::PortWatch, 20),

@@ -79,9 +79,8 @@ impl Model {
         let spec: [u64; 13] = self.read_words(caller, spec)?;
         let [slots, priority, budget, period, hard, n0, n1, n2, n3, purpose @ ..] = spec;
         let name = [n0, n1, n2, n3];
-        let budget_fits = budget == 0 || ((1_000_000..=1_000_000_000).contains(&period) && budget <= period);
         let slots_fit = slots.is_power_of_two() && (64..=65_536).contains(&slots);
-        if !slots_fit || priority > MAX_PRIORITY || !budget_fits {
+        if !slots_fit || !share_fits(priority, budget, period) {
             return Err(Error::InvalidArgument);
         }
         if self.objects_left(account) == 0 || self.frames_left(account) < 1 + slots / 64 {
@@ -217,13 +216,18 @@ impl Model {
         Ok(0)
     }
 
-    pub fn do_priority(&mut self, caller: Id, sandbox: u64, priority: u64) -> Result<u64, Error> {
+    pub fn do_share(&mut self, caller: Id, args: [u64; 5]) -> Result<u64, Error> {
+        let [sandbox, priority, budget, period, hard] = args;
         let sandbox = self.object(caller, sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
-        if priority > MAX_PRIORITY {
+        if !share_fits(priority, budget, period) {
             return Err(Error::InvalidArgument);
         }
-        self.sandbox_mut(sandbox).priority = priority;
-        self.reprioritized(sandbox);
+        let waited = self.leave_for_now(sandbox);
+        let born = self.now;
+        let changed = self.sandbox_mut(sandbox);
+        changed.priority = priority;
+        changed.time = Time { budget, period, hard: hard != 0, born, ..changed.time };
+        self.share_changed(sandbox, waited);
         Ok(0)
     }
 
@@ -338,4 +342,9 @@ impl Model {
         self.record(Event::AccountDestroyed, 0, frames_limit, 0, name);
         self.remove(account);
     }
+}
+
+fn share_fits(priority: u64, budget: u64, period: u64) -> bool {
+    let budget_fits = budget == 0 || ((1_000_000..=1_000_000_000).contains(&period) && budget <= period);
+    priority <= MAX_PRIORITY && budget_fits
 }

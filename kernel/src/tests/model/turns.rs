@@ -160,14 +160,17 @@ impl Model {
         }
     }
 
-    /// A sandbox has another priority: everybody is looked at again.
-    pub fn reprioritized(&mut self, sandbox: Id) {
+    /// A sandbox is about to have another share; whether it stood in the line.
+    pub fn leave_for_now(&mut self, sandbox: Id) -> bool {
+        self.turns.on && self.leave_line(sandbox)
+    }
+
+    /// A sandbox has another share: everybody is looked at again.
+    pub fn share_changed(&mut self, sandbox: Id, waited: bool) {
         if !self.turns.on {
             return;
         }
-        let waits = self.turns.line.iter().any(|(id, spent)| *id == sandbox && !spent);
-        if waits {
-            self.leave_line(sandbox);
+        if waited {
             self.line_up(sandbox, false);
         }
         if self.turns.running.is_some_and(|thread| self.home(thread) == sandbox) {

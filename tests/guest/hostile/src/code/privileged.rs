@@ -43,7 +43,7 @@ pub static INSTRUCTIONS: &[Code] = &[
     instruction("mov cr3, rax", &[0x0f, 0x22, 0xd8], (GP, 0), 0, Data(DATA_ZEROS), Some("map a region for reading")),
     instruction("mov cr4, rax", &[0x0f, 0x22, 0xe0], (GP, 0), 0, Data(DATA_ZEROS), None),
     instruction("mov rax, cr8", &[0x44, 0x0f, 0x20, 0xc0], (GP, 0), 0, Data(DATA_ZEROS), None),
-    instruction("mov cr8, rax", &[0x44, 0x0f, 0x22, 0xc0], (GP, 0), 0, Data(DATA_ZEROS), Some("change another sandbox's priority")),
+    instruction("mov cr8, rax", &[0x44, 0x0f, 0x22, 0xc0], (GP, 0), 0, Data(DATA_ZEROS), Some("give another sandbox another share of the processor")),
     instruction("mov rax, dr7", &[0x0f, 0x21, 0xf8], (GP, 0), 0, Data(DATA_ZEROS), None),
     instruction("mov dr7, rax", &[0x0f, 0x23, 0xf8], (GP, 0), 0, Data(DATA_ZEROS), None),
     instruction("mov dr0, rax", &[0x0f, 0x23, 0xc0], (GP, 0), 0, Data(DATA_ZEROS), None),

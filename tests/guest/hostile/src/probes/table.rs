@@ -7,7 +7,7 @@ use hic_abi::ObjectType::{
     Region, Sandbox,
 };
 use hic_abi::inspect::{MemoryInfo, What};
-use hic_abi::object::{AccountSpec, SandboxSpec, SealSpec, ThreadSpec};
+use hic_abi::object::{AccountSpec, SandboxSpec, SealSpec, Share, ThreadSpec};
 use hic_abi::switch::{Entry, EntryKind};
 use hic_abi::{Error, FOREVER, ObjectType, PAGE_SIZE, Plain, Rights, SELF, USER_BASE};
 use hic_rt::ipc::{self, Buffer, Message};
@@ -168,7 +168,9 @@ pub static PROBES: &[Probe] = &[
         sys::sandbox_reset(TARGET)
     }),
     probe("light another sandbox's fuse", Sandbox, MANAGE, &[], || sys::sandbox_fuse(TARGET, 9, 0)),
-    probe("change another sandbox's priority", Sandbox, MANAGE, &[], || sys::sandbox_priority(TARGET, 2)),
+    probe("give another sandbox another share of the processor", Sandbox, MANAGE, &[], || {
+        sys::sandbox_share(TARGET, &Share { priority: 2, budget: 0, period: 0, hard_limit: false })
+    }),
     probe("watch a port", Port, MANAGE, &[Notification], || sys::port_watch(TARGET, helper(Notification), 1)),
     probe("watch a port by a notification", Notification, SEND, &[Port], || {
         sys::port_watch(helper(Port), TARGET, 1)
