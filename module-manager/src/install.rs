@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use hic_hicmod::manifest::{self, List, MAX_MODULES, Manifest, Name, OrderError};
+use hic_update::processor::{self, Short};
 
 /// What the system cannot do without, and cannot bring back once it is gone.
 const ESSENTIAL: [(&str, &str); 6] = [
@@ -28,6 +29,8 @@ pub enum Refused {
         /// Bytes wanted.
         wanted: u64,
     },
+    /// Less of the processor is free than it is to be guaranteed; the manager says who holds how much.
+    Processor(Short),
     /// The system needs it.
     Essential {
         /// For what.
@@ -49,6 +52,7 @@ impl Refused {
         match self {
             Self::Order(error) => order_code(error),
             Self::Memory { .. } => "memory",
+            Self::Processor(_) => "processor",
             Self::Essential { .. } => "essential",
             Self::Needed { .. } => "needed",
             Self::HoldsDevice => "holds-device",
@@ -79,6 +83,7 @@ impl fmt::Display for Refused {
                 free / KIB,
                 wanted.div_ceil(KIB)
             ),
+            Self::Processor(short) => short.fmt(f),
             Self::Essential { purpose } => write!(f, "the system cannot do without it: it {purpose}"),
             Self::Needed { by } => {
                 f.write_str("it is needed by ")?;
@@ -96,18 +101,35 @@ impl fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
-/// Whether `candidate` can be started beside those that run, which have `free` bytes of memory left over; it takes `wanted`.
+/// What those that run leave over, and what a module takes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of memory that are free.
+    pub free_memory: u64,
+    /// Bytes that it takes.
+    pub wanted_memory: u64,
+    /// Thousandths of the processor that are guaranteed to nobody.
+    pub free_processor: u64,
+    /// Those that it is to be guaranteed.
+    pub guarantee: u64,
+}
+
+/// Whether `candidate` can be started beside those that run.
 ///
 /// # Errors
 /// The first reason against it.
-pub fn may_join(running: &[&Manifest], candidate: &Manifest, free: u64, wanted: u64) -> Result<(), Refused> {
+pub fn may_join(running: &[&Manifest], candidate: &Manifest, room: &Room) -> Result<(), Refused> {
     let mut all = List::<&Manifest, MAX_MODULES>::new();
     for module in running.iter().copied().chain([candidate]) {
         let count = running.len() + 1;
         all.push(module).map_err(|_| Refused::Order(OrderError::TooMany { count }))?;
     }
     manifest::start_order(&all).map_err(Refused::Order)?;
-    if free < wanted { Err(Refused::Memory { free, wanted }) } else { Ok(()) }
+    let (free, wanted) = (room.free_memory, room.wanted_memory);
+    if free < wanted {
+        return Err(Refused::Memory { free, wanted });
+    }
+    processor::room(room.free_processor, room.guarantee).map_err(Refused::Processor)
 }
 
 /// Whether the service `name` can be ended while the others go on.

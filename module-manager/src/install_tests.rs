@@ -14,8 +14,10 @@ fn module(name: &str, order: u8, needs: &[&str]) -> Manifest {
     serde_json::from_str(&manifest.to_string()).unwrap()
 }
 
+const ROOM: Room = Room { free_memory: 100, wanted_memory: 100, free_processor: 50, guarantee: 50 };
+
 fn code(running: &[&Manifest], candidate: &Manifest) -> &'static str {
-    may_join(running, candidate, 100, 100).map_or_else(|refused| refused.code(), |()| "joins")
+    may_join(running, candidate, &ROOM).map_or_else(|refused| refused.code(), |()| "joins")
 }
 
 #[test]
@@ -39,13 +41,21 @@ fn a_module_joins_when_its_needs_are_there_below_it() {
 #[test]
 fn short_memory_is_refused_with_what_is_missing() {
     let app = module("app", 6, &[]);
-    let refused = may_join(&[], &app, 1 << 20, 3 << 20).unwrap_err();
+    let room = Room { free_memory: 1 << 20, wanted_memory: 3 << 20, ..ROOM };
+    let refused = may_join(&[], &app, &room).unwrap_err();
     assert_eq!(refused.code(), "memory");
     assert!(
         refused
             .to_string()
             .starts_with("2048 KiB of memory are short: 1024 KiB are free, 3072 KiB are wanted")
     );
+}
+
+#[test]
+fn a_guarantee_for_which_there_is_no_room_is_refused_with_what_is_missing() {
+    let refused = may_join(&[], &module("app", 6, &[]), &Room { guarantee: 75, ..ROOM }).unwrap_err();
+    assert_eq!(refused.code(), "processor");
+    assert!(refused.to_string().starts_with("2.5 % of the processor are short: 5.0 % of"), "{refused}");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | [`patience`] | how long a question to a service may stay open |
 //! | [`plan`] | what an update would do, in words |
 //! | [`policy`] | whether a service that died is started again |
+//! | [`shares`] | with which share of the processor an instance runs |
 //! | [`rollout`] | the steps of a plan, one after the other, and back |
 //!
 //! Nothing here performs I/O or reads a clock.
@@ -28,3 +29,4 @@ pub mod patience;
 pub mod plan;
 pub mod policy;
 pub mod rollout;
+pub mod shares;

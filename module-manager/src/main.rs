@@ -20,6 +20,7 @@ mod metadata;
 mod modules;
 mod network;
 mod orders;
+mod processor;
 mod repository;
 mod requests;
 mod services;

@@ -14,6 +14,7 @@ use hic_hicmod::{ArchiveError, ModuleError};
 use hic_policy::Policy;
 use hic_rt::StartPage;
 use hic_rt::loader::LoadError;
+use hic_update::processor::Short;
 use module_manager::journal::Journal;
 
 /// Why a module could not be started, or the manager itself.
@@ -35,6 +36,8 @@ pub enum StartError {
     NoModule,
     /// The policy denies something that the module cannot do without.
     Denied(String),
+    /// More of the processor is guaranteed to others than leaves room for it.
+    Processor(Short),
 }
 
 impl fmt::Display for StartError {
@@ -49,6 +52,7 @@ impl fmt::Display for StartError {
             Self::Denied(what) => {
                 write!(f, "the policy of this system denies {what}, and the module does not work without")
             }
+            Self::Processor(short) => short.fmt(f),
             Self::NoModule => f.write_str("there is no verified module of this name and version"),
         }
     }

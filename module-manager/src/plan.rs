@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use hic_control::manager::Percent;
 use hic_hicmod::manifest::{Exchange, Manifest, PairError, Platform, Version, check_pair};
 use hic_policy::{Decision, asked_pages};
 use hic_resolve::{Candidate, Plan, Step, resolve};
@@ -233,6 +234,9 @@ pub fn things(manifest: &Manifest) -> Vec<String> {
     things.extend(manifest.irqs.iter().map(|irq| format!("interrupt {irq}")));
     things.push(format!("{} pages of memory", asked_pages(manifest)));
     things.push(format!("priority {}", manifest.priority));
+    if manifest.guarantee() != 0 {
+        things.push(format!("{} of the processor", Percent(manifest.guarantee())));
+    }
     things
 }
 

@@ -46,6 +46,7 @@ impl Manager {
         let mut info: ServiceInfo = record.info;
         info.endpoints = record.endpoint_count;
         info.serial = record.instance.serial;
+        info.guarantee = self.promised(index);
         let sandbox = match record.phase {
             Phase::KEPT => self.sandbox(|s| name_str(&s.name) == name_str(&info.name)),
             _ => self.sandbox(|s| s.serial == record.instance.serial),

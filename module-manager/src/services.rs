@@ -2,17 +2,18 @@
 
 use crate::boot::{empty_record, version_of};
 use crate::manager::{Manager, StartError, at};
-use core::fmt::Write;
-use hic_abi::object::{AccountSpec, SandboxSpec, Share};
+use hic_abi::object::{AccountSpec, SandboxSpec};
 use hic_abi::start::Grant;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
 use hic_hicmod::Image;
-use hic_hicmod::manifest::{Authority, CpuPolicy, Exchange, Manifest};
+use hic_hicmod::manifest::{Authority, Exchange, Manifest};
 use hic_rt::loader::{Identity, Instance, LoadError, new_slot};
 use hic_rt::{cap, clock, log, start, sys};
+use hic_update::Quota;
 use module_manager::journal::{Phase, Record, Standing};
 use module_manager::policy::Decision;
+use module_manager::shares::{share, temporary_name};
 
 /// Kernel objects that a service's account may hold: its ports, notifications and regions.
 const ACCOUNT_OBJECTS: u64 = 32_768;
@@ -22,9 +23,6 @@ const INSTANCE_OBJECTS: u64 = 1024;
 const SPARE_FRAMES: u64 = 96;
 /// Frames for page tables of an instance that maps memory of its service's account: one for each 2 MiB of 1 GiB.
 const FOREIGN_TABLES: u64 = 512;
-
-/// Priority of an instance that warms up beside the one that serves, unless its service has a lower one: above nobody that works.
-const WARM_UP_PRIORITY: u8 = 1;
 
 /// Why an instance is made.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +43,7 @@ pub enum Purpose {
 impl Manager {
     /// Makes and starts the service of a module, in a new record.
     pub fn create_service(&mut self, module: usize) -> Result<(), StartError> {
+        self.has_processor_for(module).map_err(StartError::Processor)?;
         let index = self.journal.free_record().ok_or(StartError::TooMuch("services"))?;
         self.fill_record(index, module, Purpose::Boot).inspect_err(|_| self.discard_instance(index))
     }
@@ -101,6 +100,7 @@ impl Manager {
         let info = ServiceInfo {
             name: name_bytes(&manifest.name),
             version: version_of(manifest.version),
+            guarantee: manifest.guarantee(),
             ..ServiceInfo::zeroed()
         };
         self.journal.records[index] = empty_record();
@@ -180,18 +180,16 @@ impl Manager {
         image: &Image<'_>,
         purpose: Purpose,
     ) -> Result<Instance, StartError> {
-        let (name, purpose, priority) = match purpose {
-            Purpose::Boot => (name_bytes(&manifest.name), "boot", manifest.priority),
-            Purpose::Install => (name_bytes(&manifest.name), "install", manifest.priority),
-            Purpose::Replace => (name_bytes(&manifest.name), "replace", manifest.priority),
-            Purpose::Update { .. } => {
-                (temporary_name(manifest), "rolling update", manifest.priority.min(WARM_UP_PRIORITY))
-            }
+        let (name, purpose, quota) = match purpose {
+            Purpose::Boot => (name_bytes(&manifest.name), "boot", Quota::Service),
+            Purpose::Install => (name_bytes(&manifest.name), "install", Quota::Service),
+            Purpose::Replace => (name_bytes(&manifest.name), "replace", Quota::Service),
+            Purpose::Update { .. } => (temporary_name(manifest), "rolling update", Quota::WarmUp),
         };
-        let share = own_share(manifest);
+        let share = share(manifest, quota);
         let spec = SandboxSpec {
             slots: u64::from(manifest.cspace_slots).next_power_of_two().max(64),
-            priority: priority.into(),
+            priority: share.priority,
             budget: share.budget,
             period: share.period,
             hard_limit: share.hard_limit.into(),
@@ -399,16 +397,6 @@ impl Manager {
     }
 }
 
-/// The share of the processor that a manifest asks for.
-pub fn own_share(manifest: &Manifest) -> Share {
-    Share {
-        priority: manifest.priority.into(),
-        budget: u64::from(manifest.budget_us) * 1000,
-        period: u64::from(manifest.period_us) * 1000,
-        hard_limit: manifest.cpu == CpuPolicy::Hard,
-    }
-}
-
 /// Frames and kernel objects that an instance's own account is to hold.
 fn instance_needs(manifest: &Manifest, image: &Image<'_>) -> (u64, u64) {
     let dma: u64 = manifest.devices.iter().map(|d| u64::from(d.dma_pages)).sum();
@@ -439,14 +427,6 @@ fn hold(record: &mut Record, slot: Handle) -> Result<(), StartError> {
 /// The bit of the manager's bell that the instance in this record signals.
 pub fn bell_bit(index: usize) -> u64 {
     1 << (index % 64)
-}
-
-/// Name of a sandbox that an update makes: `netstack-v1.3.0-temp` (ledger P2.1).
-fn temporary_name(manifest: &Manifest) -> [u8; 32] {
-    let mut text = heapless::String::<32>::new();
-    // A longer name is cut; it is for people only.
-    let _ = write!(text, "{}-v{}-temp", manifest.name, manifest.version);
-    name_bytes(&text)
 }
 
 fn prefixed(prefix: &str, name: &str) -> [u8; 32] {

@@ -1,5 +1,6 @@
 //! Requests to the module manager.
 
+use core::fmt;
 use hic_abi::Plain;
 
 /// Word 0 = index; answers a [`ServiceInfo`] inline. [`crate::Refusal::NotFound`] beyond the last.
@@ -134,6 +135,20 @@ pub struct UpdateInfo {
 
 /// The share of moving that is all of the time: its unit is the thousandth.
 pub const WHOLE_SHARE: u64 = 1000;
+
+/// What of the processor may be guaranteed to services, together, thousandths. The rest is for those who have no guarantee: Core-0, the keeper, the module
+/// manager and the monitor, without whom no guarantee is kept.
+pub const PROCESSOR_LIMIT: u64 = 950;
+
+/// Thousandths, as people read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} %", self.0 / 10, self.0 % 10)
+    }
+}
 
 /// One module, as [`MODULES`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,7 +295,9 @@ pub struct ServiceInfo {
     pub last_cause: u64,
     /// Detail of its last fault.
     pub last_detail: u64,
+    /// Part of the processor that is reserved for it, thousandths.
+    pub guarantee: u64,
 }
 
-// SAFETY: `repr(C)`, 96 bytes of integers, 8-aligned, no padding (48 bytes of names are a multiple of 8).
+// SAFETY: `repr(C)`, 104 bytes of integers, 8-aligned, no padding (48 bytes of names are a multiple of 8).
 unsafe impl Plain for ServiceInfo {}

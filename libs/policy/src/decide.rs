@@ -3,17 +3,17 @@
 use core::fmt;
 
 use hic_hicmod::manifest::{
-    Authority, IoPortRange, List, MAX_DEVICES, MAX_IOPORTS, MAX_IRQS, MAX_NEEDS, MAX_PROVIDES, Manifest,
-    Name, PciId,
+    Authority, CpuPolicy, IoPortRange, List, MAX_DEVICES, MAX_IOPORTS, MAX_IRQS, MAX_NEEDS, MAX_PROVIDES,
+    Manifest, Name, PciId,
 };
 
 use crate::{Allowed, asked_pages};
 
-/// Most things that one module can be denied: every entry of every list of a manifest, memory and priority.
+/// Most things that one module can be denied: every entry of every list of a manifest, memory, priority and processor time.
 pub const MAX_DENIED: usize = 64;
 
 const _: () = assert!(
-    Authority::COUNT + MAX_NEEDS + MAX_PROVIDES + MAX_DEVICES + MAX_IOPORTS + MAX_IRQS + 2 <= MAX_DENIED
+    Authority::COUNT + MAX_NEEDS + MAX_PROVIDES + MAX_DEVICES + MAX_IOPORTS + MAX_IRQS + 3 <= MAX_DENIED
 );
 
 /// Something that a module asked for and does not get.
@@ -36,15 +36,19 @@ pub enum Denied {
     Memory { asked: u64, allowed: u32 },
     /// A higher priority than it may have; it runs at the highest that it may.
     Priority { asked: u8, allowed: u8 },
+    /// More of the processor than it may be guaranteed, thousandths; it is guaranteed what is allowed.
+    Processor { asked: u64, allowed: u16, essential: bool },
 }
 
 impl Denied {
-    /// Whether the module cannot work without it. Not essential are optional needs, optional authority, and a priority: with a lower one
-    /// it works later, not differently.
+    /// Whether the module cannot work without it. Not essential are optional needs, optional authority, a priority and a guarantee: with a lower
+    /// one it works later, not differently.
     #[must_use]
     pub const fn is_essential(&self) -> bool {
         match self {
-            Self::Authority { essential, .. } | Self::Service { essential, .. } => *essential,
+            Self::Authority { essential, .. }
+            | Self::Service { essential, .. }
+            | Self::Processor { essential, .. } => *essential,
             Self::Priority { .. } => false,
             _ => true,
         }
@@ -62,6 +66,14 @@ impl fmt::Display for Denied {
             Self::Irq { irq } => write!(f, "interrupt {irq}"),
             Self::Memory { asked, allowed } => write!(f, "{asked} pages of memory (allowed: {allowed})"),
             Self::Priority { asked, allowed } => write!(f, "priority {asked} (allowed: {allowed})"),
+            Self::Processor { asked, allowed, .. } => write!(
+                f,
+                "a guarantee of {}.{} % of the processor (allowed: {}.{} %)",
+                asked / 10,
+                asked % 10,
+                allowed / 10,
+                allowed % 10
+            ),
         }
     }
 }
@@ -99,6 +111,7 @@ pub fn decide(manifest: &Manifest, allowed: &Allowed, own_name: bool) -> Decisio
         decision.granted.priority = allowed.priority;
         decision.deny(Denied::Priority { asked: manifest.priority, allowed: allowed.priority });
     }
+    decision.processor(allowed.processor);
     decision
 }
 
@@ -119,6 +132,21 @@ impl Decision {
                 self.deny(Denied::Authority { authority, essential });
             }
         }
+    }
+
+    /// Cuts the budget to what is allowed. A hard limit is one, too: with nothing left of its budget, whoever limits itself would have no limit.
+    fn processor(&mut self, allowed: u16) {
+        let (asked, granted) = (self.granted.guarantee(), &mut self.granted);
+        if asked <= u64::from(allowed) {
+            return;
+        }
+        // Less than the budget was.
+        granted.budget_us = (u64::from(granted.period_us) * u64::from(allowed) / 1000) as u32;
+        let essential = granted.budget_us == 0 && granted.cpu == CpuPolicy::Hard;
+        if granted.budget_us == 0 {
+            (granted.period_us, granted.cpu) = (0, CpuPolicy::Conserving);
+        }
+        self.deny(Denied::Processor { asked, allowed, essential });
     }
 
     fn services(&mut self, manifest: &Manifest, allowed: &Allowed, own_name: bool) {
@@ -239,6 +267,26 @@ mod tests {
             ("priority 20 (allowed: 8)", false),
         ];
         assert_eq!(denied, expected.map(|(text, essential)| (text.to_string(), essential)));
+    }
+
+    #[test]
+    fn a_guarantee_is_cut_to_what_is_allowed_and_a_limit_never_to_none() {
+        let decided = |cpu, allowed| {
+            let mut manifest = Manifest::least(name("m"), Version::new(1, 0, 0), Kind::Service);
+            (manifest.budget_us, manifest.period_us, manifest.cpu) = (4000, 10_000, cpu);
+            let policy = Allowed { memory_pages: 9, priority: 31, processor: allowed, ..Allowed::NOTHING };
+            let decision = decide(&manifest, &policy, true);
+            decision.granted.check().unwrap();
+            let denied: Vec<_> = decision.denied.iter().map(ToString::to_string).collect();
+            (decision.granted.guarantee(), denied.join(", "), decision.obstacle().is_some())
+        };
+        use CpuPolicy::{Conserving, Hard};
+        let of = |allowed| std::format!("a guarantee of 40.0 % of the processor (allowed: {allowed} %)");
+        assert_eq!(decided(Conserving, 400), (400, "".into(), false));
+        assert_eq!(decided(Conserving, 250), (250, of("25.0"), false));
+        assert_eq!(decided(Hard, 1), (1, of("0.1"), false));
+        assert_eq!(decided(Conserving, 0), (0, of("0.0"), false));
+        assert!(decided(Hard, 0).2, "it would run without a limit");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub const POLICY: &str = "policy";
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 
 const MAGIC: [u8; 4] = *b"HICP";
-const SCHEMA: u16 = 2;
+const SCHEMA: u16 = 3;
 const HEADER_BYTES: usize = 8;
 
 /// What is wrong with a policy.

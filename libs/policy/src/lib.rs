@@ -63,6 +63,9 @@ pub struct Allowed {
     /// Highest priority at which it runs.
     #[serde(default)]
     pub priority: u8,
+    /// Part of the processor that it may be guaranteed, thousandths.
+    #[serde(default)]
+    pub processor: u16,
     /// Whether it may be exchanged with a version that it was not tested with.
     #[serde(default)]
     pub untested: bool,
@@ -83,6 +86,7 @@ impl Allowed {
         irqs: List::new(),
         memory_pages: 0,
         priority: 0,
+        processor: 0,
         untested: false,
         downgrade: List::new(),
     };

@@ -1,6 +1,7 @@
 //! Whether an update may begin at all. A pure function of facts that the manager has collected; what is refused here touched nothing.
 
 use crate::Phase;
+use crate::processor::{self, Short};
 use crate::request::PolicyFigure;
 use core::fmt;
 
@@ -65,6 +66,10 @@ pub struct Facts {
     pub free_memory: u64,
     /// Memory that the new instance needs, in bytes.
     pub needed_memory: u64,
+    /// Part of the processor that is not promised to anybody, thousandths.
+    pub free_processor: u64,
+    /// Part that the update needs ([`processor::update_needs`]).
+    pub needed_processor: u64,
     /// Load of the service, in thousandths of what it can carry.
     pub load: u64,
     /// Load above which it is not updated.
@@ -104,6 +109,8 @@ pub enum Refused {
         /// Bytes wanted: twice the need.
         wanted: u64,
     },
+    /// Less of the processor is free than running both versions takes (P1.11); the manager says who holds how much.
+    Processor(Short),
     /// The service is too busy (P1.3).
     Load {
         /// Thousandths.
@@ -149,6 +156,7 @@ pub fn refusal(facts: &Facts) -> Option<Refused> {
         facts.pair.map(Refused::Pair),
         (!facts.serving).then_some(Refused::NotServing),
         (facts.free_memory < wanted).then_some(Refused::Memory { free: facts.free_memory, wanted }),
+        processor::room(facts.free_processor, facts.needed_processor).err().map(Refused::Processor),
         (facts.load > facts.max_load).then_some(Refused::Load { load: facts.load, max: facts.max_load }),
         (!facts.storage).then_some(Refused::NoStorage),
         (facts.instances >= facts.max_instances)
@@ -170,6 +178,7 @@ impl Refused {
             Self::Pair(problem) => problem.code(),
             Self::NotServing => "not-serving",
             Self::Memory { .. } => "memory",
+            Self::Processor(_) => "processor",
             Self::Load { .. } => "load",
             Self::NoStorage => "no-storage",
             Self::TooManyInstances { .. } => "too-many-instances",
@@ -198,6 +207,7 @@ impl Refused {
             Self::Policy { figure, value } => with(13, figure as u64, value),
             Self::Dependencies => with(14, 0, 0),
             Self::Denied => with(15, 0, 0),
+            Self::Processor(Short { free, wanted }) => with(16, free, wanted),
         }
     }
 
@@ -222,6 +232,7 @@ impl Refused {
             },
             14 => Self::Dependencies,
             15 => Self::Denied,
+            16 => Self::Processor(Short { free: a, wanted: b }),
             _ => return None,
         })
     }
@@ -266,6 +277,7 @@ impl fmt::Display for Refused {
                 free / MIB,
                 wanted.div_ceil(MIB)
             ),
+            Self::Processor(short) => short.fmt(f),
             Self::Load { load, max } => {
                 write!(f, "the service is too busy: load {load}, at most {max} of 1000")
             }

@@ -81,7 +81,7 @@ pub enum Event<'a> {
 pub enum Action {
     /// Find the module, have it verified, look at the manifest pair: [`Event::Checked`].
     CheckModule,
-    /// Make the new instance, not started, each side's state region mapped for reading at the other. What an earlier attempt left is
+    /// Make the new instance, not started, with [`Quota::WarmUp`], each side's state region mapped for reading at the other. What an earlier attempt left is
     /// destroyed first. [`Event::Created`].
     CreateInstance,
     /// Start the new instance; nothing if it was started. [`Event::Started`].
@@ -130,9 +130,13 @@ pub enum Action {
     Destroy(Who),
     /// Record durably whose version is the default from now on. Doing it twice does no harm. [`Event::Recorded`].
     RecordDefault(Who),
-    /// Let the new instance run at its service's own priority. Until then it gets only what nobody else wants (P1.11, P2.5), so that clients do
-    /// not wait for its warm-up. Doing it twice does no harm. No event.
-    Promote,
+    /// Let the instance run with this share of the processor from now on (P1.11, P2.5). Doing it twice does no harm. No event.
+    Share {
+        /// Which.
+        who: Who,
+        /// What.
+        quota: Quota,
+    },
     /// Freeze the instance for good: it will not be started again. No event.
     Freeze(Who),
     /// The token is not needed any more. No event.
@@ -141,6 +145,17 @@ pub enum Action {
     Log(Note),
     /// The update is over; [`crate::Engine::report`] is final. No event.
     Finish(Outcome),
+}
+
+/// How much of the processor one of the two instances gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// [`crate::processor::WARM_UP`] and nothing beyond it, less important than the service: what its clients notice of a warm-up is bounded.
+    WarmUp,
+    /// The same, and what nobody else wants: it serves what was moved to it, or what was not moved away yet.
+    Beside,
+    /// What its manifest asks for and the policy allows: the service's own. One of the two has it, the default.
+    Service,
 }
 
 /// Where the batch token is.

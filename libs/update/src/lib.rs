@@ -31,6 +31,7 @@
 //! - *Before the transaction a batch is aborted, after it the batch is completed*, even when the update goes back.
 //! - *Moving takes its share of the time and no more*: a batch, with the health check behind it, is followed by a pause that is many times as long
 //!   ([`Policy::share`]), except where clients suffer more from waiting: in Salvage, and on the way back from a version that fails.
+//! - *One of the two has the service's share of the processor*, the default; the other has a quota ([`Quota`]), reserved before anything is made.
 //! - *The new one's death, hang or bad health before the commit means back.* The old one's means a restart in place, too many of them mean back.
 //! - *Who does not come up* ([`Policy::restarts`]), *or refuses what it must do, is given up*: frozen, never started again, its state taken
 //!   by the other one ([`hic_migrate::Share::Everything`]). The last one is not given up before it failed [`LAST_RESTARTS`] times; then the
@@ -44,6 +45,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`check`] | whether an update may begin |
+//! | [`processor`] | which part of the processor is promised to whom |
 //! | `request` | what is asked for, and the policy |
 //! | `event` | events and actions |
 //! | `state` | phases, steps, and their numbers |
@@ -66,6 +68,7 @@ mod engine;
 mod event;
 mod journal;
 mod pace;
+pub mod processor;
 mod reason;
 mod report;
 mod request;
@@ -76,7 +79,7 @@ mod tests;
 
 pub use check::{Facts, PairProblem, Refused};
 pub use engine::{BadJournal, Engine, LAST_RESTARTS};
-pub use event::{Action, Event, Failed, Observed, TokenAt};
+pub use event::{Action, Event, Failed, Observed, Quota, TokenAt};
 pub use journal::{Journal, Slots};
 pub use reason::{Outcome, Reason};
 pub use report::{Report, StepReport};

@@ -15,7 +15,7 @@ use hic_rt::{log, sys};
 use hic_store::defaults::{RecordError, boot_choice};
 use hic_store::{Defaults, StoreError};
 use hic_update::check::Refused as UpdateRefused;
-use module_manager::install::{may_join, may_leave};
+use module_manager::install::{Refused, Room, may_join, may_leave};
 use module_manager::journal::Phase;
 
 pub fn start_failed(error: &StartError) -> String {
@@ -27,6 +27,7 @@ pub fn start_failed(error: &StartError) -> String {
         StartError::NoAuthority(_) => "no-authority",
         StartError::TooMuch(_) => "no-resources",
         StartError::Denied(_) => "policy",
+        StartError::Processor(_) => "processor",
         _ => "cannot-start",
     };
     format!("{code}: {error}")
@@ -120,7 +121,16 @@ impl Manager {
         // For an update twice the need, since both versions exist for a moment (ledger P1.10).
         let times = if instead.is_some() { 2 } else { 1 };
         let wanted = times * service_memory(&loaded.manifest, &loaded.image);
-        may_join(&running, &loaded.manifest, self.free_memory(), wanted).map_err(|refusal| refused(&refusal))
+        let room = Room {
+            free_memory: self.free_memory(),
+            wanted_memory: wanted,
+            free_processor: self.free_processor(instead.map(|name| name.as_str())),
+            guarantee: self.guarantee(module),
+        };
+        may_join(&running, &loaded.manifest, &room).map_err(|refusal| match refusal {
+            Refused::Processor(_) => format!("{}; it is {}", refused(&refusal), self.held_by()),
+            _ => refused(&refusal),
+        })
     }
 
     pub(super) fn make_installed(&mut self, name: &Name, version: Version) -> Answer<()> {

@@ -3,7 +3,6 @@
 use super::{AT_CREATE, AT_RECORD, AT_RESTART, AT_START, NOTE_UPDATE, load_failed};
 use crate::manager::Manager;
 use crate::repository::VAULT;
-use crate::services::own_share;
 use alloc::format;
 use alloc::string::String;
 use hic_abi::{Handle, Rights, name_str};
@@ -42,8 +41,8 @@ impl Manager {
                 Some(Event::Destroyed(who))
             }
             Action::RecordDefault(who) => self.record_default(who),
-            Action::Promote => {
-                self.promote_new();
+            Action::Share { who, quota } => {
+                self.set_share(who, quota);
                 None
             }
             Action::Freeze(who) => {
@@ -157,15 +156,6 @@ impl Manager {
         match self.restart(index) {
             Ok(_) => Ok(()),
             Err(error) => Err(load_failed(AT_RESTART, &error)),
-        }
-    }
-
-    pub(super) fn promote_new(&self) {
-        let Some(new) = self.party(Who::New) else { return };
-        let record = &self.journal.records[new];
-        let module = self.module_of(record).ok().and_then(|module| self.modules.get(module));
-        if let Some(share) = module.map(|loaded| own_share(&self.decide(&loaded.module.manifest).granted)) {
-            let _ = sys::sandbox_share(record.instance.sandbox, &share);
         }
     }
 

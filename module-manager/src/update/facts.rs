@@ -35,7 +35,7 @@ impl Manager {
             }
             return None;
         }
-        Some(Event::Checked(self.check_facts()))
+        Some(Event::Checked(self.checked()))
     }
 
     pub(super) fn finish_check(&mut self) {
@@ -54,7 +54,7 @@ impl Manager {
                 running.lines.push(format!("{refusal}"));
             }
         }
-        let checked = self.check_facts();
+        let checked = self.checked();
         self.drive(Event::Checked(checked));
     }
 
@@ -79,7 +79,17 @@ impl Manager {
         !searched && !refused && self.new_module().is_none() && !self.sources().is_empty()
     }
 
-    pub(super) fn check_facts(&self) -> Result<(), Refused> {
+    /// Whether the update may begin; whoever follows it hears also who holds what is short.
+    fn checked(&mut self) -> Result<(), Refused> {
+        let checked = self.check_facts();
+        if let Err(Refused::Processor(_)) = checked {
+            let held = self.held_by();
+            self.tell_update(format!("the processor is {held}"));
+        }
+        checked
+    }
+
+    fn check_facts(&self) -> Result<(), Refused> {
         let Some((request, old)) = self.request().zip(self.party(Who::Old)) else {
             return Err(Refused::UnknownService);
         };
@@ -112,6 +122,8 @@ impl Manager {
             serving: self.runs(old),
             free_memory: self.free_memory(),
             needed_memory: new.map_or(0, |module| needed_memory(&self.modules[module])),
+            free_processor: self.free_processor(None),
+            needed_processor: self.update_needs(),
             load: self.load(old),
             max_load: MAX_LOAD,
             storage: true,
@@ -158,6 +170,9 @@ impl Manager {
                 "{}: there is no {service} {version}; the disk was not read: {error}",
                 refused.code()
             ));
+        }
+        if let Refused::Processor(short) = refused {
+            return Some(format!("{}: {short}; it is {}", refused.code(), self.held_by()));
         }
         let manifest = &self.modules.get(self.module(service, version)?)?.module.manifest;
         match refused {

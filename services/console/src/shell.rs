@@ -67,6 +67,7 @@ impl Shell {
             Command::Connections => form(sources.connections(), json),
             Command::Net => form(sources.net(), json),
             Command::Memory => form(sources.memory(), json),
+            Command::Processor => form(sources.processor(), json),
             Command::Modules => form(sources.modules(), json),
             Command::Module(name, version) => form(sources.versions(name, version.as_deref()), json),
             Command::Repository => form(sources.repository(), json),

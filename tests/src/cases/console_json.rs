@@ -11,7 +11,7 @@ use crate::runner::TestContext;
 use crate::vm::Vm;
 
 /// The commands, as `help` must name them.
-pub(super) const NAMES: [&str; 24] = [
+pub(super) const NAMES: [&str; 25] = [
     "help",
     "status",
     "services",
@@ -20,6 +20,7 @@ pub(super) const NAMES: [&str; 24] = [
     "connections",
     "net",
     "memory",
+    "processor",
     "restart",
     "kill",
     "modules",
@@ -39,7 +40,7 @@ pub(super) const NAMES: [&str; 24] = [
 ];
 
 /// Commands after which the guest goes on, in an order in which each finds what it needs.
-const GOES_ON: [&str; 22] = [
+const GOES_ON: [&str; 23] = [
     "help",
     "status",
     "services",
@@ -48,6 +49,7 @@ const GOES_ON: [&str; 22] = [
     "connections",
     "net",
     "memory",
+    "processor",
     "modules",
     "modules refresh",
     "repository",

@@ -239,6 +239,11 @@ impl Manifest {
         let state: u64 = self.state_regions.iter().map(|region| u64::from(region.pages)).sum();
         u64::from(self.stack_pages) + u64::from(self.heap_pages) + state
     }
+
+    /// The part of the processor that it is to be guaranteed, thousandths: a part of one counts as a whole one.
+    pub fn guarantee(&self) -> u64 {
+        (u64::from(self.budget_us) * 1000).div_ceil(u64::from(self.period_us).max(1))
+    }
 }
 
 /// Which layer a module belongs to.

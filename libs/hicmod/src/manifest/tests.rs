@@ -104,6 +104,13 @@ fn budgets_which_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_guarantee_is_counted_in_thousandths_and_never_below_what_it_is() {
+    let of = |budget_us, period_us| Manifest { budget_us, period_us, ..netstack() }.guarantee();
+    assert_eq!([of(0, 0), of(4000, 10_000), of(10_000, 10_000), of(1, 3)], [0, 400, 1000, 334]);
+    assert_eq!([of(1, 1_000_000), of(u32::MAX, u32::MAX)], [1, 1000]);
+}
+
+#[test]
 fn bad_and_repeated_names_are_refused_with_their_field() {
     let bad = |field| ManifestError::InvalidName { field, value: name("No") };
     assert_eq!(refusal(netstack(), |m| m.name = name("No")), bad("name"));

@@ -2,13 +2,13 @@
 
 use super::{Engine, Waiting};
 use crate::state::{Life, Step};
-use crate::{Action, Nanos, Phase, Who};
+use crate::{Action, Nanos, Phase, Quota, Who};
 use hic_migrate::{Question, Side};
 
 /// A question that changes nothing: batches are numbered from 1. Nobody waits for its answer.
 const NOTHING: Question = Question::Abort { batch: 0 };
 
-/// How long a new instance may warm up in the time that others leave.
+/// How much longer than others an instance may take for an answer that has only its quota for warming up.
 const PATIENCE: Nanos = 1_000_000_000;
 
 impl Engine {
@@ -145,12 +145,27 @@ impl Engine {
         self.wait_for_answer(to, self.request.policy.step_deadline);
     }
 
-    /// One that warms up gets no time on a machine that is busy: after a while it is promoted, and its deadline begins.
     fn wait_for_answer(&mut self, who: Who, time: Nanos) {
-        if self.at.phase == Phase::WarmUp && who == Who::New {
-            self.wait(Waiting::WarmUp(time), PATIENCE);
-        } else {
-            self.wait(Waiting::Answer(who), time);
+        let warms_up = self.at.phase == Phase::WarmUp && who == Who::New;
+        let more = if warms_up { PATIENCE } else { 0 };
+        self.wait(Waiting::Answer(who), time.saturating_add(more));
+    }
+
+    /// The share that an instance is to have now.
+    fn quota(&self, who: Who) -> Quota {
+        match self.at.phase {
+            _ if who == self.at.role_at => Quota::Service,
+            Phase::Check | Phase::Create | Phase::WarmUp => Quota::WarmUp,
+            _ => Quota::Beside,
+        }
+    }
+
+    /// Gives both their shares: first the one that gets less, so that the two never have more together than is reserved.
+    pub(super) fn share_out(&mut self) {
+        for who in [self.at.role_at.other(), self.at.role_at] {
+            if !matches!(self.life(who), Life::Absent) {
+                self.out.push(Action::Share { who, quota: self.quota(who) });
+            }
         }
     }
 

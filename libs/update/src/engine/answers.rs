@@ -2,7 +2,7 @@
 
 use super::{Engine, Waiting};
 use crate::state::{Life, Step};
-use crate::{Action, Phase, Reason, Who};
+use crate::{Action, Phase, Quota, Reason, Who};
 use hic_channel::Message;
 use hic_migrate::{Exported, Health, Imported, Migrated, Ready, Refusal, refusal};
 
@@ -11,8 +11,7 @@ impl Engine {
         if self.waiting == Waiting::Raise(who) {
             return self.raised(who, Ready::decode(answer));
         }
-        let warms_up = who == Who::New && matches!(self.waiting, Waiting::WarmUp(_));
-        if self.waiting != Waiting::Answer(who) && !warms_up {
+        if self.waiting != Waiting::Answer(who) {
             return;
         }
         match self.at.step {
@@ -103,7 +102,7 @@ impl Engine {
         self.counts.checks += 1;
         match self.at.phase {
             Phase::WarmUp => {
-                self.out.push(Action::Promote);
+                self.out.push(Action::Share { who: Who::New, quota: Quota::Beside });
                 self.first_wave();
             }
             Phase::Validate if self.counts.checks <= policy.validations.max(1) => self.next(Step::Pause),

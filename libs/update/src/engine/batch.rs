@@ -220,7 +220,10 @@ impl Engine {
             self.counts.window.moved(self.now);
             self.counts.want = 0;
         } else {
-            self.at.role_at = self.at.importer();
+            if self.at.role_at == self.at.exporter {
+                self.at.role_at = self.at.importer();
+                self.share_out();
+            }
             self.at.salvaged = self.at.phase == Phase::Salvage;
             self.served_again();
         }

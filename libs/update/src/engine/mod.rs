@@ -41,8 +41,6 @@ enum Waiting {
     Manager,
     /// An answer to this step's question.
     Answer(Who),
-    /// An answer of the new instance, which has only the time that others leave; and how long it may take once it is promoted.
-    WarmUp(Nanos),
     /// A restart.
     Restart(Who),
     /// The answer of a restarted instance that was told its side.
@@ -118,10 +116,8 @@ impl Engine {
             // The order may not have been carried out, and a hanging one that wakes up must not serve what was taken from it.
             self.out.push(Action::Freeze(gone));
         }
-        if self.needs(Who::New) && self.at.phase > Phase::WarmUp {
-            // As above.
-            self.out.push(Action::Promote);
-        }
+        // As above.
+        self.share_out();
         let was_moving =
             self.at.phase.is_batches() && matches!(self.at.step, Step::Transact | Step::SwitchOnly);
         if was_moving && observed.token == TokenAt::Slot(self.at.importer()) {
@@ -211,6 +207,12 @@ impl Engine {
     #[must_use]
     pub fn role_at(&self) -> Who {
         self.at.role_at
+    }
+
+    /// Whether what the update needs of the processor is reserved: from the check that found it free until one of the two instances is gone (P1.11).
+    #[must_use]
+    pub fn reserves(&self) -> bool {
+        !self.is_over() && self.at.phase != Phase::Check
     }
 
     /// Whether it is over; then [`Report::outcome`] says how.

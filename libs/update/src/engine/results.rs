@@ -109,10 +109,6 @@ impl Engine {
         match self.waiting {
             Waiting::Timer => self.time_is_come(),
             Waiting::Answer(who) | Waiting::Raise(who) => self.fault(who, Reason::Hang { who, phase }),
-            Waiting::WarmUp(time) => {
-                self.out.push(Action::Promote);
-                self.wait(Waiting::Answer(Who::New), time);
-            }
             Waiting::Restart(who) => self.restarted(who, Err(Failed::default())),
             Waiting::Manager if self.at.step == Step::Record => self.recorded(Some(Failed::default())),
             Waiting::Manager => self.turn(Reason::TooSlow { phase }),

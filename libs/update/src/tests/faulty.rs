@@ -47,18 +47,6 @@ fn a_release_that_hangs_at_its_start_goes_back() {
 }
 
 #[test]
-fn a_release_that_gets_no_time_to_warm_up_is_promoted_before_it_counts_as_hanging() {
-    let mut world = scenario().bug(Who::New, Bug::Hangs(label::PREPARE));
-    let _ = world.run();
-    let at = |name: &str| world.trace().iter().position(|action| *action == name);
-    assert!(
-        at("Promote").expect("promoted") < at("Destroy(New)").expect("destroyed"),
-        "{:#?}",
-        world.trace()
-    );
-}
-
-#[test]
 fn a_release_whose_health_fails_after_the_switch_goes_back() {
     let mut world = scenario();
     world.sick = true;

@@ -80,7 +80,7 @@ fn back_from_a_version_that_fails_nobody_waits() {
 /// Steps of the way there as one letter each: what is exported in which wave, a batch that moved, a check.
 fn waves(world: &World) -> Vec<&'static str> {
     let trace = world.trace();
-    let begin = trace.iter().position(|line| line == "Promote").expect("it warmed up");
+    let begin = trace.iter().position(|line| line == "New: share Beside").expect("it warmed up");
     let end = trace.iter().position(|line| line.ends_with("role")).expect("the switch came");
     let step = |line: &alloc::string::String| match line.as_str() {
         "New: Check" => Some("check"),
@@ -128,7 +128,7 @@ fn busy_waves_are_looked_at_as_often_as_the_policy_says() {
 
 fn waves_checks(world: &World) -> u64 {
     let trace = world.trace();
-    let begin = trace.iter().position(|line| line == "Promote").unwrap_or(0);
+    let begin = trace.iter().position(|line| line == "New: share Beside").unwrap_or(0);
     trace[begin..].iter().filter(|line| *line == "New: Check").count() as u64
 }
 

@@ -8,6 +8,7 @@ mod model;
 mod refusals;
 mod rests;
 mod script;
+mod shares;
 mod straight;
 mod words;
 mod world;

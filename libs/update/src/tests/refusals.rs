@@ -1,6 +1,7 @@
 //! What keeps an update from its beginning.
 
 use crate::check::refusal;
+use crate::processor::Short;
 use crate::{Facts, PairProblem, Phase, Policy, PolicyFigure, Refused};
 use std::string::ToString;
 
@@ -14,6 +15,8 @@ const GOOD: Facts = Facts {
     serving: true,
     free_memory: 20 << 20,
     needed_memory: 10 << 20,
+    free_processor: 300,
+    needed_processor: 300,
     load: 700,
     max_load: 700,
     storage: true,
@@ -53,6 +56,14 @@ fn short_memory_is_named_with_what_is_missing() {
     assert_eq!(short.to_string(), "1 MiB of memory are short: 19 MiB are free, 20 MiB are wanted");
     let huge = Facts { needed_memory: u64::MAX, ..GOOD };
     assert!(matches!(refusal(&huge), Some(Refused::Memory { .. })), "no overflow lets it through");
+}
+
+#[test]
+fn a_short_processor_is_named_with_what_is_missing() {
+    let short = refusal(&Facts { needed_processor: 350, ..GOOD }).unwrap();
+    assert_eq!(short, Refused::Processor(Short { free: 300, wanted: 350 }));
+    assert_eq!(short.code(), "processor");
+    assert!(short.to_string().starts_with("5.0 % of the processor are short: 30.0 % of"), "{short}");
 }
 
 #[test]

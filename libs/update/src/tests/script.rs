@@ -72,6 +72,7 @@ pub fn show(action: &Action) -> String {
             let ports = if *switch_service_ports { " and ports" } else { "" };
             format!("transact {batch} from {from:?}: {}{ports}", caps.len())
         }
+        Action::Share { who, quota } => format!("{who:?}: share {quota:?}"),
         Action::PlaceToken { at } => format!("token to {at:?}"),
         other => format!("{other:?}"),
     }

@@ -1,5 +1,6 @@
 //! What is stored comes back, and what is told reads as a sentence.
 
+use crate::processor::Short;
 use crate::state::Position;
 use crate::{
     Engine, Failed, Journal, Observed, Outcome, PairProblem, Phase, PolicyFigure, Reason, Refused, Report,
@@ -43,7 +44,7 @@ fn reasons() -> Vec<Reason> {
     all
 }
 
-fn refusals() -> [Refused; 14] {
+fn refusals() -> [Refused; 15] {
     [
         Refused::Busy { phase: Phase::Watch },
         Refused::UnknownService,
@@ -54,6 +55,7 @@ fn refusals() -> [Refused; 14] {
         Refused::NotServing,
         Refused::Memory { free: 1, wanted: 2 },
         Refused::Load { load: 1, max: 2 },
+        Refused::Processor(Short { free: 1, wanted: 2 }),
         Refused::NoStorage,
         Refused::TooManyInstances { max: 3 },
         Refused::Module { code: 9 },

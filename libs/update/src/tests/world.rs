@@ -5,7 +5,8 @@ use super::model::{Instance, ROLE, Region};
 use super::rests::Rests;
 use super::script::{Blow, Bug, prepare, show};
 use crate::{
-    Action, Engine, Event, Failed, Nanos, Observed, Outcome, Policy, Refused, Request, Slots, TokenAt, Who,
+    Action, Engine, Event, Failed, Nanos, Observed, Outcome, Policy, Quota, Refused, Request, Slots, TokenAt,
+    Who,
 };
 use hic_channel::Message;
 use hic_migrate::{Question, Side, serve};
@@ -23,7 +24,7 @@ struct Box2 {
     exists: bool,
     alive: bool,
     given_up: bool,
-    promoted: bool,
+    quota: Option<Quota>,
     side: Option<Side>,
     /// The batch whose flows it holds, for as long as it lives.
     holds: u64,
@@ -46,7 +47,8 @@ pub struct World {
     pub default: Who,
     request: Request,
     slots: Slots,
-    engine: Option<Engine>,
+    /// While the manager lives.
+    pub engine: Option<Engine>,
     todo: VecDeque<Action>,
     events: VecDeque<Done>,
     /// Refuses the module, the creation, the start, the n-th transaction, the record.
@@ -66,7 +68,7 @@ pub struct World {
     /// Instances act before the manager does.
     pub eager: bool,
     changed: bool,
-    trace: Vec<Action>,
+    pub trace: Vec<Action>,
     pub notes: Vec<String>,
     rests: Rests,
     pub end: Option<Outcome>,
@@ -105,6 +107,7 @@ impl World {
         let old = Box2 {
             exists: true,
             alive: true,
+            quota: Some(Quota::Service),
             region: Region { own, ..Region::default() },
             ..Box2::default()
         };
@@ -188,6 +191,10 @@ impl World {
         if core::mem::take(&mut self.changed) {
             self.check_ownership();
         }
+    }
+
+    pub fn exists(&self, who: Who) -> bool {
+        self.boxes[who as usize].exists
     }
 
     /// What the manager did, in a few words each.
@@ -312,7 +319,8 @@ impl World {
             Action::CheckModule => Done::Checked(self.refuse_module.map_or(Ok(()), Err)),
             Action::CreateInstance => {
                 let bug = self.boxes[1].bug;
-                self.boxes[1] = Box2 { exists: !self.fail_create, bug, ..Box2::default() };
+                self.boxes[1] =
+                    Box2 { exists: !self.fail_create, quota: Some(Quota::WarmUp), bug, ..Box2::default() };
                 Done::Created(result(self.fail_create))
             }
             Action::StartInstance => {
@@ -337,7 +345,11 @@ impl World {
                 self.boxes[who as usize] = Box2::default();
                 Done::Destroyed(who)
             }
-            Action::Promote => return self.boxes[1].promoted = true,
+            Action::Share { who, quota } => {
+                let other = self.boxes[who.other() as usize].quota;
+                assert!(quota != Quota::Service || other != Some(Quota::Service), "more than was reserved");
+                return self.boxes[who as usize].quota = Some(quota);
+            }
             Action::Freeze(who) => {
                 let it = &mut self.boxes[who as usize];
                 (it.alive, it.given_up) = (false, true);
@@ -377,7 +389,7 @@ impl World {
         self.transactions += 1;
         assert_eq!(self.token, Some(*from), "the token lies with the exporter");
         assert_eq!(caps.len(), slots.len());
-        assert!(self.boxes[1].promoted, "nobody is served at the priority of a warm-up");
+        assert!(self.boxes[1].quota != Some(Quota::WarmUp), "nobody is served with the quota of a warm-up");
         let exporter = &self.boxes[*from as usize];
         assert!(
             !exporter.alive || caps.is_empty() || exporter.holds == *batch,
@@ -476,7 +488,7 @@ impl World {
         let (it, loser) = (&self.boxes[winner as usize], &self.boxes[winner.other() as usize]);
         assert!(it.exists && !it.given_up && !loser.exists, "{outcome}: {:#?}", self.trace());
         assert_eq!(it.region.own.len(), self.caps.len(), "{outcome}: {:#?}", self.trace());
-        assert_eq!(self.ports, winner);
+        assert_eq!((self.ports, it.quota), (winner, Some(Quota::Service)), "{outcome}");
         assert!(it.side.is_none() || it.bug.is_some(), "told that it is alone");
         assert!(it.region.leaving.is_none() && it.region.incoming.is_none());
         assert!(self.unrecorded || self.default == winner, "{outcome}");

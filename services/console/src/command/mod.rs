@@ -46,6 +46,8 @@ pub enum Command {
     Net,
     /// `memory`
     Memory,
+    /// `processor`
+    Processor,
     /// `modules`
     Modules,
     /// `modules <name> [version]`
@@ -163,6 +165,7 @@ fn command(name: &str, arguments: &[&str], json: bool) -> Result<Command, Comman
         ("connections", []) => Command::Connections,
         ("net", []) => Command::Net,
         ("memory", []) => Command::Memory,
+        ("processor", []) => Command::Processor,
         ("modules", []) => Command::Modules,
         ("modules", ["refresh"]) => Command::Task(Task::Refresh),
         ("modules", [name]) => Command::Module(name.to_string(), None),

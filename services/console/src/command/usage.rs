@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 /// All commands, in the order in which `help` lists them.
-pub const USAGES: [Usage; 30] = [
+pub const USAGES: [Usage; 31] = [
     Usage { form: "help", does: "this list" },
     Usage { form: "status", does: "the system at a glance" },
     Usage { form: "services", does: "services, their versions, states and restarts" },
@@ -26,6 +26,10 @@ pub const USAGES: [Usage; 30] = [
     Usage { form: "connections", does: "TCP connections, listeners and UDP sockets" },
     Usage { form: "net", does: "address, lease and counters" },
     Usage { form: "memory", does: "every frame, by use" },
+    Usage {
+        form: "processor",
+        does: "what of the processor is guaranteed to whom, each one's quota and priority, and what is free",
+    },
     Usage { form: "modules", does: "modules, who signed them, and which files were refused and why" },
     Usage {
         form: "modules <name> [version]",

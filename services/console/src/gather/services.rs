@@ -5,8 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use console::error::CommandError;
 use console::report::MAX_ROWS;
+use console::report::processor::{Processor, Share};
 use console::report::services::{Service, Services};
 use console::report::system::Done;
+use hic_abi::inspect::{SandboxInfo, What};
 use hic_abi::{Error, name_str};
 use hic_control::Refusal;
 use hic_control::fault::Words;
@@ -18,17 +20,48 @@ pub(super) const MANAGER: &str = "module-manager";
 const MAX_FAULTS: u64 = 64;
 
 impl Sources {
-    /// `services`
-    pub fn services(&mut self) -> Result<Services, CommandError> {
-        let mut services = Vec::new();
+    /// The module manager's records of all instances, with their indices.
+    fn instances(&mut self) -> Result<Vec<(u64, ServiceInfo)>, CommandError> {
+        let mut instances = Vec::new();
         for index in 0..MAX_ROWS as u64 {
             let at = (LIST, index);
             let Some((info, _)) = self.record::<ServiceInfo>(MANAGER, at, Refusal::NotFound as u32)? else {
                 break;
             };
-            if info.state == ServiceState::Absent as u64 {
-                continue;
+            if info.state != ServiceState::Absent as u64 {
+                instances.push((index, info));
             }
+        }
+        Ok(instances)
+    }
+
+    /// `processor`
+    pub fn processor(&mut self) -> Result<Processor, CommandError> {
+        let instances = self.instances()?;
+        let sandboxes: Vec<(u64, SandboxInfo)> = self.look_at_all(What::Sandbox).collect();
+        let share = |info: &ServiceInfo| {
+            // One that has just ended shares in nothing any more.
+            let sandbox = sandboxes.iter().map(|(_, sandbox)| sandbox).find(|s| s.serial == info.serial)?;
+            Some(Share {
+                name: name_str(&info.name).into(),
+                version: name_str(&info.version).into(),
+                sandbox: info.serial,
+                sandbox_name: name_str(&sandbox.name).into(),
+                guarantee: info.guarantee,
+                budget_us: sandbox.budget / 1000,
+                period_us: sandbox.period / 1000,
+                hard: sandbox.hard_limit != 0,
+                priority: sandbox.priority,
+                used_nanoseconds: sandbox.cpu_nanos,
+            })
+        };
+        Ok(Processor::of(instances.iter().filter_map(|(_, info)| share(info)).collect()))
+    }
+
+    /// `services`
+    pub fn services(&mut self) -> Result<Services, CommandError> {
+        let mut services = Vec::new();
+        for (index, info) in self.instances()? {
             let service = Service {
                 name: name_str(&info.name).into(),
                 version: name_str(&info.version).into(),

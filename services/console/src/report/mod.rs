@@ -7,6 +7,7 @@ pub mod follow;
 pub mod modules;
 pub mod net;
 pub mod objects;
+pub mod processor;
 pub mod services;
 pub mod system;
 pub mod table;
