@@ -143,7 +143,7 @@ fn refused(vm: &Vm, console: &Console<'_>, command: &str, checks: &[&str], runni
 }
 
 /// Number of the last note in the audit log; 0 if there is none.
-fn last_note(console: &Console<'_>) -> Result<u64> {
+pub(super) fn last_note(console: &Console<'_>) -> Result<u64> {
     let document = ask(console, "audit")?;
     let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
     let notes = records.iter().filter(|record| record["event"] == "note");

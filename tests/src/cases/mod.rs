@@ -26,6 +26,7 @@ mod plan_crash;
 mod repository_attacks;
 mod selftest;
 mod service;
+mod shortage;
 mod storage;
 mod tampering;
 mod tcp_soak;
@@ -222,6 +223,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(1800),
         run: plan_crash::run,
+    },
+    SystemTest {
+        name: "shortage",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(600),
+        run: shortage::run,
     },
     SystemTest {
         name: "epochs",
