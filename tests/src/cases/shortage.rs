@@ -33,8 +33,8 @@ const BUSY: &str = "1.3.2";
 /// Another service, which asks for 10 %.
 const OTHER: &str = "example_guestbook";
 const OTHER_VERSION: Version = Version::new(1, 1, 0);
-/// Memory of the machine, less than twice what the large version needs.
-const MEMORY: &str = "192M";
+/// Memory of the machine: less of it is free than twice what the large version needs, and more than all accounts may take.
+const MEMORY: &str = "250M";
 /// Thousandths that the verifier holds in this system, and all that can be held (`hic_control::manager::PROCESSOR_LIMIT`).
 const VERIFIER: u64 = 200;
 const LIMIT: u64 = 950;
