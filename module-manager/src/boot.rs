@@ -142,7 +142,7 @@ impl Manager {
         }
         let cached = self.journal.cached.iter().map(|cached| cached.region);
         let own = [self.journal.bell, self.journal.token];
-        for slot in own.into_iter().chain(cached).chain(self.exchange_slots()) {
+        for slot in own.into_iter().chain(cached).chain(self.journal.exchange.slots()) {
             cap::claim(slot);
         }
         for slot in self.page.first_free_slot as u32..self.page.slots as u32 {

@@ -15,14 +15,15 @@ use crate::services::Purpose;
 use alloc::format;
 use alloc::string::String;
 use hic_abi::object::AccountSpec;
-use hic_abi::{FOREVER, Handle, Nanos, PAGE_SIZE, SELF, name_bytes, name_str};
+use hic_abi::{FOREVER, Nanos, PAGE_SIZE, SELF, name_bytes, name_str};
 use hic_control::fault;
 use hic_hicmod::manifest::{Name, Version};
 use hic_rt::loader::new_slot;
 use hic_rt::{cap, clock, log, sys};
-use hic_store::{Defaults, ServiceDefault, StoreError};
+use hic_store::defaults::Said;
+use hic_store::{Defaults, StoreError};
 use hic_update::Phase as UpdatePhase;
-use module_manager::journal::{ExchangeRecord, ImagePlace, Phase, Stage};
+use module_manager::journal::{ExchangeRecord, ImagePlace, Phase, Seen, Stage, Turn};
 use module_manager::plan::{How, how, in_place};
 
 /// How long the old image is kept: a service that answers nothing is noticed within two questions of the monitor, which come every 5 s and take
@@ -47,8 +48,8 @@ pub struct Exchanging {
     pub outcome: Option<Result<String, String>>,
     /// When the watched instance was looked at last, and the processor time that it had used.
     looked: Option<(Nanos, Nanos)>,
-    /// What the record of defaults said before the new default was written.
-    before: Option<Option<ServiceDefault>>,
+    /// What the record of defaults said before the new default was to be written; `None`: this start of the manager did not ask for that.
+    before: Option<Said>,
 }
 
 impl Manager {
@@ -67,16 +68,12 @@ impl Manager {
         let began = clock::now();
         // Of one whose task ended with the manager, nobody asked.
         self.exchanging.outcome = None;
-        self.journal.exchange.stage = Stage::FORWARD;
+        self.journal.exchange.enter(Stage::FORWARD);
         if let Err(error) = self.put(index, self.journal.exchange.to) {
-            let error = crate::tasks::start_failed(&error);
-            self.put_back(error.clone());
-            self.exchanging.outcome = None;
-            return Err(error);
+            return Err(self.put_back(&crate::tasks::start_failed(&error)));
         }
         let now = clock::now();
-        (self.journal.exchange.stage, self.journal.exchange.until) =
-            (Stage::WATCH, now.saturating_add(WATCH));
+        self.journal.exchange.watch(now.saturating_add(WATCH));
         self.exchanging.looked = None;
         self.tell_task(format!(
             "{name} {version} goes on with what the version before held, after {} us; watched for {} s",
@@ -125,8 +122,7 @@ impl Manager {
         let (account, region) = (new_slot()?, new_slot()?);
         let from = self.journal.records[index].image();
         let to = ImagePlace { account, region, version, stack_pages: stack, heap_pages: heap, address: 0 };
-        self.journal.exchange =
-            ExchangeRecord { stage: Stage::MAKING, index: index as u64, from, to, until: 0 };
+        self.journal.exchange.begin(index, from, to);
         let frames = image.memory_pages() as u64 + stack + heap + 1 + SPARE_FRAMES;
         let spec = AccountSpec { frames, objects: OBJECTS, name };
         let account_made = sys::create_account(self.account, account, &spec).map_err(at("account"));
@@ -163,27 +159,34 @@ impl Manager {
             let _ = sys::destroy(SELF, place.account);
             cap::drop_slot(place.account);
         }
-        self.journal.exchange = ExchangeRecord::default();
+        self.journal.exchange.enter(Stage::NONE);
     }
 
-    /// Starts the instance from the old image again and ends the new one.
-    fn put_back(&mut self, reason: String) {
-        self.journal.exchange.stage = Stage::BACK;
+    /// Starts the instance from the old image again and ends the new one; why, and what became of it.
+    fn put_back(&mut self, reason: &str) -> String {
+        self.journal.exchange.enter(Stage::BACK);
         let ExchangeRecord { index, from, to, .. } = self.journal.exchange;
         let index = index as usize;
-        if let Err(error) = self.put(index, from) {
-            log!("{} cannot be started from its old image: {error}", self.titled(index));
-        }
+        let put = self.put(index, from);
         self.end_image(index, &to);
         let title = self.titled(index);
+        let became = match put {
+            Ok(()) => format!("{title} runs again, with what it held"),
+            Err(error) => format!("{title} cannot be started from its old image: {error}"),
+        };
         self.note(NOTE_EXCHANGE, 2, format_args!("back to {title}"));
-        log!("back to {title}: {reason}");
-        self.exchanging.outcome = Some(Err(format!("{reason}; {title} runs again, with what it held")));
+        log!("back to {title}: {reason}; {became}");
+        format!("{reason}; {became}")
+    }
+
+    /// The same for an exchange that somebody may be waiting for.
+    fn go_back(&mut self, reason: &str) {
+        self.exchanging.outcome = Some(Err(self.put_back(reason)));
     }
 
     /// Ends the old image: there is no way back any more but another exchange.
     fn keep_image(&mut self) {
-        self.journal.exchange.stage = Stage::KEEPING;
+        self.journal.exchange.enter(Stage::KEEPING);
         let ExchangeRecord { index, from, to, .. } = self.journal.exchange;
         let index = index as usize;
         let record = &mut self.journal.records[index];
@@ -202,33 +205,32 @@ impl Manager {
 
     /// Goes on with an exchange; when to look again.
     pub fn exchange_turn(&mut self) -> Nanos {
-        let ExchangeRecord { stage, index, until, .. } = self.journal.exchange;
-        match stage {
-            Stage::WATCH if self.is_hanging(index as usize) => {
-                let title = self.titled(index as usize);
-                self.put_back(format!(
+        if !self.journal.exchange.is_open() {
+            return FOREVER;
+        }
+        let index = self.journal.exchange.index as usize;
+        let is_watched = self.journal.exchange.stage() == Stage::WATCH;
+        let seen = Seen {
+            now: clock::now(),
+            runs: self.runs(index),
+            hangs: is_watched && self.is_hanging(index),
+            asked: self.exchanging.before.as_ref().map(|_| self.repository.written),
+        };
+        match self.journal.exchange.next(seen) {
+            Turn::Wait(until) if is_watched => return until.min(seen.now.saturating_add(LOOK)),
+            Turn::Wait(until) => return until,
+            Turn::Hangs => {
+                let title = self.titled(index);
+                self.go_back(&format!(
                     "hangs: {title} kept the processor to itself for {} s",
                     LOOK / 1_000_000_000
                 ));
-                FOREVER
             }
-            Stage::WATCH if clock::now() < until => until.min(clock::now().saturating_add(LOOK)),
-            Stage::WATCH if self.runs(index as usize) => {
-                self.record_exchange();
-                FOREVER
-            }
-            Stage::WATCH => {
-                self.put_back(format!("not-serving: {} does not run", self.titled(index as usize)));
-                FOREVER
-            }
-            Stage::RECORDING => {
-                if let Some(written) = self.repository.written {
-                    self.exchange_recorded(written);
-                }
-                FOREVER
-            }
-            _ => FOREVER,
+            Turn::NotServing => self.go_back(&format!("not-serving: {} does not run", self.titled(index))),
+            Turn::Record => self.record_exchange(),
+            Turn::Recorded(written) => self.exchange_recorded(written),
         }
+        FOREVER
     }
 
     /// Whether the instance used more of the processor since the last look than one that works with others does.
@@ -255,36 +257,32 @@ impl Manager {
         let parse = |text: &[u8; 16]| name_str(text).parse::<Version>().ok();
         let name = name_str(&record.info.name).parse::<Name>().ok();
         let Some(((name, to), from)) = name.zip(parse(&to.version)).zip(parse(&from.version)) else {
-            return self.put_back("malformed: a version cannot be read".into());
+            return self.go_back("malformed: a version cannot be read");
         };
         let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        let before = defaults.service(&name).cloned();
-        let set = defaults.set_default(&name, to, from).and_then(|()| defaults.raise_epoch(&name, epoch));
-        if let Err(error) = set {
-            defaults.restore(&name, before);
-            return self.put_back(format!("no-room: {error}"));
+        match defaults.choose(&name, epoch, |defaults| defaults.set_default(&name, to, from)) {
+            Ok(before) => self.exchanging.before = Some(before),
+            Err(error) => return self.go_back(&format!("no-room: {error}")),
         }
-        self.exchanging.before = Some(before);
-        self.journal.exchange.stage = Stage::RECORDING;
+        self.journal.exchange.enter(Stage::RECORDING);
         self.write_defaults();
     }
 
     fn exchange_recorded(&mut self, written: Result<(), StoreError>) {
-        let ExchangeRecord { index, from, .. } = self.journal.exchange;
-        let before = self.exchanging.before.take();
-        let (name, title) = (self.journal.records[index as usize].info.name, self.titled(index as usize));
-        let durable = match (written, before) {
-            (Ok(()), _) => "",
-            (Err(StoreError::NoDisk), _) => {
-                "; until the next boot only, since there is no disk to keep it on"
+        let ExchangeRecord { index, from, to, .. } = self.journal.exchange;
+        let Some(before) = self.exchanging.before.take() else { return };
+        let title = self.titled(index as usize);
+        let durable = match written {
+            Ok(()) => "",
+            Err(StoreError::NoDisk) => "; until the next boot only, since there is no disk to keep it on",
+            // An earlier start of the manager wrote it.
+            Err(_) if before.version().is_some_and(|version| is_version(version, name_str(&to.version))) => {
+                ""
             }
-            (Err(error), Some(before)) => {
-                let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-                defaults.restore(name_str(&name), before);
-                return self.put_back(format!("{}: it could not be recorded: {error}", error.code()));
+            Err(error) => {
+                self.take_back(before);
+                return self.go_back(&format!("{}: it could not be recorded: {error}", error.code()));
             }
-            // The manager died meanwhile, and what the record said before with it.
-            (Err(_), None) => "; until the next boot only, since it could not be recorded",
         };
         self.keep_image();
         self.note(NOTE_EXCHANGE, 1, format_args!("exchanged {title}"));
@@ -296,11 +294,11 @@ impl Manager {
 
     /// An instance died. If it runs from an image that is being watched, it goes on from the one before; `true` then.
     pub fn exchanged_died(&mut self, index: usize) -> bool {
-        let ExchangeRecord { stage, index: exchanged, .. } = self.journal.exchange;
-        if stage != Stage::WATCH || exchanged != index as u64 {
+        let exchange = &self.journal.exchange;
+        if exchange.stage() != Stage::WATCH || exchange.index != index as u64 {
             return false;
         }
-        self.put_back(format!("instance-died: {} died while it was watched", self.titled(index)));
+        self.go_back(&format!("instance-died: {} died while it was watched", self.titled(index)));
         true
     }
 
@@ -311,14 +309,31 @@ impl Manager {
         }
         let placed = self.place_image(dead, module);
         let put = placed.and_then(|()| {
-            self.journal.exchange.stage = Stage::FORWARD;
+            self.journal.exchange.enter(Stage::FORWARD);
             self.put(dead, self.journal.exchange.to)
         });
         match put {
             Ok(()) => self.keep_image(),
-            Err(error) => log!("{} cannot go on in another version: {error}", self.titled(dead)),
+            Err(error) => {
+                log!("{} cannot go on in another version: {error}", self.titled(dead));
+                self.leave_dead();
+            }
         }
         self.runs(dead)
+    }
+
+    /// Ends the new image of an exchange that is open. The instance stays dead: whether it is started again from the old one is for the policy to say.
+    fn leave_dead(&mut self) {
+        if !self.journal.exchange.is_open() {
+            return;
+        }
+        self.journal.exchange.enter(Stage::BACK);
+        let ExchangeRecord { index, from, to, .. } = self.journal.exchange;
+        let record = &mut self.journal.records[index as usize];
+        // A start that was cut off left it between frozen and running; what is to be reset is frozen.
+        let _ = sys::sandbox_freeze(record.instance.sandbox, fault::REASON_RESTART);
+        record.set_image(&from);
+        self.end_image(index as usize, &to);
     }
 
     /// Whether this module is one of the two of an exchange that is under way.
@@ -329,27 +344,19 @@ impl Manager {
             && [from, to].iter().any(|place| is_version(version, name_str(&place.version)))
     }
 
-    /// The capabilities of an exchange, which no record holds yet.
-    pub fn exchange_slots(&self) -> [Handle; 4] {
-        let ExchangeRecord { from, to, .. } = self.journal.exchange;
-        [from.account, from.region, to.account, to.region]
-    }
-
     /// After a restart of the manager: the step that was cut off is done over.
     pub fn resume_exchange(&mut self) {
-        let ExchangeRecord { stage, index, to, .. } = self.journal.exchange;
+        let ExchangeRecord { index, to, .. } = self.journal.exchange;
         let index = index as usize;
-        match stage {
+        match self.journal.exchange.stage() {
             Stage::MAKING => self.end_image(index, &to),
             Stage::FORWARD => match self.put(index, to) {
-                Ok(()) => {
-                    let until = clock::now().saturating_add(WATCH);
-                    (self.journal.exchange.stage, self.journal.exchange.until) = (Stage::WATCH, until);
-                }
-                Err(error) => self.put_back(crate::tasks::start_failed(&error)),
+                Ok(()) => self.journal.exchange.watch(clock::now().saturating_add(WATCH)),
+                Err(error) => self.go_back(&crate::tasks::start_failed(&error)),
             },
             Stage::KEEPING => self.keep_image(),
-            Stage::BACK => self.put_back("interrupted: the module manager died on the way back".into()),
+            Stage::BACK => self.go_back("interrupted: the module manager died on the way back"),
+            // [`Self::exchange_turn`] goes on.
             _ => {}
         }
     }

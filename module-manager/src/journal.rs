@@ -4,15 +4,22 @@
 //! manager dies at, a record is whole or unfinished. The keeper's memory is trusted (nobody else maps it); the header is checked
 //! all the same, because an empty journal and a full one look alike otherwise.
 
+mod exchange;
+mod kept;
+
+pub use exchange::{ExchangeRecord, ImagePlace, Seen, Stage, Turn};
+pub use kept::KeptDefaults;
+
 use crate::policy::Window;
 use crate::rollout::record::PlanRecord;
+use core::sync::atomic::{Ordering, compiler_fence};
 use hic_abi::Handle;
 use hic_abi::start::{Grant, MAX_GRANTS};
 use hic_control::manager::ServiceInfo;
 use hic_rt::loader::Instance;
 
 /// Marks a journal of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl4");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl5");
 /// Instances that the journal holds.
 pub const MAX_SERVICES: usize = 48;
 /// Grants in a record.
@@ -304,66 +311,13 @@ pub struct UpdateRecord {
     pub slots: hic_update::Slots,
 }
 
-/// An image in memory: what an instance is started from.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct ImagePlace {
-    /// Slot of the account that pays for the region.
-    pub account: Handle,
-    /// Slot of the region.
-    pub region: Handle,
-    /// Its address.
-    pub address: u64,
-    /// Stack pages in it.
-    pub stack_pages: u64,
-    /// Heap pages in it.
-    pub heap_pages: u64,
-    /// Version of the module.
-    pub version: [u8; 16],
-}
-
-/// How far an exchange in place is. Numbers, because the journal is plain memory.
-pub struct Stage;
-
-impl Stage {
-    /// There is none.
-    pub const NONE: u64 = 0;
-    /// The new image is being placed: after a crash, it is taken apart.
-    pub const MAKING: u64 = 1;
-    /// The instance is being started from the new image: after a crash, that is done over.
-    pub const FORWARD: u64 = 2;
-    /// It runs from the new image, and the old one is kept.
-    pub const WATCH: u64 = 3;
-    /// As [`Self::WATCH`], and the new default is being written. From here on there is only forward.
-    pub const RECORDING: u64 = 4;
-    /// The old image is being taken apart: after a crash, that is done over.
-    pub const KEEPING: u64 = 5;
-    /// The instance is being started from the old image: after a crash, that is done over.
-    pub const BACK: u64 = 6;
-}
-
-/// The exchange in place that is under way.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct ExchangeRecord {
-    /// A [`Stage`] number.
-    pub stage: u64,
-    /// Index of the service's record.
-    pub index: u64,
-    /// The old image.
-    pub from: ImagePlace,
-    /// The new one.
-    pub to: ImagePlace,
-    /// When the watch over the new one ends, monotonic.
-    pub until: u64,
-}
-
-impl ExchangeRecord {
-    /// Whether one is under way.
-    #[must_use]
-    pub const fn is_open(&self) -> bool {
-        self.stage != Stage::NONE
-    }
+/// Stores the word that decides whether what was stored before it counts. The fences keep the compiler from moving others over it; writer and reader run on
+/// the same core.
+pub(crate) fn store_last(word: &mut u64, value: u64) {
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: a valid, aligned, exclusively borrowed word; volatile so that the store is made here, once, in one piece.
+    unsafe { core::ptr::write_volatile(word, value) };
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// The journal as it lies in the keeper's region.
@@ -381,10 +335,8 @@ pub struct Journal {
     pub trust: [Trust; MAX_ARCHIVED],
     /// Modules of the repository.
     pub cached: [CachedModule; MAX_CACHED],
-    /// The defaults as the disk has them or is to have them: bytes in use, and the encoded record.
-    pub defaults_length: u64,
-    /// See `defaults_length`.
-    pub defaults: [u8; hic_store::MAX_RECORD_BYTES],
+    /// The defaults as the disk has them.
+    pub defaults: KeptDefaults,
     /// The update under way, or the last one.
     pub update: UpdateRecord,
     /// The exchange in place that is under way.

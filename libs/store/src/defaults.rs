@@ -94,6 +94,22 @@ pub struct ServiceDefault {
     pub presence: Presence,
 }
 
+/// What the record says of one module ([`Defaults::said`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    name: Name,
+    service: Option<ServiceDefault>,
+    epoch: u32,
+}
+
+impl Said {
+    /// The version that is started at boot, if the record names one.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.service.as_ref().map(|service| service.version)
+    }
+}
+
 /// A record of [`FIRST_SCHEMA`].
 #[derive(Deserialize)]
 struct FirstDefaults {
@@ -320,13 +336,40 @@ impl Defaults {
         if archived { self.insert(name, version, None, Presence::Removed) } else { Ok(()) }
     }
 
-    /// Puts back what the record said of a service before it was changed.
-    pub fn restore(&mut self, name: &str, before: Option<ServiceDefault>) {
-        self.services.retain(|service| service.name != name);
-        if let Some(before) = before {
-            // There was room for it.
-            let _ = self.services.push(before);
+    /// What the record says of a module, to be put back if a change of it comes to nothing.
+    #[must_use]
+    pub fn said(&self, name: &Name) -> Said {
+        Said { name: name.clone(), service: self.service(name).cloned(), epoch: self.epoch(name) }
+    }
+
+    /// Changes what the record says of a module of which a release of this epoch is chosen; what it said before.
+    ///
+    /// # Errors
+    /// Those of the change and of [`Self::raise_epoch`]; then nothing is changed.
+    pub fn choose(
+        &mut self,
+        name: &Name,
+        epoch: u32,
+        change: impl FnOnce(&mut Self) -> Result<(), RecordError>,
+    ) -> Result<Said, RecordError> {
+        let before = self.said(name);
+        match change(self).and_then(|()| self.raise_epoch(name, epoch)) {
+            Ok(()) => Ok(before),
+            Err(error) => {
+                self.restore(before);
+                Err(error)
+            }
         }
+    }
+
+    /// Puts back what the record said of a module before it was changed. Its epoch, too: of a release that was never used, nobody may have to stay above.
+    pub fn restore(&mut self, before: Said) {
+        let Said { name, service, epoch } = before;
+        self.services.retain(|service| service.name != name);
+        self.epochs.retain(|known| known.name != name);
+        // There was room for both.
+        let _ = service.map(|service| self.services.push(service));
+        let _ = self.raise_epoch(&name, epoch);
     }
 
     /// The version that a service runs from now on has to prove itself: it counts as tried once.

@@ -64,8 +64,8 @@ pub enum Job {
     Verifying(Fetch),
     /// A module goes to the system disk.
     Keeping(Keep),
-    /// The defaults are being written.
-    Writing,
+    /// The defaults are being written: this record.
+    Writing(Vec<u8>),
 }
 
 impl Job {
@@ -73,7 +73,7 @@ impl Job {
     fn service(&self) -> &'static str {
         match self {
             Self::Verifying(_) | Self::Walking(_) => VERIFIER,
-            Self::Writing | Self::Keeping(_) => VAULT,
+            Self::Writing(_) | Self::Keeping(_) => VAULT,
             _ => STORAGE,
         }
     }
@@ -291,15 +291,15 @@ impl Manager {
                     Job::Idle
                 }
             },
-            Job::Writing => match self.journal.find(VAULT).and_then(|vault| self.answer_of(vault)) {
-                None => Job::Writing,
+            Job::Writing(record) => match self.journal.find(VAULT).and_then(|vault| self.answer_of(vault)) {
+                None => Job::Writing(record),
                 Some(answer) => {
                     let result = match Reply::decode(answer.payload()) {
                         Ok(Reply::Written) => Ok(()),
                         Ok(Reply::Failed(error)) => Err(error),
                         _ => Err(StoreError::Malformed),
                     };
-                    self.wrote(result)
+                    self.wrote(&record, result)
                 }
             },
         }
@@ -332,7 +332,7 @@ impl Manager {
                 self.end_keeping(&keep, Some(StoreError::Device));
                 Job::Idle
             }
-            Job::Writing => self.wrote(Err(StoreError::Device)),
+            Job::Writing(record) => self.wrote(&record, Err(StoreError::Device)),
             Job::Idle | Job::Rescanning | Job::Listing { .. } => self.stop_scan(StoreError::Device),
         }
     }
@@ -403,12 +403,7 @@ impl Manager {
 
     /// After a restart of the manager: what was under way is forgotten, and nobody is left with a question about memory that will go.
     pub fn calm_services(&mut self) {
-        let kept = self
-            .journal
-            .defaults
-            .get(..self.journal.defaults_length as usize)
-            .filter(|kept| !kept.is_empty());
-        self.repository.defaults = kept.and_then(|kept| Defaults::decode(kept).ok());
+        self.repository.defaults = self.journal.defaults.load();
         for service in [STORAGE, VAULT, VERIFIER] {
             self.calm(service);
             // Whoever reads memory that goes now dies of it. That is not its fault: deaths begin to count anew.

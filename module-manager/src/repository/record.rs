@@ -3,9 +3,9 @@
 use super::{BOOT_PATIENCE, Job, VAULT, storage_question};
 use crate::manager::Manager;
 use hic_rt::log;
+use hic_store::defaults::Said;
 use hic_store::messages::{Reply, Request};
-use hic_store::{Defaults, StoreError};
-use module_manager::journal::Journal;
+use hic_store::{Defaults, MAX_RECORD_BYTES, StoreError};
 
 impl Manager {
     /// Writes the defaults to the disk; `repository.written` tells when it is done.
@@ -14,24 +14,25 @@ impl Manager {
         self.repository_turn();
     }
 
-    pub(super) fn begin_writing(&mut self) -> Job {
-        let mut buffer = [0; hic_store::MAX_RECORD_BYTES];
-        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        let asked = match defaults.encode(&mut buffer) {
-            Ok(record) => {
-                keep_defaults(self.journal, record);
-                self.ask_disk(VAULT, &Request::WriteState { record })
-            }
-            Err(_) => false,
-        };
-        if asked {
-            return Job::Writing;
-        }
-        self.repository.written = Some(Err(StoreError::NoDisk));
-        Job::Idle
+    /// Puts back what the record said of a module before a change that came to nothing, on the disk, too: it may have the change all the same.
+    pub fn take_back(&mut self, before: Said) {
+        self.repository.defaults.get_or_insert_with(Defaults::default).restore(before);
+        self.write_defaults();
     }
 
-    pub(super) fn wrote(&mut self, result: Result<(), StoreError>) -> Job {
+    pub(super) fn begin_writing(&mut self) -> Job {
+        let mut buffer = [0; MAX_RECORD_BYTES];
+        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
+        // Every record fits by the definition of `MAX_RECORD_BYTES`.
+        let record = defaults.encode(&mut buffer).unwrap_or_default();
+        match self.ask_disk(VAULT, &Request::WriteState { record }) {
+            true => Job::Writing(record.to_vec()),
+            false => self.wrote(record, Err(StoreError::NoDisk)),
+        }
+    }
+
+    pub(super) fn wrote(&mut self, record: &[u8], result: Result<(), StoreError>) -> Job {
+        self.journal.defaults.written(record, result);
         // An answer to what was replaced meanwhile says nothing.
         if !self.repository.dirty {
             self.repository.written = Some(result);
@@ -46,25 +47,20 @@ impl Manager {
         };
         let answer = self.ask_and_wait(vault, &storage_question(&Request::ReadState), BOOT_PATIENCE);
         let defaults = match answer.as_ref().map(|answer| Reply::decode(answer.payload())) {
-            Some(Ok(Reply::State { record: Some(record) })) => {
-                keep_defaults(self.journal, record);
-                Defaults::decode(record)
-            }
+            Some(Ok(Reply::State { record: Some(record) })) => Defaults::decode(record),
             Some(Ok(Reply::State { record: None })) => Ok(Defaults::default()),
             Some(Ok(Reply::Failed(error))) => return log!("defaults: {error}"),
             _ => return log!("defaults: the service vault did not answer"),
         };
         match defaults {
-            Ok(defaults) => self.repository.defaults = Some(defaults),
+            Ok(defaults) => {
+                // Of an empty disk, too: what it comes to have and nobody hears of is not to be.
+                if let Ok(record) = defaults.encode(&mut [0; MAX_RECORD_BYTES]) {
+                    self.journal.defaults.keep(record);
+                }
+                self.repository.defaults = Some(defaults);
+            }
             Err(error) => log!("defaults: {error}; the boot archive's versions are started"),
         }
     }
-}
-
-/// Keeps the defaults over a restart of the manager.
-fn keep_defaults(journal: &mut Journal, record: &[u8]) {
-    for (to, from) in journal.defaults.iter_mut().zip(record) {
-        *to = *from;
-    }
-    journal.defaults_length = record.len() as u64;
 }

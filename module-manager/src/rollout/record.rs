@@ -9,13 +9,13 @@
 //! exchange, the default, the version that runs.
 
 use alloc::string::String;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 use hic_abi::{name_bytes, name_str};
 use hic_hicmod::manifest::{Name, Version};
 use hic_update::Policy;
 
 use super::{Leg, Next, Rollout};
+use crate::journal::store_last;
 use crate::plan::How;
 
 /// Most steps: of one plan the resolver makes no more changes.
@@ -178,12 +178,8 @@ impl PlanRecord {
         Some(Saved { number: self.number, told: self.told, goal, rollout, outcome })
     }
 
-    /// One aligned store decides. The fences keep the compiler from moving others over it; writer and reader run on the same core.
     fn put(&mut self, place: u64) {
-        compiler_fence(Ordering::SeqCst);
-        // SAFETY: a valid, aligned, exclusively borrowed field; volatile so that the store is made here, once, in one piece.
-        unsafe { core::ptr::write_volatile(&raw mut self.place, place) };
-        compiler_fence(Ordering::SeqCst);
+        store_last(&mut self.place, place);
     }
 }
 

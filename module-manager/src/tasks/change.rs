@@ -139,7 +139,7 @@ impl Manager {
         self.must_fit(module, None)?;
         self.can_go_alone(name, version)?;
         let index = self.create_stopped(module, Purpose::Install).map_err(|error| start_failed(&error))?;
-        self.write_down(name, index, |defaults| defaults.install(name, version))
+        self.write_down(name, (index, self.epoch_of(module)), |defaults| defaults.install(name, version))
             .inspect_err(|_| self.discard_instance(index))
     }
 
@@ -157,7 +157,8 @@ impl Manager {
             defaults.put_on_probation(name);
             Ok(())
         };
-        self.write_down(name, index, change).inspect_err(|_| self.discard_instance(index))
+        self.write_down(name, (index, self.epoch_of(module)), change)
+            .inspect_err(|_| self.discard_instance(index))
     }
 
     /// What others need of a service its next version must provide, too.
@@ -185,48 +186,45 @@ impl Manager {
             None => Version::new(0, 0, 0),
         };
         let archived = self.is_archived(name);
-        self.write_down(name, 0, |defaults| defaults.remove(name, version, archived))
+        self.write_down(name, (0, 0), |defaults| defaults.remove(name, version, archived))
     }
 
-    /// Changes the record and has it written; [`Manager::task_turn`] goes on when it is on the disk.
+    fn epoch_of(&self, module: usize) -> u32 {
+        self.modules[module].module.manifest.epoch
+    }
+
+    /// Changes the record and has it written; [`Manager::task_turn`] goes on when it is on the disk, with the instance that was made. The epoch is that of the
+    /// release that is chosen.
     fn write_down(
         &mut self,
         name: &Name,
-        index: usize,
+        (index, epoch): (usize, u32),
         change: impl FnOnce(&mut Defaults) -> Result<(), RecordError>,
     ) -> Answer<()> {
-        let module = self.module_of(&self.journal.records[index]);
-        let epoch = module.map_or(0, |module| self.modules[module].module.manifest.epoch);
         let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        let before = defaults.service(name).cloned();
-        if let Err(error) = change(defaults).and_then(|()| defaults.raise_epoch(name, epoch)) {
-            defaults.restore(name, before);
-            return Err(record_failed(error));
-        }
-        if let Some(task) = &mut self.task {
-            task.stage = Stage::Recording { index, before: Before::Service(before) };
-        }
+        let before = defaults.choose(name, epoch, change).map_err(record_failed)?;
+        self.enter(Stage::Recording { index, before: Before::Service(before) });
         self.write_defaults();
         Ok(())
     }
 
     /// The record could not be written: everything is as before.
     pub(super) fn undo(&mut self, order: &Order, index: usize, before: Before, error: &StoreError) -> String {
-        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        match (order, before) {
-            (
-                Order::Install(name, _) | Order::Replace(name, _) | Order::Remove(name),
-                Before::Service(before),
-            ) => {
-                defaults.restore(name, before);
-            }
-            (_, Before::Sources(before)) => defaults.sources = *before,
-            (_, Before::Service(_)) => {}
-        }
+        self.take_back_change(before);
         if matches!(order, Order::Install(..) | Order::Replace(..)) {
             self.discard_instance(index);
         }
         format!("{}: it could not be recorded, so nothing was changed: {error}", error.code())
+    }
+
+    fn take_back_change(&mut self, before: Before) {
+        match before {
+            Before::Service(before) => self.take_back(before),
+            Before::Sources(before) => {
+                self.repository.defaults.get_or_insert_with(Defaults::default).sources = *before;
+                self.write_defaults();
+            }
+        }
     }
 
     pub(super) fn start_installed(&mut self, index: usize, before: Before) -> Answer<String> {
@@ -234,10 +232,7 @@ impl Manager {
         let (name, version) = (name_str(&info.name), name_str(&info.version));
         if let Err(error) = self.launch_new(index) {
             self.discard_instance(index);
-            if let (Some(defaults), Before::Service(before)) = (&mut self.repository.defaults, before) {
-                defaults.restore(name, before);
-            }
-            self.write_defaults();
+            self.take_back_change(before);
             return Err(start_failed(&error));
         }
         self.lead_provided(index);

@@ -35,8 +35,8 @@ use hic_control::manager::{self as request, TaskInfo};
 use hic_fetch::Source;
 use hic_hicmod::manifest::{Manifest, Name, Version};
 use hic_rt::{clock, log};
-use hic_store::defaults::Sources;
-use hic_store::{ServiceDefault, StoreError};
+use hic_store::StoreError;
+use hic_store::defaults::{Said, Sources};
 use hic_update::Policy as UpdatePolicy;
 use module_manager::install::Refused;
 use module_manager::journal::Phase;
@@ -88,7 +88,7 @@ enum Stage {
 /// What the record said before.
 #[derive(Debug)]
 enum Before {
-    Service(Option<ServiceDefault>),
+    Service(Said),
     Sources(Box<Sources>),
 }
 

@@ -140,6 +140,37 @@ fn an_epoch_only_rises() {
 }
 
 #[test]
+fn a_choice_that_came_to_nothing_leaves_no_trace() {
+    let netstack = name("netstack");
+    for epoch in [0, 2] {
+        let mut defaults = updated();
+        defaults.raise_epoch(&netstack, epoch).unwrap();
+        let before = defaults.clone();
+        let said = defaults.choose(&netstack, 5, |defaults| defaults.install(&netstack, OLD)).unwrap();
+        assert_eq!((said.version(), defaults.epoch("netstack")), (Some(NEW), 5));
+        assert_ne!(defaults, before);
+        defaults.restore(said);
+        assert_eq!(defaults, before, "a release of the lower epoch is as good as it was");
+    }
+    let mut defaults = Defaults::default();
+    let said = defaults.choose(&netstack, 1, |defaults| defaults.install(&netstack, NEW)).unwrap();
+    defaults.restore(said);
+    assert_eq!(defaults, Defaults::default());
+}
+
+#[test]
+fn a_choice_for_which_there_is_no_room_changes_nothing() {
+    let mut defaults = updated();
+    for n in 0..MAX_EPOCHS {
+        defaults.raise_epoch(&name(&format!("module-{n}")), 1).unwrap();
+    }
+    let before = defaults.clone();
+    let netstack = name("netstack");
+    let refused = defaults.choose(&netstack, 1, |defaults| defaults.set_default(&netstack, OLD, NEW));
+    assert_eq!((refused, defaults), (Err(RecordError::TooManyEpochs), before));
+}
+
+#[test]
 fn a_record_of_another_schema_is_refused_by_number() {
     let mut buffer = [0; 256];
     updated().encode(&mut buffer).unwrap();
