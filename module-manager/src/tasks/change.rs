@@ -145,7 +145,7 @@ impl Manager {
 
     pub(super) fn make_replacement(&mut self, name: &Name, version: Version) -> Answer<()> {
         let old = self.replaceable(name, version)?;
-        let module = self.wanted_module(name, version)?;
+        let module = self.step_module(name, version)?;
         self.must_fit(module, Some(name))?;
         self.must_still_serve(name, module)?;
         self.can_go_alone(name, version)?;

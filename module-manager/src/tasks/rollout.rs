@@ -76,7 +76,13 @@ impl Manager {
         let rollout = Rollout::new(legs);
         let first = rollout.leg().ok_or_else(|| format!("same-version: {name} {version} is what runs"))?;
         self.record_plan(rollout)?;
-        self.begin_leg(&first).or_else(|refusal| self.go_on(Err(refusal)).map_or(Ok(()), Err))
+        let Err(refusal) = self.begin_leg(&first) else { return Ok(()) };
+        let Some(refusal) = self.go_on(Err(refusal)) else { return Ok(()) };
+        // The plan is over. What is left for whoever began it is the end of the task, not that of a step.
+        if let Some(task) = &mut self.task {
+            task.rollout = None;
+        }
+        Err(refusal)
     }
 
     /// Stores a plan before anything of it is done, so that a manager that is started again goes on with it.
@@ -131,7 +137,7 @@ impl Manager {
     }
 
     /// On the way back, what ran before is good enough, whatever was said of it meanwhile.
-    fn step_module(&self, name: &Name, version: Version) -> Answer<usize> {
+    pub(super) fn step_module(&self, name: &Name, version: Version) -> Answer<usize> {
         let forward = self.rollout().is_none_or(Rollout::is_forward);
         match self.position(name, version) {
             Some(module) if !forward => Ok(module),

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use hic_hicmod::archive::Archive;
 use hic_hicmod::manifest::{Authority, Dependency, Manifest, Requirement, Span, Version};
 use serde_json::Value;
 
@@ -32,6 +33,13 @@ const AHEAD: Version = Version::new(1, 4, 0);
 const BROKEN: Version = Version::new(1, 4, 2);
 /// What the broken one is made of.
 const FAULTY: &str = "1.3.1";
+/// Like [`BROKEN`], but what it needs first is a module that ends and starts anew, and of a new epoch.
+const BROKEN_AFTER: Version = Version::new(1, 4, 3);
+/// That module, which nothing can be moved of.
+const OTHER: &str = "example_guestbook";
+const OTHER_RAISED: Version = Version::new(1, 1, 0);
+/// Asks for more memory than there is.
+const OTHER_GREEDY: Version = Version::new(1, 2, 0);
 /// Made for another kernel.
 const FOREIGN: Version = Version::new(1, 4, 1);
 const DRIVER: Version = Version::new(1, 2, 0);
@@ -40,7 +48,7 @@ const DRIVER_BEFORE: &str = "0.1.0";
 
 type Made = (String, Result<Vec<u8>>);
 
-fn forged(good: &[u8], faulty: &[u8], own: &Chain, now: u64) -> Vec<Made> {
+fn forged([good, faulty, other]: [&[u8]; 3], own: &Chain, now: u64) -> Vec<Made> {
     let make_of = |from: &[u8], name: &str, version, change: &dyn Fn(&mut Manifest)| {
         let bytes = forge::other_version(from, own, now, version, |manifest| {
             manifest.name = name.parse().unwrap_or_default();
@@ -67,7 +75,18 @@ fn forged(good: &[u8], faulty: &[u8], own: &Chain, now: u64) -> Vec<Made> {
         manifest.authority = [Authority::Clock, Authority::Power].into_iter().collect();
         (manifest.heap_pages, manifest.account_pages) = (16, 16);
     });
-    vec![ahead, broken, foreign, greedy]
+    let broken_after = make_of(faulty, SERVICE, BROKEN_AFTER, &|manifest| {
+        manifest.dependencies = dependency(OTHER, OTHER_RAISED).into_iter().collect();
+    });
+    let raised = make_of(other, OTHER, OTHER_RAISED, &|manifest| manifest.epoch = 1);
+    vec![ahead, broken, foreign, greedy, broken_after, raised]
+}
+
+fn archived(archive: &Path, name: &str) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(archive)?;
+    let archive = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
+    let entry = archive.find(name).with_context(|| format!("the archive has no {name}"))?;
+    Ok(entry.bytes().map_err(|error| anyhow!("{error}"))?.to_vec())
 }
 
 fn dependency(module: &str, from: Version) -> Option<Dependency> {
@@ -79,7 +98,9 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
+    let archive = machine.archive.clone().context("a boot archive")?;
+    let other = archived(&archive, OTHER)?;
+    let keys = archive.parent().context("a folder")?.join(KEYS);
     let own = Chain::load(&keys).context("the development chain")?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let faulty = disk::get(image, &format!("{SERVICE}-{FAULTY}.hicmod"))?;
@@ -87,10 +108,13 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     for version in ["1.2.1", "1.2.2"] {
         disk::remove(image, &format!("eth_driver-{version}.hicmod"))?;
     }
-    for (file, bytes) in forged(&good, &faulty, &own, now) {
+    for (file, bytes) in forged([&good, &faulty, &other], &own, now) {
         disk::put(image, &file, &bytes.context(file.clone())?)?;
     }
-    let vm = context.boot(machine, Some(&network), &PORTS)?;
+    let greedy = forge::other_version(&other, &own, now, OTHER_GREEDY, |manifest| {
+        (manifest.epoch, manifest.heap_pages) = (1, 65_536);
+    })?;
+    let vm = context.boot(machine.clone(), Some(&network), &PORTS)?;
     let console = vm.console()?;
     wait_until_served(&vm, &network, SERVED)?;
     wait_for_repository(&console)?;
@@ -106,6 +130,9 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let load = load::duplex_clients(&network, vm.endpoint(Proto::Tcp, ECHO)?, PLAN)?;
     load.wait_for_everyone(SERVED)?;
     broken(&console).context("a plan whose last step fails")?;
+    broken_after(&console).context("a plan whose last step fails after an end and start")?;
+    disk::put(image, &format!("{OTHER}-{OTHER_GREEDY}.hicmod"), &greedy)?;
+    fails_at_once(&console).context("a plan whose first step fails at once")?;
     carried_out(&console).context("a plan of two steps")?;
     load.wait_for_everyone(SERVED)?;
     let tally = load.finish()?;
@@ -168,6 +195,23 @@ fn broken(console: &Console<'_>) -> Result<()> {
     ensure!(refused.message.contains("eth_driver went back, too"), "{refused}");
     only(console, OLD)?;
     runs(console, DRIVER_BEFORE)
+}
+
+/// What ran before is good enough for the way back, though it is of an epoch that is over since the step that goes back.
+fn broken_after(console: &Console<'_>) -> Result<()> {
+    let refused = refusal(console, &format!("update {SERVICE} {BROKEN_AFTER} share=1000"))?;
+    ensure!(refused.code == "instance-died", "{refused}");
+    ensure!(refused.message.contains(&format!("{OTHER} went back, too")), "{refused}");
+    only(console, OLD).map(drop)
+}
+
+/// Of a module that came to the disk just now, so the plan begins when the disk was read. Its end is told once.
+fn fails_at_once(console: &Console<'_>) -> Result<()> {
+    let refused = refusal(console, &format!("update {OTHER} {OTHER_GREEDY}"))?;
+    let log = console.command("log")?;
+    let told = log.lines().filter(|line| line.contains(&format!("failed: {}: ", refused.code))).count();
+    ensure!(told == 1, "the end of the step is told {told} times: {log}");
+    Ok(())
 }
 
 fn carried_out(console: &Console<'_>) -> Result<()> {
