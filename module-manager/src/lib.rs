@@ -12,6 +12,7 @@
 //! | [`policy`] | whether a service that died is started again |
 //! | [`shares`] | with which share of the processor an instance runs |
 //! | [`rollout`] | the steps of a plan, one after the other, and back |
+//! | [`turns`] | whose turn it is to use the network |
 //!
 //! Nothing here performs I/O or reads a clock.
 #![no_std]
@@ -30,3 +31,4 @@ pub mod plan;
 pub mod policy;
 pub mod rollout;
 pub mod shares;
+pub mod turns;

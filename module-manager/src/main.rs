@@ -51,7 +51,7 @@ fn main(page: &'static StartPage) -> u64 {
     }
     loop {
         let answer_due = manager.network_turn().min(manager.repository_turn());
-        manager.search_turn();
+        manager.begin_turn();
         manager.task_turn();
         let fetch_due = manager.missing_turn().min(manager.first_look_turn());
         let exchange_due = manager.exchange_turn();

@@ -4,25 +4,25 @@
 //!   a look   ─▶ metadata, file after file, as the verifier asks for them ([`crate::repository`]) ─▶ what is offered
 //!   a search ─▶ a look ─▶ the module's file, as long as the list says ─▶ verifier ─▶ kept
 //! ```
-//! The fetcher is asked in slices and never waited for. It writes into a region of the manager, which is taken away from it before anybody looks at what is in
+//! One look or one search at a time, each to its end ([`module_manager::turns`]). The fetcher is asked in slices and never waited for. It writes into a region of the manager, which is taken away from it before anybody looks at what is in
 //! it. What came is worth nothing until the verifier has called it good.
 
 mod search;
-
-pub use search::Search;
 
 use crate::cache::ModuleName;
 use crate::manager::{Manager, at};
 use crate::repository::{Walk, refused};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use hic_abi::{FOREVER, Handle, Nanos, Rights, SELF};
 use hic_channel::{Message, WORDS};
 use hic_fetch::messages::MAX_MESSAGE_BYTES;
 use hic_fetch::{Download, Failure, Path, Reply, Request, Source, Step};
+use hic_hicmod::manifest::{Name, Version};
 use hic_hicmod::verdict::Refusal;
 use hic_rt::{clock, log, sys};
 use module_manager::patience::{Patience, Verdict};
+use module_manager::turns::{Begun, Turns};
 use search::Wish;
 
 /// The service asked.
@@ -51,12 +51,8 @@ struct Transfer {
 pub struct Network {
     transfer: Option<Transfer>,
     patience: Patience,
-    /// Repositories that the look under way has still to ask.
-    queue: Vec<Source>,
-    /// A look is under way.
-    looking: bool,
-    /// Somebody wants a module.
-    search: Option<Search>,
+    /// Whose the transfer is.
+    turns: Turns<Source, (Name, Version)>,
     /// The module file that is being verified, with the places that are still to be asked for it.
     arrived: Option<Wish>,
     /// Something was begun that waits for a turn and for no answer.
@@ -87,9 +83,15 @@ impl Network {
         core::mem::replace(&mut self.begun, false)
     }
 
-    /// Whether repositories are being asked what they offer.
+    /// Whether repositories are being asked what they offer, or are to be.
     pub const fn is_looking(&self) -> bool {
-        self.looking
+        self.turns.is_looking()
+    }
+
+    /// Begins with a file. Whoever does has the turn, and the file before it has ended, so its memory is not lost.
+    fn begin_transfer(&mut self, purpose: Purpose, download: Download, region: Handle, address: u64) {
+        debug_assert!(self.transfer.is_none(), "a file is on its way already");
+        self.transfer = Some(Transfer { purpose, download, region, address });
     }
 }
 
@@ -105,20 +107,30 @@ fn failed(failure: &Failure) -> Box<Refusal> {
 
 impl Manager {
     /// The repositories on the network.
-    pub fn sources(&self) -> Vec<Source> {
-        let known = self.repository.defaults.iter().flat_map(|defaults| &defaults.sources);
-        known.filter_map(|source| source.parse().ok()).collect()
+    pub fn sources(&self) -> VecDeque<Source> {
+        self.repository.sources()
     }
 
-    /// Asks all repositories on the network what they offer, unless that is under way; [`Network::is_looking`] tells when it is over.
-    pub fn begin_look(&mut self) {
-        if self.network.looking {
+    /// Has all repositories on the network asked from now on what they offer; [`Network::is_looking`] tells when that is over.
+    pub fn ask_look(&mut self) {
+        self.network.turns.ask_look();
+        self.network.begun = true;
+    }
+
+    /// Begins the look or the search that waits, once nobody else uses the network and it is known what the disk has.
+    pub fn begin_turn(&mut self) {
+        if !self.repository.is_idle() {
             return;
         }
         // A system without a root of its own believes no metadata, so it reads none.
-        self.network.queue = if self.trust_root.repository.length == 0 { Vec::new() } else { self.sources() };
-        (self.network.looking, self.network.begun) = (true, true);
-        self.next_look();
+        let is_read = self.trust_root.repository.length > 0;
+        let asked = || if is_read { self.repository.sources() } else { VecDeque::new() };
+        let Some(begun) = self.network.turns.begin(asked) else { return };
+        self.network.begun = true;
+        match begun {
+            Begun::Look => self.next_server(),
+            Begun::Search((name, version)) => self.fetch_module(&name, version),
+        }
     }
 
     /// Looks at the repositories on the network for the first time once that is up, so that `modules` shows what they offer; when to turn again.
@@ -128,18 +140,16 @@ impl Manager {
             return due;
         }
         self.network.first_look = None;
-        self.begin_look();
+        self.ask_look();
         FOREVER
     }
 
     /// The next repository, when the walk through the metadata of the one before it has ended.
-    pub fn next_look(&mut self) {
-        if self.network.queue.is_empty() {
-            (self.network.looking, self.network.begun) = (false, true);
-            return;
+    pub fn next_server(&mut self) {
+        match self.network.turns.next_server() {
+            Some(source) => self.begin_remote_walk(source),
+            None => self.network.begun = true,
         }
-        let source = self.network.queue.remove(0);
-        self.begin_remote_walk(source);
     }
 
     /// Fetches the file that the verifier wants next into the memory of the walk.
@@ -148,8 +158,7 @@ impl Manager {
         let (region, address) = (walk.region(), walk.next_address());
         match self.show_fetcher(region) {
             Ok(()) => {
-                let purpose = Purpose::Metadata(walk);
-                self.network.transfer = Some(Transfer { purpose, download, region, address });
+                self.network.begin_transfer(Purpose::Metadata(walk), download, region, address);
                 self.ask_fetcher();
             }
             Err(refusal) => self.metadata_failed(walk, refusal),

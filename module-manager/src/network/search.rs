@@ -1,15 +1,15 @@
 //! A module that somebody wants and that is not in memory: looked for in what the repositories on the network offer, and fetched from one after the other
 //! until one has it as the list says.
 
-use super::{Network, Purpose, Transfer};
+use super::Purpose;
 use crate::cache::discard;
 use crate::manager::{Manager, at};
 use crate::metadata::Metadata;
 use crate::repository::{MAX_FILE, refused};
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use hic_abi::{Handle, Rights, SELF};
 use hic_fetch::{Download, Source};
 use hic_hicmod::manifest::{Name, Version};
@@ -17,19 +17,12 @@ use hic_hicmod::verdict::Refusal;
 use hic_rt::{clock, log, sys};
 use hic_store::FileName;
 use module_manager::admission::Standing;
+use module_manager::turns::Busy;
 
 /// Folder of the modules in a repository (docs/spec/repository.md).
 const FOLDER: &str = "targets/";
 /// Room for a module that no list names, so that nobody knows its length before it comes (development). One that is listed has as much as it is long.
 const UNLISTED_ROOM: u32 = 8 << 20;
-
-/// Who is looked for.
-pub struct Search {
-    name: Name,
-    version: Version,
-    /// Its file was asked for.
-    fetching: bool,
-}
 
 /// A file that is wanted.
 pub struct Wish {
@@ -38,43 +31,31 @@ pub struct Wish {
     /// Its bytes, if a list says so.
     length: Option<u32>,
     /// Repositories that were not asked yet.
-    rest: Vec<Source>,
+    rest: VecDeque<Source>,
     /// Why those before did not have it, if it was not for want of the file.
     reason: Option<Box<Refusal>>,
 }
 
-impl Network {
-    /// Whether somebody waits for [`Self::outcome`].
-    pub const fn is_searching(&self) -> bool {
-        self.search.is_some()
-    }
-}
-
 impl Manager {
-    /// Begins to look for a module; `network.outcome` tells how it ended.
-    pub fn begin_search(&mut self, name: &Name, version: Version) {
+    /// Has a module looked for; `network.outcome` tells how it ended. Refused while another one is.
+    pub fn ask_search(&mut self, name: &Name, version: Version) -> Result<(), Busy> {
+        self.network.turns.ask_search((name.clone(), version))?;
         log!("{name} {version} is looked for on the network");
-        self.network.outcome = None;
-        self.network.search = Some(Search { name: name.clone(), version, fetching: false });
-        self.begin_look();
+        (self.network.outcome, self.network.begun) = (None, true);
+        Ok(())
     }
 
     /// Goes on with a search once it is known what is offered.
-    pub fn search_turn(&mut self) {
-        let looking = self.network.looking || !self.repository.is_idle();
-        let Some(search) = self.network.search.as_mut().filter(|search| !looking && !search.fetching) else {
-            return;
-        };
-        (search.fetching, self.network.begun) = (true, true);
-        let (name, version) = (search.name.clone(), search.version);
-        match self.wish_for(&name, version) {
+    pub(super) fn fetch_module(&mut self, name: &Name, version: Version) {
+        match self.wish_for(name, version) {
             Ok(wish) => self.ask_next(wish),
             Err(refusal) => self.end_search(Err(refusal)),
         }
     }
 
     fn end_search(&mut self, outcome: Result<crate::cache::ModuleName, Box<Refusal>>) {
-        (self.network.search, self.network.outcome) = (None, Some(outcome));
+        self.network.turns.end_search();
+        (self.network.outcome, self.network.begun) = (Some(outcome), true);
     }
 
     /// Which file is to be fetched for a module, as the list says; without a list that counts, by its name, where the root allows that.
@@ -98,37 +79,42 @@ impl Manager {
                     }
                     return wish(&offer.file, offer.length, Some(offer.length));
                 }
-                match (good.unlisted, self.repository.mirrors.refused_remote()) {
-                    (true, _) => by_name(),
-                    // The list that would name it may be the one that was refused.
-                    (false, Some(refusal)) => Err(Box::new(refusal.clone())),
-                    (false, None) => Err(not_offered(name, version, good)),
+                match good.unlisted {
+                    true => by_name(),
+                    false => Err(self.complaint().unwrap_or_else(|| not_offered(name, version, good))),
                 }
             }
             Some(Metadata::Absent { .. }) if self.standing() == (Standing::Absent { unlisted: true }) => {
                 by_name()
             }
-            Some(Metadata::Absent { refusal, .. } | Metadata::Refused(refusal)) => Err(refusal.clone()),
-            None => Err(refused("metadata-missing", &"no repository could be asked what it offers")),
+            Some(Metadata::Absent { refusal, .. } | Metadata::Refused(refusal)) => {
+                Err(self.complaint().unwrap_or_else(|| refusal.clone()))
+            }
+            None => Err(self.complaint().unwrap_or_else(|| {
+                refused("metadata-missing", &"no repository could be asked what it offers")
+            })),
         }
+    }
+
+    /// Why a server did not say what it offers: the list that would name the module may be the one that is not there.
+    fn complaint(&self) -> Option<Box<Refusal>> {
+        self.repository.mirrors.remote_complaint().cloned().map(Box::new)
     }
 
     /// Asks the next repository for the file.
     fn ask_next(&mut self, mut wish: Wish) {
-        if wish.rest.is_empty() {
+        let Some(source) = wish.rest.pop_front() else {
             let none = || refused("http-not-found", &"no repository on the network has such a file");
             let refusal = wish.reason.unwrap_or_else(none);
             return self.end_search(Err(refusal));
-        }
-        let source = wish.rest.remove(0);
+        };
         let Some(path) = source.path(&format!("{FOLDER}{}", wish.file)) else {
             return self.wish_failed(wish, refused("http-path", &"the path of the file is too long"));
         };
         match self.new_room(wish.room) {
             Ok((region, address)) => {
                 let download = Download::begin(source, path, wish.room, wish.length, clock::now());
-                let purpose = Purpose::Module(wish);
-                self.network.transfer = Some(Transfer { purpose, download, region, address });
+                self.network.begin_transfer(Purpose::Module(wish), download, region, address);
                 self.ask_fetcher();
             }
             Err(refusal) => self.end_search(Err(refusal)),

@@ -3,11 +3,14 @@
 use crate::cache::discard;
 use crate::metadata::{Good, Metadata};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use core::fmt;
 use hic_fetch::Source;
 use hic_hicmod::verdict::Refusal;
-use module_manager::mirrors::{Word, leading};
+use module_manager::mirrors::{self, Word};
+
+/// A place and what it says.
+pub type Mirror = mirrors::Mirror<Place, Metadata, Box<Refusal>>;
 
 /// A place that has files by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,14 @@ impl Place {
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::Network(_))
     }
+
+    /// Whether its word is asked for: the disk's always, a server's while it is among these.
+    pub fn is_asked(&self, sources: &VecDeque<Source>) -> bool {
+        match self {
+            Self::Disk => true,
+            Self::Network(source) => sources.contains(source),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -34,42 +45,31 @@ impl fmt::Display for Place {
     }
 }
 
-/// A place and what it says.
-pub struct Mirror {
-    /// The place.
-    pub place: Place,
-    /// Its metadata, as it was found last.
-    pub metadata: Metadata,
-    /// Why the last look at it came to no end. What was found before counts until it expires.
-    pub failure: Option<Box<Refusal>>,
-}
-
 /// All places that were looked at.
 #[derive(Default)]
 pub struct Mirrors {
-    known: Vec<Mirror>,
+    known: mirrors::Mirrors<Place, Metadata, Box<Refusal>>,
 }
 
 impl Mirrors {
-    fn leader(&self) -> Option<&Mirror> {
-        let word = |mirror: &Mirror| Word {
-            standing: mirror.metadata.standing(),
-            timestamp: match &mirror.metadata {
+    fn leader(&self) -> Option<(&Place, &Metadata)> {
+        self.known.leader(|metadata| Word {
+            standing: metadata.standing(),
+            timestamp: match metadata {
                 Metadata::Good(good) => good.trusted.timestamp,
                 _ => 0,
             },
-        };
-        self.known.get(leading(self.known.iter().map(word))?)
+        })
     }
 
     /// The metadata that counts.
     pub fn leading(&self) -> Option<&Metadata> {
-        self.leader().map(|mirror| &mirror.metadata)
+        self.leader().map(|(_, metadata)| metadata)
     }
 
     /// The place whose metadata counts.
     pub fn leading_place(&self) -> Option<&Place> {
-        self.leader().map(|mirror| &mirror.place)
+        self.leader().map(|(place, _)| place)
     }
 
     /// The list that counts, if there is one.
@@ -82,25 +82,19 @@ impl Mirrors {
 
     /// What was found at a place.
     pub fn at(&self, place: &Place) -> Option<&Mirror> {
-        self.known.iter().find(|mirror| mirror.place == *place)
+        self.known.at(place)
     }
 
-    /// Why the first server that was refused, was.
-    pub fn refused_remote(&self) -> Option<&Refusal> {
-        self.known.iter().filter(|mirror| mirror.place.is_remote()).find_map(|mirror| {
-            let refused = match &mirror.metadata {
-                Metadata::Refused(refusal) => Some(&**refusal),
-                _ => None,
-            };
-            refused.or(mirror.failure.as_deref())
-        })
+    /// Why the first server that was refused, or could not be asked to the end, was not.
+    pub fn remote_complaint(&self) -> Option<&Refusal> {
+        self.complaints().find_map(|(place, refusal)| place.is_remote().then_some(refusal))
     }
 
     /// Places that were refused, or could not be asked to the end, and why.
     pub fn complaints(&self) -> impl Iterator<Item = (&Place, &Refusal)> {
         self.known.iter().filter_map(|mirror| {
             let refusal = match &mirror.metadata {
-                Metadata::Refused(refusal) => Some(refusal),
+                Some(Metadata::Refused(refusal)) => Some(refusal),
                 _ => mirror.failure.as_ref(),
             };
             Some((&mirror.place, &**refusal?))
@@ -109,36 +103,24 @@ impl Mirrors {
 
     /// Puts down what was found at a place. Only while no service reads a list: that of before goes.
     pub fn set(&mut self, place: Place, metadata: Metadata) {
-        let mirror = Mirror { place, metadata, failure: None };
-        match self.known.iter().position(|known| known.place == mirror.place) {
-            Some(at) => release(core::mem::replace(&mut self.known[at], mirror)),
-            None => self.known.push(mirror),
-        }
+        self.known.set(place, metadata).into_iter().for_each(release);
     }
 
-    /// A place could not be asked to the end; what was found before stays.
+    /// A place could not be asked to the end. What was found before stays, unless that was refused.
     pub fn fail(&mut self, place: Place, refusal: Box<Refusal>) {
-        match self.known.iter_mut().find(|known| known.place == place) {
-            Some(mirror) if matches!(mirror.metadata, Metadata::Good(_)) => mirror.failure = Some(refusal),
-            _ => self.set(place, Metadata::Refused(refusal)),
-        }
+        let is_word = |metadata: &Metadata| !matches!(metadata, Metadata::Refused(_));
+        self.known.fail(place, refusal, is_word).into_iter().for_each(release);
     }
 
     /// Forgets servers that are not asked any more. Only while no service reads a list.
-    pub fn prune(&mut self, sources: &[Source]) {
-        let is_asked = |mirror: &Mirror| match &mirror.place {
-            Place::Disk => true,
-            Place::Network(source) => sources.contains(source),
-        };
-        let (kept, gone) = core::mem::take(&mut self.known).into_iter().partition(is_asked);
-        self.known = kept;
-        let gone: Vec<Mirror> = gone;
-        gone.into_iter().for_each(release);
+    pub fn prune(&mut self, is_asked: impl Fn(&Place) -> bool) {
+        self.known.prune(is_asked).into_iter().for_each(release);
     }
 }
 
-fn release(mirror: Mirror) {
-    if let Metadata::Good(good) = mirror.metadata {
+/// The list that it read goes.
+pub(super) fn release(metadata: Metadata) {
+    if let Metadata::Good(good) = metadata {
         discard(good.region);
     }
 }

@@ -25,10 +25,12 @@ use crate::manager::{Manager, StartError};
 use crate::metadata::Metadata;
 use crate::modules::read_verdict;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_abi::{FOREVER, Handle, Nanos, Rights, name_str};
 use hic_channel::{Message, WORDS};
+use hic_fetch::Source;
 use hic_hicmod::verdict::{MAX_CHECK_BYTES, Refusal, Span};
 use hic_rt::{clock, log, sys};
 use hic_store::messages::{MAX_MESSAGE_BYTES, Reply, Request};
@@ -141,6 +143,12 @@ impl Repository {
         reads || ((self.asked || !self.complete) && !self.is_idle())
     }
 
+    /// The servers that are asked.
+    pub fn sources(&self) -> VecDeque<Source> {
+        let known = self.defaults.iter().flat_map(|defaults| &defaults.sources);
+        known.filter_map(|source| source.parse().ok()).collect()
+    }
+
     /// A file that holds this module.
     pub fn holds(&self, name: &str, version: &str) -> bool {
         let is_it = |(n, v): &ModuleName| *n == name && crate::modules::is_version(*v, version);
@@ -162,6 +170,20 @@ impl Repository {
                 (4 + u8::from(good.unlisted), good.trusted.targets, heapless::String::new())
             }
         }
+    }
+
+    /// Whether what counts is something else after this change.
+    fn is_changed_by(&mut self, change: impl FnOnce(&mut Mirrors)) -> bool {
+        let before = self.standard();
+        change(&mut self.mirrors);
+        before != self.standard()
+    }
+
+    /// Changes what is known of servers. Files of the disk are judged by what counts then.
+    fn change_mirrors(&mut self, change: impl FnOnce(&mut Mirrors)) {
+        let changed = self.is_changed_by(change);
+        self.scan |= changed;
+        self.rejudge |= changed;
     }
 
     /// What is under way.
@@ -354,7 +376,7 @@ impl Manager {
     fn begin(&mut self) -> Job {
         if core::mem::take(&mut self.repository.prune) {
             let sources = self.sources();
-            self.repository.mirrors.prune(&sources);
+            self.repository.change_mirrors(|mirrors| mirrors.prune(|place| place.is_asked(&sources)));
         }
         if self.repository.dirty {
             // What the record names is there before it.

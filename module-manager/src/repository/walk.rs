@@ -9,7 +9,8 @@
 //! file into it) or the verifier can read, never both; the verifier walks from the beginning each time, over what lies there then. What was seen
 //! goes into the record on the system disk before a module is looked at.
 
-use super::{Job, Place, STORAGE, VERIFIER, refused, storage_question};
+use super::mirrors::release;
+use super::{Job, Mirrors, Place, STORAGE, VERIFIER, refused, storage_question};
 use crate::cache::discard;
 use crate::manager::{Manager, StartError, at};
 use crate::metadata::{Good, Metadata, offers};
@@ -339,9 +340,11 @@ impl Manager {
     }
 
     fn unreachable(&mut self, place: Place, refusal: Box<Refusal>) {
-        self.tell_refused(&place, &refusal);
-        self.repository.mirrors.fail(place, refusal);
-        self.next_look();
+        if place.is_asked(&self.sources()) {
+            self.tell_refused(&place, &refusal);
+            self.repository.change_mirrors(|mirrors| mirrors.fail(place, refusal));
+        }
+        self.next_server();
     }
 
     fn tell_refused(&self, place: &Place, refusal: &Refusal) {
@@ -361,8 +364,14 @@ impl Manager {
 
     /// Puts down what was found at a place; what was seen is written, and then the modules of the disk are looked at.
     pub(super) fn placed(&mut self, place: Place, files: u32, outcome: Metadata) -> Job {
-        let known = self.repository.mirrors.at(&place);
-        let news = known.is_none_or(|known| outcome.differs(&known.metadata) || known.failure.is_some());
+        if !place.is_asked(&self.sources()) {
+            // It was removed while it was being asked.
+            release(outcome);
+            self.next_server();
+            return Job::Idle;
+        }
+        let known = self.repository.mirrors.at(&place).filter(|known| known.failure.is_none());
+        let news = known.and_then(|known| known.metadata.as_ref()).is_none_or(|known| outcome.differs(known));
         if news || place.is_remote() {
             self.tell_outcome(&place, &outcome);
         }
@@ -371,10 +380,14 @@ impl Manager {
             _ => None,
         };
         let remote = place.is_remote();
-        let before = self.repository.standard();
-        self.repository.mirrors.set(place, outcome);
-        let changed = before != self.repository.standard();
-        self.repository.metadata_changed |= changed && !remote;
+        let set = |mirrors: &mut Mirrors| mirrors.set(place, outcome);
+        if remote {
+            self.repository.change_mirrors(set);
+        } else {
+            // The scan that follows is the one under way.
+            let changed = self.repository.is_changed_by(set);
+            self.repository.metadata_changed |= changed;
+        }
         let defaults = self.repository.defaults.get_or_insert_with(Default::default);
         let fresh = trusted.filter(|trusted| defaults.trusted != *trusted);
         if let Some(trusted) = fresh {
@@ -383,10 +396,7 @@ impl Manager {
         }
         if remote {
             self.repository.dirty |= fresh.is_some();
-            // Files of the disk are judged by the list that counts now.
-            self.repository.scan |= changed;
-            self.repository.rejudge |= changed;
-            self.next_look();
+            self.next_server();
             return Job::Idle;
         }
         if fresh.is_some() {

@@ -41,6 +41,7 @@ use hic_update::Policy as UpdatePolicy;
 use module_manager::install::Refused;
 use module_manager::journal::Phase;
 use module_manager::rollout::Rollout;
+use module_manager::turns::Busy;
 
 /// Codes of notes in the audit log.
 const NOTE_TASK: u64 = 4;
@@ -239,13 +240,14 @@ impl Manager {
             && !self.sources().is_empty()
             && self.refused_file(name, &version.to_string()).is_none()
         {
-            self.begin_search(name, version);
+            self.ask_search(name, version)
+                .map_err(|Busy| "busy: another module is being fetched; ask again when it is there")?;
             self.add_line(format!("the disk has no {name} {version}; looking on the network"));
             self.enter(Stage::Fetching);
             return Ok(());
         }
         if matches!(order, Some(Order::Refresh)) && !self.sources().is_empty() {
-            self.begin_look();
+            self.ask_look();
             self.enter(Stage::Looking);
             return Ok(());
         }
@@ -327,7 +329,7 @@ impl Manager {
         let done = match &order {
             Order::Install(..) => self.start_installed(index, before),
             Order::AddSource(_) => {
-                self.begin_look();
+                self.ask_look();
                 if !durable.is_empty() {
                     self.add_line(durable.trim_start_matches("; ").to_string());
                 }

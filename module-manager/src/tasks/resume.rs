@@ -34,7 +34,7 @@ impl Manager {
         if self.sources().is_empty() {
             return self.resume_step();
         }
-        self.begin_look();
+        self.ask_look();
         self.enter(Stage::Looking);
         None
     }

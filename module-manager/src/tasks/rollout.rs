@@ -31,13 +31,14 @@ impl Manager {
         })
     }
 
-    /// Whether an update of this service is one rolling update, which the engine makes and the operator follows there.
+    /// Whether an update of this service is one rolling update, which the engine makes and the operator follows there. One whose module must be read or
+    /// fetched first is a task, which takes as long as that takes: the engine's steps have their deadlines.
     pub fn moves_alone(&self, name: &str, version: &str) -> bool {
         let moves = |manifest: &&Manifest| manifest.name == name && manifest.exchange() == Exchange::Rolling;
         if !self.running().iter().any(moves) {
             return false;
         }
-        let Some(module) = self.module(name, version) else { return true };
+        let Some(module) = self.module(name, version) else { return !self.may_be_had(name, version) };
         let to = self.modules[module].module.manifest.version;
         // Where there is no way at all, the engine's own check says so.
         !self.can_go_alone(name, to).is_err_and(|refusal| refusal.starts_with("needs-first"))

@@ -47,15 +47,16 @@ impl Manager {
     pub(super) fn tell_source(&self, source: &Source) -> String {
         let asked = format!("modules that the disk does not have are looked for in {source}");
         let place = Place::Network(Box::new(source.clone()));
-        match self.repository.mirrors.at(&place).map(|mirror| (&mirror.metadata, &mirror.failure)) {
-            None => asked,
-            Some((_, Some(refusal)) | (Metadata::Refused(refusal), None)) => {
+        let Some(mirror) = self.repository.mirrors.at(&place) else { return asked };
+        match (&mirror.metadata, &mirror.failure) {
+            (None, None) => asked,
+            (_, Some(refusal)) | (Some(Metadata::Refused(refusal)), None) => {
                 format!("{asked}; but now: {refusal}")
             }
-            Some((Metadata::Absent { .. }, None)) => {
+            (Some(Metadata::Absent { .. }), None) => {
                 format!("{asked}; it has no metadata, so nobody says what it offers")
             }
-            Some((Metadata::Good(good), None)) => {
+            (Some(Metadata::Good(good)), None) => {
                 format!("{asked}; it offers {} modules (targets {})", good.offers.len(), good.trusted.targets)
             }
         }

@@ -20,7 +20,7 @@ const MAX_LINES: usize = 256;
 impl Manager {
     pub(super) fn carry_out(&mut self, action: Action) -> Option<Event<'static>> {
         match action {
-            Action::CheckModule => self.check_module(),
+            Action::CheckModule => Some(Event::Checked(self.checked())),
             Action::CreateInstance => Some(Event::Created(self.create_new())),
             Action::StartInstance => Some(Event::Started(self.start_new())),
             Action::Prepare { who, side } => {

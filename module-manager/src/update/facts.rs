@@ -10,77 +10,17 @@ use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
 use hic_abi::{PAGE_SIZE, name_str};
 use hic_control::grants;
 use hic_hicmod::manifest::{Manifest, PairError, check_pair};
-use hic_rt::{clock, log, start, sys};
+use hic_rt::{clock, start, sys};
 use hic_update::check::{Facts, PairProblem, Refused, refusal};
-use hic_update::{Event, Request, Who};
+use hic_update::{Request, Who};
 use module_manager::journal::MAX_SERVICES;
 
 /// Thousandths of a processor above which a service is not updated.
 const MAX_LOAD: u64 = 950;
 
 impl Manager {
-    pub(super) fn check_module(&mut self) -> Option<Event<'static>> {
-        let service = self.request().map(|request| (request.service, request.to));
-        let refused =
-            service.is_some_and(|(name, to)| self.refused_file(name_str(&name), name_str(&to)).is_some());
-        let held = service.is_some_and(|(name, to)| self.repository.holds(name_str(&name), name_str(&to)));
-        if self.new_module().is_none() && held {
-            // It had to make room for another one.
-            self.refresh_repository();
-        }
-        let waits = self.repository.is_reading() || self.is_worth_a_search();
-        if self.new_module().is_none() && !refused && waits {
-            if let Some(running) = &mut self.update {
-                running.checking = true;
-            }
-            return None;
-        }
-        Some(Event::Checked(self.checked()))
-    }
-
-    pub(super) fn finish_check(&mut self) {
-        let waits = self.repository.is_reading() || self.network.is_searching();
-        if waits || !self.update.as_ref().is_some_and(|running| running.checking) {
-            return;
-        }
-        if self.is_worth_a_search() {
-            return self.search_update();
-        }
-        let outcome = self.network.outcome.take();
-        if let Some(running) = &mut self.update {
-            running.checking = false;
-            if let Some(Err(refusal)) = outcome {
-                log!("update: {refusal}");
-                running.lines.push(format!("{refusal}"));
-            }
-        }
-        let checked = self.checked();
-        self.drive(Event::Checked(checked));
-    }
-
-    /// Looks for the version that is wanted on the network.
-    fn search_update(&mut self) {
-        let Some(request) = self.request() else { return };
-        if let Some(running) = &mut self.update {
-            running.searched = true;
-        }
-        let name = name_str(&request.service).parse();
-        if let (Ok(name), Ok(version)) = (name, name_str(&request.to).parse()) {
-            self.begin_search(&name, version);
-        }
-    }
-
-    /// Whether the version that is wanted is nowhere yet, and repositories on the network were not asked for it.
-    fn is_worth_a_search(&self) -> bool {
-        let searched = self.update.as_ref().is_none_or(|running| running.searched);
-        let refused = self
-            .request()
-            .is_some_and(|r| self.refused_file(name_str(&r.service), name_str(&r.to)).is_some());
-        !searched && !refused && self.new_module().is_none() && !self.sources().is_empty()
-    }
-
     /// Whether the update may begin; whoever follows it hears also who holds what is short.
-    fn checked(&mut self) -> Result<(), Refused> {
+    pub(super) fn checked(&mut self) -> Result<(), Refused> {
         let checked = self.check_facts();
         if let Err(Refused::Processor(_)) = checked {
             let held = self.held_by();
@@ -131,6 +71,15 @@ impl Manager {
             max_instances: MAX_SERVICES as u64,
         };
         refusal(&facts).map_or(Ok(()), Err)
+    }
+
+    /// Whether a version that is not in memory may be somewhere, so that it is read or fetched before anything of it is checked.
+    pub fn may_be_had(&self, service: &str, version: &str) -> bool {
+        let is_refused = self.refused_file(service, version).is_some();
+        let somewhere = self.repository.is_reading()
+            || self.repository.holds(service, version)
+            || !self.sources().is_empty();
+        !is_refused && somewhere
     }
 
     /// Why the file of the repository that bears the name of this version is refused.

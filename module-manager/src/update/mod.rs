@@ -31,10 +31,6 @@ mod transaction;
 pub struct Running {
     /// The engine.
     pub engine: Engine,
-    /// Waits for the repository to be read.
-    checking: bool,
-    /// The module was looked for on the network.
-    searched: bool,
     /// Waits for the default to be written.
     recording: bool,
     /// Number of the question whose answer was heard last, of old and new.
@@ -45,7 +41,7 @@ pub struct Running {
 
 impl Running {
     fn new(engine: Engine) -> Self {
-        Self { engine, checking: false, searched: false, recording: false, heard: [0; 2], lines: Vec::new() }
+        Self { engine, recording: false, heard: [0; 2], lines: Vec::new() }
     }
 }
 
@@ -115,7 +111,7 @@ impl Manager {
         self.update = Some(Running::new(engine));
         self.note(NOTE_UPDATE, 0, format_args!("update {service} {version}"));
         self.drive(Event::Began);
-        // What is refused without reading the repository is refused at once.
+        // The module is in memory, or nowhere: what is refused is refused at once.
         match self.update.as_ref().and_then(|running| running.engine.report().outcome) {
             Some(Outcome::AbortedBeforeStart { refusal }) => Err(refusal),
             _ => Ok(()),
@@ -148,7 +144,6 @@ impl Manager {
         for who in Who::BOTH {
             self.hear(who);
         }
-        self.finish_check();
         self.finish_record();
         let now = clock::now();
         let Some(running) = &self.update else { return FOREVER };
