@@ -110,8 +110,10 @@ impl Manager {
 
     /// Whether a module is a default, or the one before it, or what an operator asks for just now.
     pub fn is_wanted(&self, name: &str, version: Version) -> bool {
-        let service = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(name));
-        let is_default = service.is_some_and(|s| s.version == version || s.previous == Some(version));
+        // Until the record is written, a power cut leads back to the one on the disk.
+        let records = [&self.repository.defaults, &self.repository.on_disk].into_iter().flatten();
+        let mut services = records.filter_map(|record| record.service(name));
+        let is_default = services.any(|s| s.version == version || s.previous == Some(version));
         let request = self.journal.update.slots.load().map(|(request, _)| request);
         let in_update = request.is_some_and(|request| {
             name_str(&request.service) == name

@@ -5,6 +5,7 @@
 //! | [`describe`] | what a module is, gets and is denied, in words |
 //! | [`install`] | whether a module may join those that run, or leave them |
 //! | [`admission`] | whether a module is used, by what the metadata says of it |
+//! | [`kept`] | which module goes to the system disk next, and where |
 //! | [`mirrors`] | which of several places has the metadata that counts |
 //! | [`journal`] | the records that outlive a restart of the manager itself |
 //! | [`patience`] | how long a question to a service may stay open |
@@ -25,6 +26,7 @@ pub mod admission;
 pub mod describe;
 pub mod install;
 pub mod journal;
+pub mod kept;
 pub mod mirrors;
 pub mod patience;
 pub mod plan;

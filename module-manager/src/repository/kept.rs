@@ -4,21 +4,23 @@
 //!   chosen, and from the network ─▶ its bytes to the system disk, flushed ─▶ the record that names it ─▶ started
 //!   boot: named by the record, neither in the archive nor on the repository disk ─▶ read back, verified again
 //! ```
-//! The bytes come before the record, so a power cut leaves a record whose modules are there. They are verified at each boot like any other file: the
-//! system disk has no say in what is good. A place on the disk is free when no module in memory that is still wanted lies in it.
+//! The bytes come before the record, and go where neither it nor the record before it needs what lies there, so a power cut leaves a record whose modules are
+//! there ([`module_manager::kept`]). They are verified at each boot like any other file: the system disk has no say in what is good.
 
 use super::{BOOT_PATIENCE, Job, Repository, VAULT, VERIFIER, refused, storage_question};
 use crate::cache::discard;
 use crate::manager::Manager;
 use crate::modules::read_verdict;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use hic_abi::{Handle, Rights};
 use hic_channel::Message;
 use hic_hicmod::verdict::{Refusal, Span};
 use hic_rt::log;
 use hic_store::messages::{MAX_KEPT, Reply, Request, kept_name};
-use hic_store::{ServiceDefault, StoreError};
+use hic_store::{Defaults, ServiceDefault, StoreError};
 use module_manager::journal::{CachedModule, MAX_CACHED};
+use module_manager::kept;
 
 /// A module on its way to the system disk.
 #[derive(Clone, Debug)]
@@ -41,15 +43,9 @@ impl Manager {
     /// Begins to keep the next module that the record is about to name and that only the network has; `None` if there is none.
     pub(super) fn keep_next(&mut self) -> Option<Job> {
         let vault = self.journal.find(VAULT)?;
-        let wanted = |cached: usize| {
-            let entry = self.journal.cached[cached];
-            entry.region != 0
-                && entry.from == CachedModule::NETWORK
-                && entry.place == CachedModule::NOWHERE
-                && self.is_to_stay(cached)
-        };
-        let cached = (0..MAX_CACHED).find(|cached| wanted(*cached))?;
-        let Some(place) = self.free_place() else {
+        let named: Vec<_> = (0..MAX_CACHED).map(|cached| self.is_named(cached)).collect();
+        let (cached, place) = kept::begin(&mut self.journal.cached, |cached| named[cached])?;
+        let Some(place) = place else {
             self.not_kept(cached, StoreError::Full);
             return self.keep_next();
         };
@@ -63,24 +59,19 @@ impl Manager {
         Some(Job::Keeping(keep))
     }
 
-    /// Whether the record names the module as the default of its service, or as the one before it, and does not say that it was removed.
-    fn is_to_stay(&self, cached: usize) -> bool {
+    /// Whether the record that is about to be written names a cached module, and whether the one on the disk does.
+    fn is_named(&self, cached: usize) -> (bool, bool) {
         let of_place =
             |loaded: &&crate::modules::Loaded| loaded.origin == crate::modules::Origin::Repository(cached);
-        let Some(loaded) = self.modules.iter().find(of_place) else { return false };
+        let Some(loaded) = self.modules.iter().find(of_place) else { return (false, false) };
         let manifest = &loaded.module.manifest;
-        self.is_chosen(&manifest.name, manifest.version) && self.is_present(&manifest.name)
-    }
-
-    /// A place on the disk in which nothing lies that is still wanted.
-    fn free_place(&self) -> Option<u16> {
-        let taken = |place: u16| {
-            let in_it = |(cached, entry): (usize, &CachedModule)| {
-                entry.region != 0 && entry.place == place + 1 && self.is_to_stay(cached)
-            };
-            self.journal.cached.iter().enumerate().any(in_it)
+        let archived = self.is_archived(&manifest.name);
+        let by = |record: &Option<Defaults>| {
+            record
+                .as_ref()
+                .is_some_and(|record| kept::names(record, &manifest.name, manifest.version, archived))
         };
-        (0..MAX_KEPT as u16).find(|place| !taken(*place))
+        (by(&self.repository.defaults), by(&self.repository.on_disk))
     }
 
     fn ask_keep(&mut self, keep: &Keep) {
@@ -122,10 +113,6 @@ impl Manager {
         match error {
             Some(error) => self.not_kept(keep.cached, error),
             None => {
-                // Whatever lay there is overwritten.
-                for entry in self.journal.cached.iter_mut().filter(|entry| entry.place == keep.place + 1) {
-                    entry.place = CachedModule::NOWHERE;
-                }
                 let entry = &mut self.journal.cached[keep.cached];
                 entry.place = keep.place + 1;
                 log!("{} bytes are kept on the system disk ({})", entry.length, kept_name(keep.place.into()));
@@ -215,7 +202,7 @@ impl Manager {
         let (name, version) = self.keep(region, address, size.into(), trust, CachedModule::SYSTEM)?;
         let Some(position) = self.position(&name, version) else { return Ok(()) };
         let crate::modules::Origin::Repository(cached) = self.modules[position].origin else { return Ok(()) };
-        if self.is_to_stay(cached) {
+        if self.is_named(cached).0 {
             self.journal.cached[cached].place = place + 1;
             log!("{name} {version} is read from the system disk");
         } else {
