@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use hic_control::manager::Percent;
-use hic_hicmod::manifest::{Exchange, Manifest, PairError, Platform, Version, check_pair};
+use hic_hicmod::manifest::{Exchange, Manifest, PairError, Platform, Requirement, Version, check_pair};
 use hic_policy::{Decision, asked_pages};
-use hic_resolve::{Candidate, Plan, Step, resolve};
+use hic_resolve::{Candidate, Link, Need, Plan, Problem, Step, Stuck, resolve};
 
 use crate::describe::denials;
 use crate::rollout::Leg;
@@ -110,11 +110,23 @@ pub fn in_place(from: &Manifest, to: &Manifest) -> Result<(), String> {
 }
 
 impl<'a> Known<'a> {
-    fn plan(&self, name: &'a str, version: Version) -> Result<Plan<'a>, String> {
+    fn resolve(&self, name: &'a str, version: Version) -> Result<Plan<'a>, Problem<'a>> {
         let candidates = |list: &[&'a Manifest]| list.iter().map(|m| Candidate::from(*m)).collect::<Vec<_>>();
         let (installed, available) = (candidates(self.installed), candidates(self.available));
         resolve(&installed, &available, &self.platform, (name, version))
-            .map_err(|problem| format!("{}: {problem}", problem.code()))
+    }
+
+    fn plan(&self, name: &'a str, version: Version) -> Result<Plan<'a>, String> {
+        self.resolve(name, version).map_err(|problem| format!("{}: {problem}", problem.code()))
+    }
+
+    /// What there is no plan for want of: the module, and the versions of it that would do. Somebody who is not asked here may have one.
+    #[must_use]
+    pub fn lacking(&self, name: &'a str, version: Version) -> Option<(&'a str, Requirement)> {
+        let Err(Problem::Conflict { links }) = self.resolve(name, version) else { return None };
+        let Link { need: Need::Module(module, versions), stuck, .. } = *links.last()? else { return None };
+        // One that was decided on is there.
+        (!matches!(stuck, Stuck::Decided(_))).then_some((module, versions))
     }
 
     fn find(&self, name: &str, version: Version) -> Option<&'a Manifest> {

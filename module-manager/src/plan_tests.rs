@@ -38,6 +38,21 @@ fn all(manifest: &Manifest) -> Decision {
 }
 
 #[test]
+fn what_a_plan_lacks_is_named_so_that_it_can_be_fetched() {
+    let new = needing(live(module("netstack", 4)), "eth_driver", Version::new(1, 2, 0));
+    let (old, present, newer) = (live(module("netstack", 2)), driver(1), driver(2));
+    let lacking = |available: &[&Manifest]| {
+        let known = Known { installed: &[&old, &present], available, platform: PLATFORM };
+        known.lacking("netstack", new.version).map(|(module, versions)| (module.to_string(), versions))
+    };
+    let (module, versions) = lacking(&[&new]).unwrap();
+    assert_eq!(module, "eth_driver");
+    assert!(versions.matches(newer.version) && !versions.matches(present.version));
+    assert_eq!(lacking(&[&new, &newer]), None, "nothing is lacking once it was fetched");
+    assert_eq!(lacking(&[]), None, "a version that nobody knows is no need of another one");
+}
+
+#[test]
 fn a_plan_shows_order_way_reason_and_what_changes_in_authority() {
     let (old, driver_old, driver_new) = (live(module("netstack", 2)), live(driver(1)), live(driver(2)));
     let mut new = needing(live(module("netstack", 3)), "eth_driver", Version::new(1, 2, 0));

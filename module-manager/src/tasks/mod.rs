@@ -4,7 +4,7 @@
 //!   install  ─▶ Reading, Fetching (if the module is not known yet) ─▶ checks, made, not started ─▶ Recording ─▶ started
 //!   remove   ─▶ checks ────────────────────────────────────────────────────────────────▶ Recording ─▶ ended
 //!   replace  ─▶ Reading, Fetching ─▶ checks, made beside the one that runs ────────────▶ Recording ─▶ that one ended, started
-//!   update   ─▶ Reading, Fetching ─▶ the plan ─▶ its steps, each as above, or Moving (rolling update), or Watching (exchange in place)
+//!   update   ─▶ Reading, Fetching ─▶ the plan (and Fetching what it lacks) ─▶ its steps, each as above, or Moving (rolling update), or Watching (exchange in place)
 //!   plan     ─▶ Reading ─▶ what an update would do; changes nothing
 //!   refresh  ─▶ Reading ─▶ what changed
 //!   repository add, remove ────────────────────────────────────────────────────────────▶ Recording
@@ -100,6 +100,8 @@ pub struct Task {
     order: Order,
     /// What is being done just now: the order, or a step of its plan.
     doing: Order,
+    /// Other modules that its plan needs, fetched from the network for it.
+    parts: Vec<ModuleName>,
     /// The plan of an update.
     rollout: Option<Rollout>,
     stage: Stage,
@@ -199,6 +201,7 @@ impl Manager {
             number,
             order: order.clone(),
             doing: order.clone(),
+            parts: Vec::new(),
             rollout: None,
             stage: Stage::Reading,
             told_before: 0,
@@ -240,11 +243,8 @@ impl Manager {
             && !self.sources().is_empty()
             && self.refused_file(name, &version.to_string()).is_none()
         {
-            self.ask_search(name, version)
-                .map_err(|Busy| "busy: another module is being fetched; ask again when it is there")?;
-            self.add_line(format!("the disk has no {name} {version}; looking on the network"));
-            self.enter(Stage::Fetching);
-            return Ok(());
+            let line = format!("the disk has no {name} {version}; looking on the network");
+            return self.begin_fetching(name, version, line);
         }
         if matches!(order, Some(Order::Refresh)) && !self.sources().is_empty() {
             self.ask_look();
@@ -252,6 +252,15 @@ impl Manager {
             return Ok(());
         }
         self.proceed()
+    }
+
+    /// Has a module fetched, with this line in the report.
+    fn begin_fetching(&mut self, name: &Name, version: Version, line: String) -> Answer<()> {
+        let busy = |Busy| "busy: another module is being fetched; ask again when it is there";
+        self.ask_search(name, version).map_err(busy)?;
+        self.add_line(line);
+        self.enter(Stage::Fetching);
+        Ok(())
     }
 
     fn enter(&mut self, stage: Stage) {
@@ -294,6 +303,11 @@ impl Manager {
 
     fn proceed(&mut self) -> Answer<()> {
         let Some(order) = self.task.as_ref().map(|task| task.order.clone()) else { return Ok(()) };
+        if let Order::Update(name, version, _) | Order::Plan(name, version) = &order
+            && self.fetch_lacking(name, *version)?
+        {
+            return Ok(());
+        }
         match order {
             Order::Install(name, version) => self.make_installed(&name, version),
             Order::Replace(name, version) => self.make_replacement(&name, version),
@@ -398,6 +412,7 @@ impl Manager {
     pub fn task_wants(&self, name: &str, version: Version) -> bool {
         let Some(task) = self.task.as_ref().filter(|task| task.outcome.is_none()) else { return false };
         task.order.module().is_some_and(|(n, v)| *n == name && v == version)
+            || task.parts.iter().any(|(n, v)| *n == name && *v == version)
             || task.rollout.as_ref().is_some_and(|rollout| rollout.names(name, version))
     }
 

@@ -20,6 +20,7 @@ impl Manager {
             number,
             doing: order.clone(),
             order,
+            parts: Vec::new(),
             rollout: Some(rollout),
             stage: if outcome.is_some() { Stage::Over } else { Stage::Resuming },
             told_before: told as usize,

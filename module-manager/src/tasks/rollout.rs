@@ -41,7 +41,8 @@ impl Manager {
         let Some(module) = self.module(name, version) else { return !self.may_be_had(name, version) };
         let to = self.modules[module].module.manifest.version;
         // Where there is no way at all, the engine's own check says so.
-        !self.can_go_alone(name, to).is_err_and(|refusal| refusal.starts_with("needs-first"))
+        let alone = !self.can_go_alone(name, to).is_err_and(|refusal| refusal.starts_with("needs-first"));
+        alone && self.lacking(name, to).is_none()
     }
 
     pub(super) fn updatable(&self, name: &Name, version: Version) -> Answer<()> {

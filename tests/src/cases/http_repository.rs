@@ -75,6 +75,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     wait_for_repository(&console)?;
     let alone = refusal(&console, "install good 1.0.0")?;
     ensure!(alone.code == "unknown-module", "without a repository on the network: {alone}");
+    silent_server(&console, disk, &original, &Chain::load(&keys)?).context("a server that is not there")?;
     done(&console, &format!("repository add {}", server.source()))?;
 
     gives_up(&vm, &console).context("a server that does not give a module")?;
@@ -116,6 +117,26 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let gone = refusal(&console, "modules good")?;
     ensure!(gone.code == "unknown-module", "it was removed and is still there: {gone}");
     power_off(&vm)
+}
+
+/// A server that cannot be reached says nothing: what is put on the disk meanwhile is used as without it.
+fn silent_server(console: &Console<'_>, disk: &Path, original: &[u8], own: &Chain) -> Result<()> {
+    const NOBODY: &str = "http://10.0.2.2:9/";
+    const FILE: &str = "fresh-1.0.0.hicmod";
+    let added = ask(console, &format!("repository add {NOBODY}"))?;
+    ensure!(added["text"].as_str().is_some_and(|text| text.contains("but now: http-")), "{added}");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let fresh = forge::other_version(original, own, now, Version::new(1, 0, 0), |manifest| {
+        manifest.name = Name::try_from("fresh").unwrap_or_default();
+        manifest.provides = [manifest.name.clone()].into_iter().collect();
+    })?;
+    disk::put(disk, FILE, &fresh)?;
+    let lines = done(console, "modules refresh")?;
+    ensure!(lines.iter().any(|line| line.starts_with("new: fresh 1.0.0")), "{lines:?}");
+    disk::remove(disk, FILE)?;
+    done(console, "modules refresh")?;
+    done(console, &format!("repository remove {NOBODY}"))?;
+    Ok(())
 }
 
 /// What was installed runs again, from the system disk, and says so.

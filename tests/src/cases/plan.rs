@@ -89,7 +89,7 @@ fn archived(archive: &Path, name: &str) -> Result<Vec<u8>> {
     Ok(entry.bytes().map_err(|error| anyhow!("{error}"))?.to_vec())
 }
 
-fn dependency(module: &str, from: Version) -> Option<Dependency> {
+pub(super) fn dependency(module: &str, from: Version) -> Option<Dependency> {
     Some(Dependency { module: module.parse().ok()?, version: Requirement::new(from, None)? })
 }
 

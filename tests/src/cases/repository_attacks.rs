@@ -64,6 +64,7 @@ pub(super) fn run_http(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
     let (mirror, system, disk) = prepare(context, &machine)?;
+    let driver = disk::get(&disk, update::DRIVER)?;
     // The disk is there and has nothing.
     Place::Disk(disk).lay_out(&Files::new())?;
     let folder = context.file("served")?;
@@ -82,9 +83,10 @@ pub(super) fn run_http(context: &mut TestContext) -> Result<()> {
     all_attacks(context, &mirror, &scene)?;
     let own = Chain::load(&keys)?;
     large_module(context, &mirror, &scene, &own)?;
+    update::planned(context, &mirror, &scene, (&own, &driver)).context("a plan of two modules")?;
     ask(&console, &format!("repository remove {source}"))?;
     servers::wrong(context, &network, &mirror, &scene)?;
-    update::made(context, &network, &mirror, &scene, (&source, &own)).context("an update from a server")?;
+    update::made(context, &network, &mirror, &scene, &own).context("an update from a server")?;
     let vm = context.boot(machine, Some(&network), &PORTS)?;
     wait_until_served(&vm, &network, SERVED)?;
     update::stays(&vm)?;

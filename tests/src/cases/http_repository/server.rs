@@ -41,6 +41,8 @@ pub(in crate::cases) enum Manner {
     Drips,
     /// Sends a byte each second.
     SlowLoris,
+    /// Sends it evenly in twice the time that a step of an update has.
+    Slow,
     /// Leads elsewhere.
     Redirect,
     /// Chunked.
@@ -229,6 +231,13 @@ fn send(mut stream: &TcpStream, manner: Manner, bytes: &[u8], head: &str) -> Res
             stream.write_all(ok(all, "ETag: \"one\"\r\n").as_bytes())?;
             for byte in bytes {
                 stream.write_all(&[*byte])?;
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+        Manner::Slow => {
+            stream.write_all(ok(all, "").as_bytes())?;
+            for piece in bytes.chunks(all / 20 + 1) {
+                stream.write_all(piece)?;
                 std::thread::sleep(Duration::from_secs(1));
             }
         }
