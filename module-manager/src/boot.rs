@@ -166,7 +166,7 @@ impl Manager {
                 _ => {}
             }
         }
-        // An update that is still looking for its module must find it.
+        // What the disk holds is not in the journal.
         self.scan_repository();
         self.resume_update();
         if self.repository.defaults.is_some() {

@@ -110,7 +110,7 @@ pub struct Policy {
     pub max_batches: u64,
     /// Time for a question, a restart, or a record, before the step has failed.
     pub step_deadline: Nanos,
-    /// Time for checking and verifying the module, and for making the instance.
+    /// Time for checking the module, which is in memory, and for making the instance.
     pub create_deadline: Nanos,
     /// Time for the new instance from its start to its first answer.
     pub start_deadline: Nanos,
