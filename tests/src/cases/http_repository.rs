@@ -67,6 +67,10 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let original = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
     let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
     let server = Server::start(&network, files(&original, &Chain::load(&keys)?)?)?;
+    // Nobody has metadata: modules are had by their names, as the development root allows.
+    for (name, _) in disk::list(disk)?.iter().filter(|(name, _)| name.ends_with(".tuf")) {
+        disk::remove(disk, name)?;
+    }
 
     let ports: Vec<_> = PORTS.into_iter().chain([(Proto::Tcp, PORT)]).collect();
     let vm = context.boot(machine.clone(), Some(&network), &ports)?;
@@ -124,7 +128,7 @@ fn silent_server(console: &Console<'_>, disk: &Path, original: &[u8], own: &Chai
     const NOBODY: &str = "http://10.0.2.2:9/";
     const FILE: &str = "fresh-1.0.0.hicmod";
     let added = ask(console, &format!("repository add {NOBODY}"))?;
-    ensure!(added["text"].as_str().is_some_and(|text| text.contains("but now: http-")), "{added}");
+    ensure!(added["text"].as_str().is_some_and(|text| text.contains("but now: ")), "{added}");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let fresh = forge::other_version(original, own, now, Version::new(1, 0, 0), |manifest| {
         manifest.name = Name::try_from("fresh").unwrap_or_default();
