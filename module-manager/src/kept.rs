@@ -53,7 +53,7 @@ mod tests {
     const V4: Version = Version::new(1, 6, 0);
 
     fn module(from: u16, place: u16) -> CachedModule {
-        let trust = Trust { state: Trust::VERIFIED, development: 0, digest: [0; 48], signer: [0; 32] };
+        let trust = Trust { state: Trust::VERIFIED, development: 0, digest: [0; 48], signer: [0; 64] };
         CachedModule { region: 1, from, place, address: 0, length: 1, trust }
     }
 

@@ -7,22 +7,23 @@ use hic_hicmod::manifest::{CpuPolicy, Manifest};
 use hic_update::Quota;
 use hic_update::processor::{WARM_UP_BUDGET, WARM_UP_PERIOD};
 
-/// The share of an instance of a module whose manifest names what is granted. Beside the instance that serves it is the less important one, by one level.
+/// The share of an instance of a module whose manifest names what is granted. While it warms up it is the less important one, by one level; from the
+/// first item on it serves, so clients of a service without a budget wait for it no longer than for the other one.
 #[must_use]
 pub fn share(manifest: &Manifest, quota: Quota) -> Share {
+    let own = Share {
+        priority: manifest.priority.into(),
+        budget: u64::from(manifest.budget_us) * 1000,
+        period: u64::from(manifest.period_us) * 1000,
+        hard_limit: manifest.cpu == CpuPolicy::Hard,
+    };
+    let fifth = Share { budget: WARM_UP_BUDGET, period: WARM_UP_PERIOD, ..own };
     match quota {
-        Quota::Service => Share {
-            priority: manifest.priority.into(),
-            budget: u64::from(manifest.budget_us) * 1000,
-            period: u64::from(manifest.period_us) * 1000,
-            hard_limit: manifest.cpu == CpuPolicy::Hard,
-        },
-        Quota::WarmUp | Quota::Beside => Share {
-            priority: manifest.priority.saturating_sub(1).into(),
-            budget: WARM_UP_BUDGET,
-            period: WARM_UP_PERIOD,
-            hard_limit: quota == Quota::WarmUp,
-        },
+        Quota::WarmUp => {
+            Share { priority: manifest.priority.saturating_sub(1).into(), hard_limit: true, ..fifth }
+        }
+        Quota::Beside if own.budget != 0 => Share { hard_limit: false, ..fifth },
+        Quota::Beside | Quota::Service => own,
     }
 }
 
@@ -53,13 +54,20 @@ mod tests {
     }
 
     #[test]
-    fn beside_the_one_that_serves_there_is_a_fifth_one_level_below() {
-        let share = |quota| share(&netstack(), quota);
+    fn a_fifth_and_no_more_while_it_warms_up_and_what_was_reserved_for_it_while_both_serve() {
         let own = Share { priority: 16, budget: 5_000_000, period: 10_000_000, hard_limit: false };
-        let beside = Share { priority: 15, budget: 2_000_000, ..own };
-        assert_eq!(share(Quota::WarmUp), Share { hard_limit: true, ..beside });
-        assert_eq!((share(Quota::Beside), share(Quota::Service)), (beside, own));
+        let fifth = Share { budget: 2_000_000, ..own };
+        let of = |quota| share(&netstack(), quota);
+        assert_eq!(of(Quota::WarmUp), Share { priority: 15, hard_limit: true, ..fifth });
+        assert_eq!((of(Quota::Beside), of(Quota::Service)), (fifth, own));
         let lowest = Manifest { priority: 0, ..netstack() };
-        assert_eq!(super::share(&lowest, Quota::Beside).priority, 0);
+        assert_eq!(share(&lowest, Quota::WarmUp).priority, 0);
+    }
+
+    #[test]
+    fn who_has_no_budget_serves_without_one_on_both_sides() {
+        let free = Manifest { budget_us: 0, ..netstack() };
+        assert_eq!(share(&free, Quota::Beside), share(&free, Quota::Service));
+        assert!(share(&free, Quota::WarmUp).hard_limit);
     }
 }

@@ -152,7 +152,8 @@ pub enum Action {
 pub enum Quota {
     /// [`crate::processor::WARM_UP`] and nothing beyond it, less important than the service: what its clients notice of a warm-up is bounded.
     WarmUp,
-    /// The same, and what nobody else wants: it serves what was moved to it, or what was not moved away yet.
+    /// As important as the service, since it serves what was moved to it, or what was not moved away yet. Of a service that has a guarantee the same
+    /// part is guaranteed to it, and it has what nobody else wants; a service without a budget has none on either side.
     Beside,
     /// What its manifest asks for and the policy allows: the service's own. One of the two has it, the default.
     Service,

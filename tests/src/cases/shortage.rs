@@ -38,8 +38,9 @@ const MEMORY: &str = "250M";
 /// Thousandths that the verifier holds in this system, and all that can be held (`hic_control::manager::PROCESSOR_LIMIT`).
 const VERIFIER: u64 = 200;
 const LIMIT: u64 = 950;
-/// Thousandths, and microseconds of each period, that an instance beside the default has, and its priority.
+/// Thousandths that are reserved for an instance beside the default.
 const BESIDE: u64 = 200;
+/// Microseconds of each period that it has while it warms up, and its priority then.
 const QUOTA: (u64, u64, u64) = (2000, 10_000, 15);
 /// Rollback window, seconds: longer than what is done in it.
 const WATCH_S: u32 = 600;
@@ -199,7 +200,8 @@ impl Scene<'_> {
         let update = Update::start(console, &FITS.to_string(), WATCH_S)?;
         update.watched(console)?;
         let (old, new) = (row(console, OLD)?, row(console, &FITS.to_string())?);
-        ensure!(quota(&old) == QUOTA && old["hard"] == false && old["guarantee"] == BESIDE, "{old}");
+        // The old version has no budget, so it serves without one while it is not the default, too.
+        ensure!(quota(&old).0 == 0 && old["priority"] == 16 && old["guarantee"] == BESIDE, "{old}");
         ensure!(quota(&new) == (5000, 10_000, 16) && new["guarantee"] == 500, "{new}");
         sums(console, VERIFIER + BESIDE + 500)?;
         let _: Value = ask(console, &format!("rollback {SERVICE}"))?;
