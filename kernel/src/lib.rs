@@ -14,7 +14,7 @@
 //!                              ├─▶ capabilities: copy, move, delete, revoke   [grants]
 //!                              ├─▶ messages: ports, endpoints, notifications  [ipc], [notify]
 //!                              ├─▶ switch transactions                        [switch]
-//!                              ├─▶ memory: accounts, regions, frames          [memory], [frames], [blocks]
+//!                              ├─▶ memory: accounts, regions, frames          [memory], [frames]
 //!                              ├─▶ what is mapped where                       [mapping], [paging], [channel]
 //!                              ├─▶ lives: create, freeze, reset, destroy      [create], [freeze], [life]
 //!                              ├─▶ devices, and what they reach               [device], [dma], [iommu]
@@ -33,7 +33,6 @@ extern crate std;
 
 pub mod audit;
 pub mod bitmap;
-pub mod blocks;
 pub mod boot;
 pub mod budget;
 pub mod caps;
