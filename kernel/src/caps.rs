@@ -6,8 +6,8 @@
 
 use crate::config::MAX_CAP_SLOTS;
 use crate::objects::ObjectRef;
-use crate::pool::{Arena, Id, NONE};
-use hic_abi::Rights;
+use crate::pool::{Arena, NONE};
+use hic_abi::{ObjectType, Rights};
 
 /// A filled slot.
 #[derive(Clone, Copy, Debug)]
@@ -56,20 +56,35 @@ pub const MAX_COUNTED: usize = 1024;
 /// Slots are handed out to spaces in chunks of this many.
 const CHUNK: usize = 64;
 
+/// To read, write and execute.
+const STRONGEST: usize = Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE).bits() as usize;
+
 /// Lists of peers: a power of two, as many as capabilities on memory are to be expected.
 const BUCKETS: usize = 1 << 15;
 
-/// The list on which capabilities of one owner on one object are (multipliers from Knuth's multiplicative hashing and xxHash).
-const fn bucket_of(object: Id, owner: u32) -> usize {
-    let mixed = object.index.wrapping_mul(0x9e37_79b1) ^ owner.wrapping_mul(0x85eb_ca77);
-    (mixed >> 16 ^ mixed) as usize % BUCKETS
+/// What of the rights on an object matters to mappings: how memory may be mapped, whether a device may be mapped into.
+#[inline(always)]
+const fn strength(object: ObjectRef, rights: Rights) -> usize {
+    if matches!(object.kind, ObjectType::Device) {
+        rights.contains(Rights::MANAGE) as usize
+    } else {
+        rights.bits() as usize & STRONGEST
+    }
+}
+
+/// The list on which capabilities of one owner on one object of one strength are (multipliers from Knuth's multiplicative hashing and xxHash).
+/// They are not on one list with weaker ones, so that nobody has to be passed over to find one that is strong enough.
+#[inline(always)]
+const fn bucket_of(object: ObjectRef, owner: u32, strength: usize) -> usize {
+    let mixed = object.id.index.wrapping_mul(0x9e37_79b1) ^ owner.wrapping_mul(0x85eb_ca77);
+    ((mixed >> 16 ^ mixed) as usize ^ strength) % BUCKETS
 }
 
 /// The table of all slots.
 pub struct CapTable {
     slots: &'static mut [Slot; MAX_CAP_SLOTS],
     used: &'static mut [bool],
-    /// First of each list of those that name the same object for the same owner.
+    /// First of each list of those that name the same object for the same owner, and are as strong.
     peers: &'static mut [u32; BUCKETS],
     /// All chunks before this one are used.
     first_free: usize,
@@ -242,7 +257,7 @@ impl CapTable {
         self.at(slot).promised = false;
     }
 
-    /// Puts a filled slot, which is on no such list, on the list of those that name the same object for the same owner.
+    /// Puts a filled slot, which is on no such list, on the list of those that name the same object for the same owner, and are as strong.
     pub fn link_peer(&mut self, slot: u32) {
         let Some(bucket) = self.bucket(slot) else { return };
         let head = core::mem::replace(&mut self.peers[bucket], slot);
@@ -267,29 +282,27 @@ impl CapTable {
         }
     }
 
-    /// Whether nothing else is on the list of this filled slot: then it has no peer. The other way round, others may be there by chance.
-    #[inline(always)]
+    /// Whether a sandbox has a capability on an object that keeps such lists, as strong as these rights, in another slot than this one.
     #[must_use]
-    pub fn is_alone(&self, slot: u32) -> bool {
-        self.slot(slot).is_some_and(|s| s.cap.is_some() && s.next_peer == NONE && s.previous_peer == NONE)
-    }
-
-    /// Whether a sandbox has a capability on an object that keeps such lists, in another slot than this one.
-    #[must_use]
-    pub fn has_peer(&self, object: Id, owner: u32, except: u32) -> bool {
-        let named = |slot: &Slot| slot.cap.is_some_and(|c| c.object.id == object && c.owner == owner);
-        let mut at = self.peers[bucket_of(object, owner)];
-        while let Some(slot) = self.slot(at) {
-            if at != except && named(slot) {
-                return true;
+    pub fn has_peer(&self, object: ObjectRef, owner: u32, except: u32, rights: Rights) -> bool {
+        let named = |slot: &Slot| slot.cap.is_some_and(|c| c.object == object && c.owner == owner);
+        let (least, mut enough) = (strength(object, rights), strength(object, rights));
+        while enough <= STRONGEST {
+            let mut at = self.peers[bucket_of(object, owner, enough)];
+            while let Some(slot) = self.slot(at) {
+                if at != except && named(slot) {
+                    return true;
+                }
+                at = slot.next_peer;
             }
-            at = slot.next_peer;
+            enough = (enough + 1) | least;
         }
         false
     }
 
     fn bucket(&self, slot: u32) -> Option<usize> {
-        self.get(slot).map(|cap| bucket_of(cap.object.id, cap.owner))
+        let &Cap { object, rights, owner } = self.get(slot)?;
+        Some(bucket_of(object, owner, strength(object, rights)))
     }
 
     /// A slot that derives directly from this one.
@@ -376,7 +389,7 @@ impl CapTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hic_abi::ObjectType;
+    use crate::pool::Id;
 
     impl CapTable {
         /// Whether a slot is promised; none is, between two calls.

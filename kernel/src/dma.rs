@@ -11,9 +11,9 @@ use crate::iommu::{Iommu, PRESENT, Tables, domain};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::memory::is_memory;
-use crate::objects::{Device, ObjectRef, Space};
+use crate::objects::{Device, Space};
 use crate::paging::DMA_TABLE;
-use hic_abi::{Error, ObjectType, Rights};
+use hic_abi::{Error, Rights};
 
 impl<M: Machine> Kernel<M> {
     /// Takes all of memory and all interrupts away from devices, at boot, and says how far that was possible. `io_apic` is the source of the
@@ -78,36 +78,28 @@ impl<M: Machine> Kernel<M> {
 
     /// A sandbox loses the capability in this place: mappings that hang on it end. Whether all have; one entry does [`EFFORT`] of it.
     #[inline(never)]
-    pub(crate) fn unmap_lost(
-        &mut self,
-        loser: u32,
-        object: ObjectRef,
-        place: u32,
-        heir: Option<u32>,
-    ) -> bool {
-        if is_memory(object.kind) {
-            self.unmap_unheld(loser, object.id.index, place, heir)
+    pub(crate) fn unmap_lost(&mut self, lost: Cap, place: u32, heir: Option<u32>) -> bool {
+        if is_memory(lost.object.kind) {
+            self.unmap_unheld(lost, place, heir)
         } else {
-            object.kind != ObjectType::Device || self.unmap_unmanaged(loser, object, place)
+            self.unmap_unmanaged(lost, place)
         }
     }
 
     /// What a sandbox mapped into a device stays while it holds that device with MANAGE.
     #[cold]
-    fn unmap_unmanaged(&mut self, loser: u32, device: ObjectRef, place: u32) -> bool {
-        let (first, slots) = (self.sandboxes[loser].space, self.sandboxes[loser].slots);
-        let manages = |c: &Cap| c.object == device && c.rights.contains(Rights::MANAGE);
-        let others = (first..first + slots).filter(|at| *at != place);
-        if others.into_iter().any(|at| self.caps.get(at).is_some_and(manages)) {
+    fn unmap_unmanaged(&mut self, lost: Cap, place: u32) -> bool {
+        let device = lost.object.id.index;
+        let mut at = self.devices[device].mappings.first();
+        if at.is_none() || !self.hangs_on(lost, place, Rights::MANAGE) {
             return true;
         }
-        let mut at = self.devices[device.id.index].mappings.first();
         while let Some(mapping) = at {
             if self.effort >= EFFORT {
                 return false;
             }
-            at = self.devices[device.id.index].mappings.after(&self.mappings, mapping);
-            if self.mappings[mapping].holder == loser {
+            at = self.devices[device].mappings.after(&self.mappings, mapping);
+            if self.mappings[mapping].holder == lost.owner {
                 self.withdraw(mapping);
             }
         }

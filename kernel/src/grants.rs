@@ -92,7 +92,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     fn list(&mut self, place: u32) {
         let Some(&cap) = self.caps.get(place) else { return };
-        if is_memory(cap.object.kind) {
+        if is_mappable(cap.object.kind) {
             self.caps.link_peer(place);
         } else if cap.object.kind == ObjectType::Port && cap.rights.contains(Rights::SEND) {
             self.ports[cap.object.id.index].senders += 1;
@@ -126,17 +126,18 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     fn relocate_listed(&mut self, from: u32, to: u32, before: Link<Sandbox>, after: Link<Sandbox>) -> bool {
         let Some(&cap) = self.caps.get(from) else { return true };
-        if before != after && is_mappable(cap.object.kind) {
+        let mappable = is_mappable(cap.object.kind);
+        if before != after && mappable {
             self.effort = 0;
-            if !self.unmap_lost(cap.owner, cap.object, from, Some(after.index())) {
+            if !self.unmap_lost(cap, from, Some(after.index())) {
                 return false;
             }
         }
-        if is_memory(cap.object.kind) {
+        if mappable {
             self.caps.unlink_peer(from);
         }
         self.caps.relocate(from, to, Cap { owner: after.index(), ..cap });
-        if is_memory(cap.object.kind) {
+        if mappable {
             self.caps.link_peer(to);
         }
         self.count_move(before, after);
@@ -178,13 +179,11 @@ impl<M: Machine> Kernel<M> {
     /// Ends the mappings that hang on a capability which is about to go, and takes it off its list; whether all are ended.
     #[inline(never)]
     fn release(&mut self, place: u32) -> bool {
-        let Some(&Cap { object, owner, .. }) = self.caps.get(place) else { return true };
-        if self.is_live(object) && !self.unmap_lost(owner, object, place, None) {
+        let Some(&cap) = self.caps.get(place) else { return true };
+        if self.is_live(cap.object) && !self.unmap_lost(cap, place, None) {
             return false;
         }
-        if is_memory(object.kind) {
-            self.caps.unlink_peer(place);
-        }
+        self.caps.unlink_peer(place);
         true
     }
 

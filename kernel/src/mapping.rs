@@ -106,8 +106,9 @@ impl<M: Machine> Kernel<M> {
         }
         let (base, pages) = (memory.base, memory.pages);
         let way = tables.map(base, pages, &RegionLayout { region: memory, rights })?;
-        let (of_region, in_space) = (memory.mappings.at_end(), listed.at_end());
-        let mapping = Mapping { way, region, space, holder, of_region, in_space };
+        let (of_region, in_space, rights) =
+            (memory.mappings.at_end(), listed.at_end(), rights | Rights::READ);
+        let mapping = Mapping { way, region, space, holder, rights, of_region, in_space };
         let Ok(id) = mappings.insert(mapping) else {
             tables.unmap(base, pages, way);
             return Err(Error::PoolFull);
@@ -206,7 +207,7 @@ impl<M: Machine> Kernel<M> {
         self.effort = 0;
         while self.effort < EFFORT
             && let Some(descendant) = self.caps.next_to_revoke(place)
-            && self.end_holding(descendant, region)
+            && self.end_holding(descendant)
         {
             deleted += 1;
         }
@@ -216,63 +217,78 @@ impl<M: Machine> Kernel<M> {
 
     /// Deletes one of them; `false`: the rest of its mappings has to wait.
     #[inline(always)]
-    fn end_holding(&mut self, place: u32, region: u32) -> bool {
-        let Some(owner) = self.caps.get(place).map(|cap| cap.owner) else { return true };
-        if !self.unmap_unheld(owner, region, place, None) {
+    fn end_holding(&mut self, place: u32) -> bool {
+        let Some(&lost) = self.caps.get(place) else { return true };
+        if !self.unmap_unheld(lost, place, None) {
             return false;
         }
         self.caps.unlink_peer(place);
         self.caps.empty(place);
         self.effort += 1;
-        self.sandboxes[owner].filled -= 1;
+        self.sandboxes[lost.owner].filled -= 1;
         true
     }
 
     /// A sandbox loses the capability on a region in this place. A mapping lasts while the sandbox that it is in, or the one by whose capability it
-    /// was made, still holds one: no access without a capability, and a manager's mapping in a child does not hang on what the child does. A
-    /// device holds nothing, so a mapping in it ends with the last capability of who made it. Whether all is done that had to be; one
-    /// entry does [`EFFORT`] of it. An `heir` is about to get the capability.
+    /// was made, still holds one that allows it: no access without a capability, and a manager's mapping in a child does not hang on what the child
+    /// does. A device holds nothing, so a mapping in it ends with the last such capability of who made it. Whether all is done that had to be;
+    /// one entry does [`EFFORT`] of it. An `heir` is about to get the capability.
     #[inline]
-    pub(crate) fn unmap_unheld(&mut self, loser: u32, region: u32, place: u32, heir: Option<u32>) -> bool {
+    pub(crate) fn unmap_unheld(&mut self, lost: Cap, place: u32, heir: Option<u32>) -> bool {
+        let (loser, region) = (lost.owner, lost.object.id.index);
         if self.regions[region].mappings.is_empty() {
             return true;
         }
         if self.sandboxes[loser].lent != 0 {
-            return self.unmap_lent(loser, region, place, heir);
+            return self.unmap_lent(lost, place, heir);
         }
         // None but its own can be concerned.
         let Some(mapping) = self.find_mapping(Space::Sandbox(loser), region) else { return true };
-        if !self.caps.is_alone(place) && self.holds(loser, region, place) {
+        let Mapping { holder, rights, .. } = self.mappings[mapping];
+        if !self.hangs_on(lost, place, rights) {
             return true;
         }
         if self.effort >= EFFORT {
             return false;
         }
-        let holder = self.mappings[mapping].holder;
-        if holder == loser || heir != Some(holder) && !self.holds(holder, region, place) {
+        if holder == loser || heir != Some(holder) && !self.caps.has_peer(lost.object, holder, place, rights)
+        {
             self.end_mapping(mapping);
         }
         true
     }
 
+    /// Whether, of the capabilities of its owner, only this one allows what is mapped with these rights.
+    #[inline(always)]
+    pub(crate) fn hangs_on(&self, cap: Cap, place: u32, rights: Rights) -> bool {
+        cap.rights.contains(rights) && !self.caps.has_peer(cap.object, cap.owner, place, rights)
+    }
+
     /// The same for a sandbox that has mapped something in others.
-    fn unmap_lent(&mut self, loser: u32, region: u32, place: u32, heir: Option<u32>) -> bool {
-        let mut at = self.next_concerned(self.regions[region].mappings.first(), loser, region);
-        if at.is_none() || self.holds(loser, region, place) {
+    fn unmap_lent(&mut self, lost: Cap, place: u32, heir: Option<u32>) -> bool {
+        let (loser, region) = (lost.owner, lost.object.id.index);
+        let mut next = self.next_concerned(self.regions[region].mappings.first(), loser, region);
+        // Nothing hangs on a capability beside another one like it.
+        if next.is_none() || self.caps.has_peer(lost.object, loser, place, lost.rights) {
             return true;
         }
-        while let Some(mapping) = at {
+        while let Some(mapping) = next {
             if self.effort >= EFFORT {
                 return false;
             }
             let following = self.regions[region].mappings.after(&self.mappings, mapping);
-            let Mapping { space, holder, .. } = self.mappings[mapping];
+            next = self.next_concerned(following, loser, region);
+            let Mapping { space, holder, rights, .. } = self.mappings[mapping];
+            if !self.hangs_on(lost, place, rights) {
+                continue;
+            }
             let other = match space {
                 Space::Sandbox(sandbox) if sandbox != loser => sandbox,
                 Space::Sandbox(_) => holder,
                 Space::Device(_) => loser,
             };
-            if other != loser && (heir == Some(other) || self.holds(other, region, place)) {
+            let stays = heir == Some(other) || self.caps.has_peer(lost.object, other, place, rights);
+            if other != loser && stays {
                 self.effort += 1;
                 if holder == loser {
                     // It was lent to whom it belongs now.
@@ -282,7 +298,6 @@ impl<M: Machine> Kernel<M> {
             } else {
                 self.withdraw(mapping);
             }
-            at = self.next_concerned(following, loser, region);
         }
         true
     }
@@ -320,11 +335,6 @@ impl<M: Machine> Kernel<M> {
             at = self.regions[region].mappings.after(&self.mappings, mapping);
         }
         at
-    }
-
-    /// Whether a sandbox has a capability on a region in another place than this one.
-    fn holds(&self, sandbox: u32, region: u32, except: u32) -> bool {
-        self.regions.id(region).is_some_and(|id| self.caps.has_peer(id, sandbox, except))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::list::{Links, List, linked};
 use crate::paging::Way;
 use crate::pool::{Id, Link};
 use hic_abi::object::SealSpec;
-use hic_abi::{Handle, ObjectType};
+use hic_abi::{Handle, ObjectType, Rights};
 
 /// List tag: threads of one sandbox that are ready to run.
 pub const READY: usize = 0;
@@ -322,6 +322,8 @@ pub struct Mapping {
     pub space: Space,
     /// The sandbox by whose capability it was made: itself, or whoever manages the sandbox or device.
     pub holder: u32,
+    /// How it is mapped: what a capability has to allow for the mapping to hang on it.
+    pub rights: Rights,
     /// Links on the region's list.
     pub of_region: Links,
     /// Links on the list of the sandbox or device.

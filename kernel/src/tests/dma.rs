@@ -37,6 +37,31 @@ fn driver(w: &mut World) -> (Actor, Handle, u64) {
     (driver, region, at)
 }
 
+#[test]
+fn a_device_does_not_write_by_a_capability_that_may_only_read() {
+    let mut w = World::confined();
+    let (driver, region, at) = driver(&mut w);
+    w.give(region, driver, REGION + 1, READ);
+    w.ok(driver, Syscall::CapDelete, [SELF.into(), REGION.into(), 0, 0, 0]);
+    assert!(!reaches(&mut w, at, true) && !reaches(&mut w, at, false));
+    map(&mut w, driver, CARD, REGION + 1, READ);
+    assert!(!reaches(&mut w, at, true) && reaches(&mut w, at, false));
+    check(&w.k);
+}
+
+#[test]
+fn what_is_mapped_in_a_device_stays_while_one_capability_manages_it() {
+    let mut w = World::confined();
+    let (driver, _, at) = driver(&mut w);
+    w.give(DEVICE, driver, CARD + 2, READ | Rights::MANAGE);
+    w.give(DEVICE, driver, CARD + 3, READ);
+    for (slot, reached) in [(CARD + 3, true), (CARD, true), (CARD + 2, false)] {
+        w.ok(driver, Syscall::CapDelete, [SELF.into(), slot.into(), 0, 0, 0]);
+        assert_eq!(reaches(&mut w, at, true), reached, "without {slot}");
+        check(&w.k);
+    }
+}
+
 fn is_master(w: &mut World) -> bool {
     w.ok(w.manager, Syscall::DeviceRead, [DEVICE.into(), 4, 2, 0, 0]) & 4 != 0
 }

@@ -95,13 +95,15 @@ fn filled(k: &K) -> Vec<(u32, ObjectRef, Rights)> {
 fn capabilities_are_counted(k: &K) {
     let mut named: BTreeMap<(u64, u32), u32> = BTreeMap::new();
     let mut senders: BTreeMap<u32, u32> = BTreeMap::new();
-    let mut holders = BTreeSet::new();
+    let mut holders = BTreeMap::new();
     for (owner, object, rights) in filled(k) {
         if !k.is_live(object) {
             continue;
         }
-        if crate::memory::is_memory(object.kind) {
-            holders.insert((owner, object.id.index));
+        if crate::memory::is_mappable(object.kind) {
+            let of_owner: &mut Vec<Rights> =
+                holders.entry((owner, object.kind as u64, object.id.index)).or_default();
+            of_owner.push(rights);
         }
         let kind = if crate::memory::is_memory(object.kind) { ObjectType::Region } else { object.kind };
         *named.entry((kind as u64, object.id.index)).or_default() += 1;
@@ -123,17 +125,36 @@ fn capabilities_are_counted(k: &K) {
         let needed = !matches!(kind, ObjectType::Thread | ObjectType::Account);
         assert!(!needed || header.capabilities > 0, "{kind:?} {index} lives though nobody names it");
     }
-    for (index, _) in live(&k.regions) {
-        let id = k.regions.id(index).expect("live");
+    for (object, wanted) in mappable(k) {
         for (owner, _) in live(&k.sandboxes) {
-            let held = holders.contains(&(owner, index));
-            let listed = k.caps.has_peer(id, owner, crate::pool::NONE);
-            assert_eq!(listed, held, "whether sandbox {owner} holds region {index}");
+            let held = holders.get(&(owner, object.kind as u64, object.id.index));
+            let held = held.is_some_and(|held| held.iter().any(|rights| rights.contains(wanted)));
+            let listed = k.caps.has_peer(object, owner, crate::pool::NONE, wanted);
+            assert_eq!(listed, held, "whether sandbox {owner} has {wanted:?} on {object:?}");
         }
     }
     for (index, port) in live(&k.ports) {
         assert_eq!(port.senders, senders.get(&index).copied().unwrap_or(0), "senders of port {index}");
     }
+}
+
+/// Whatever can be mapped or mapped into, with the rights that mappings ask for.
+fn mappable(k: &K) -> Vec<(ObjectRef, Rights)> {
+    let (read, mut all) = (Rights::READ, Vec::new());
+    for (index, region) in live(&k.regions) {
+        let kind = match region.backing {
+            Backing::Boot => ObjectType::Clock,
+            Backing::Device { .. } => ObjectType::Mmio,
+            Backing::Frames | Backing::Channel { .. } => ObjectType::Region,
+        };
+        let object = ObjectRef { kind, id: k.regions.id(index).expect("live") };
+        all.extend([read, read | Rights::WRITE, read | Rights::EXECUTE].map(|rights| (object, rights)));
+    }
+    for (index, _) in live(&k.devices) {
+        let id = k.devices.id(index).expect("live");
+        all.push((ObjectRef { kind: ObjectType::Device, id }, Rights::MANAGE));
+    }
+    all
 }
 
 /// Each link between two objects is known to both.
@@ -228,11 +249,14 @@ fn queues_hold_the_ready(k: &K) {
 }
 
 fn mappings_are_held(k: &K) {
-    let held: BTreeSet<(u32, u32)> = filled(k)
+    let held: Vec<(u32, u32, Rights)> = filled(k)
         .into_iter()
         .filter(|(_, object, _)| crate::memory::is_memory(object.kind) && k.is_live(*object))
-        .map(|(owner, object, _)| (owner, object.id.index))
+        .map(|(owner, object, rights)| (owner, object.id.index, rights))
         .collect();
+    let allows = |sandbox: u32, m: &crate::objects::Mapping| {
+        held.iter().any(|&(by, region, r)| (by, region) == (sandbox, m.region) && r.contains(m.rights))
+    };
     for (index, sandbox) in live(&k.sandboxes) {
         let lent = |m: &crate::objects::Mapping| m.holder == index && m.space != Space::Sandbox(index);
         let count = live(&k.mappings).filter(|(_, m)| lent(m)).count();
@@ -240,11 +264,11 @@ fn mappings_are_held(k: &K) {
     }
     for (_, m) in live(&k.mappings) {
         assert!(
-            held.contains(&(m.holder, m.region))
-                || matches!(m.space, Space::Sandbox(sandbox) if held.contains(&(sandbox, m.region))),
-            "region {} is mapped in {:?} by nobody's capability",
+            allows(m.holder, m) || matches!(m.space, Space::Sandbox(sandbox) if allows(sandbox, m)),
+            "region {} is mapped in {:?} with {:?} by nobody's capability",
             m.region,
-            m.space
+            m.space,
+            m.rights
         );
     }
 }

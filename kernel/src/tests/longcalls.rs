@@ -238,6 +238,31 @@ fn a_revocation_that_ends_mappings_does_so_in_parts() {
     check(&w.k);
 }
 
+/// Neither are those passed over that allow less than what is mapped, nor all slots of whoever loses a device.
+#[test]
+fn how_many_other_capabilities_there_are_makes_no_end_of_a_mapping_longer() {
+    let mut w = World::new();
+    let (child, (region, _)) = (w.child_with(ACCOUNT, &sandbox_spec("rich", 16, 8192)), w.region(4));
+    let both = Rights::READ | Rights::WRITE;
+    for slot in 1..100 {
+        w.give(region, child, slot, both);
+    }
+    w.give(super::world::DEVICE, child, 8000, Rights::MANAGE);
+    w.give(super::world::DEVICE, child, 8001, Rights::READ);
+    w.ok(child, Syscall::RegionMap, [SELF.into(), 1, both.bits().into(), 0, 0]);
+    w.ok(child, Syscall::RegionMap, [8000, 1, both.bits().into(), 0, 0]);
+    for slot in 100..6000 {
+        w.give(region, child, slot, Rights::READ);
+    }
+    for slot in [8001, 1, 2, 3, 8000] {
+        let looks = crate::tests::accesses::during(|| {
+            w.ok(child, Syscall::CapDelete, [SELF.into(), slot, 0, 0, 0]);
+        });
+        assert!(looks < 500, "{looks} looks for slot {slot}");
+    }
+    check(&w.k);
+}
+
 #[test]
 fn memory_that_is_wanted_is_zeroed_in_parts() {
     let mut w = World::new();

@@ -48,6 +48,82 @@ fn a_sandbox_keeps_a_mapping_while_it_has_any_capability_on_the_region() {
     check(&w.k);
 }
 
+const BOTH: Rights = Rights::READ.union(Rights::WRITE);
+
+/// A child that may read a region for good, and the manager's slot of a copy from which the child's right to write derives.
+fn writer(w: &mut World) -> (Actor, Handle, Handle, u64) {
+    let (child, (region, address), between) = (w.child(), w.region(1), w.slot());
+    w.give(region, child, 3, Rights::READ);
+    w.keep(region, between, BOTH | Rights::COPY);
+    w.give(between, child, 4, BOTH);
+    (child, region, between, address)
+}
+
+fn may_write(w: &World, child: Actor, address: u64) -> bool {
+    w.k.user_range(child.sandbox, address, 1, true).is_ok()
+}
+
+#[test]
+fn the_right_to_write_ends_with_the_last_capability_that_has_it() {
+    let mut w = World::new();
+    let (child, _, between, address) = writer(&mut w);
+    w.give(between, child, 5, BOTH | Rights::EXECUTE);
+    w.ok(child, Syscall::RegionMap, [SELF.into(), 4, BOTH.bits().into(), 0, 0]);
+    w.ok(child, Syscall::CapDelete, [0, 4, 0, 0, 0]);
+    assert!(may_write(&w, child, address), "another one allows as much");
+    w.ok(w.manager, Syscall::CapRevoke, [0, between.into(), 0, 0, 0]);
+    assert!(!may_write(&w, child, address));
+    map(&mut w, child, SELF, 3);
+    assert!(sees(&mut w, child, address), "what it still may it can have again");
+    check(&w.k);
+}
+
+#[test]
+fn a_weaker_capability_is_no_reason_to_end_a_mapping() {
+    let mut w = World::new();
+    let (child, _, _, address) = writer(&mut w);
+    w.ok(child, Syscall::RegionMap, [SELF.into(), 4, BOTH.bits().into(), 0, 0]);
+    w.ok(child, Syscall::CapDelete, [0, 3, 0, 0, 0]);
+    assert!(may_write(&w, child, address));
+    check(&w.k);
+}
+
+#[test]
+fn a_child_that_may_only_read_does_not_inherit_its_managers_right_to_write() {
+    for moved in [false, true] {
+        let mut w = World::new();
+        let (child, other, (region, address)) = (w.child(), w.child(), w.region(1));
+        w.give(region, child, 3, Rights::READ);
+        w.ok(w.manager, Syscall::RegionMap, [child.cap.into(), region.into(), BOTH.bits().into(), 0, 0]);
+        assert!(may_write(&w, child, address));
+        let call = if moved {
+            (Syscall::CapMove, [other.cap.into(), 3, 0, region.into(), 0])
+        } else {
+            (Syscall::CapDelete, [0, region.into(), 0, 0, 0])
+        };
+        w.ok(w.manager, call.0, call.1);
+        assert!(!may_write(&w, child, address));
+        map(&mut w, child, SELF, 3);
+        check(&w.k);
+    }
+}
+
+/// Who maps for others may have less afterwards: what it lent with more goes, the rest stays.
+#[test]
+fn what_was_lent_with_more_than_is_left_ends_and_nothing_else() {
+    let mut w = World::new();
+    let (lender, a, b, (region, address)) = (w.child(), w.child(), w.child(), w.region(1));
+    w.give(region, lender, 3, Rights::READ);
+    w.give(region, lender, 4, BOTH);
+    for (n, child, rights) in [(10, a, Rights::READ), (11, b, BOTH)] {
+        w.give(child.cap, lender, n, Rights::all());
+        w.ok(lender, Syscall::RegionMap, [n.into(), 4, rights.bits().into(), 0, 0]);
+    }
+    w.ok(lender, Syscall::CapDelete, [0, 4, 0, 0, 0]);
+    assert!(sees(&mut w, a, address) && !sees(&mut w, b, address));
+    check(&w.k);
+}
+
 #[test]
 fn moving_the_last_capability_away_takes_the_mapping_along() {
     let mut w = World::new();

@@ -67,21 +67,19 @@ impl Model {
         self.lost(from.0, cap.object);
     }
 
-    /// A sandbox has one capability on an object less. Mappings last while their sandbox or their maker holds one; a maker that held
-    /// none for once does not count any more.
+    /// A sandbox has one capability on an object less. Mappings last while their sandbox or their maker holds one that allows them; a maker
+    /// that held none for once does not count any more.
     fn lost(&mut self, sandbox: Id, object: Id) {
         if self.lives(object) && self.kind(object) == ObjectType::Device {
             return self.lost_device(sandbox, object);
         }
-        if self.holds(sandbox, object) {
-            return;
-        }
-        for mapping in &mut self.mappings {
-            if mapping.region == object && mapping.maker == Some(sandbox) {
-                mapping.maker = None;
+        for n in 0..self.mappings.len() {
+            let mapping = self.mappings[n];
+            if mapping.region == object && mapping.maker == Some(sandbox) && !self.allows(sandbox, &mapping) {
+                self.mappings[n].maker = None;
             }
         }
-        self.withdraw(|model, m| m.region == object && m.maker.is_none() && !model.holds(m.space, object));
+        self.withdraw(|model, m| m.region == object && m.maker.is_none() && !model.allows(m.space, m));
     }
 
     /// Empties a place: the children become the parent's, and an object that nobody names any more ends.

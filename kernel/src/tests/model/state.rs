@@ -355,8 +355,12 @@ impl Model {
         self.objects[&object].kept || self.caps.values().any(|cap| cap.object == object)
     }
 
-    pub fn holds(&self, sandbox: Id, object: Id) -> bool {
-        self.caps.iter().any(|(place, cap)| place.0 == sandbox && cap.object == object)
+    /// Whether a sandbox may read the region of a mapping, and do whatever else it was mapped for.
+    pub fn allows(&self, sandbox: Id, mapping: &Mapping) -> bool {
+        let needed = mapping.rights | Rights::READ;
+        self.caps.iter().any(|(place, cap)| {
+            place.0 == sandbox && cap.object == mapping.region && cap.rights.contains(needed)
+        })
     }
 
     pub fn senders(&self, port: Id) -> u64 {
