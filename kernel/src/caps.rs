@@ -59,8 +59,9 @@ const CHUNK: usize = 64;
 /// To read, write and execute.
 const STRONGEST: usize = Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE).bits() as usize;
 
-/// Lists of peers: a power of two, as many as capabilities on memory are to be expected.
-const BUCKETS: usize = 1 << 15;
+/// Lists of peers: for each strength one, in so many groups that there are as many as capabilities on memory are to be expected.
+const LISTS: usize = STRONGEST + 1;
+const GROUPS: usize = 1 << 12;
 
 /// What of the rights on an object matters to mappings: how memory may be mapped, whether a device may be mapped into.
 #[inline(always)]
@@ -72,12 +73,14 @@ const fn strength(object: ObjectRef, rights: Rights) -> usize {
     }
 }
 
-/// The list on which capabilities of one owner on one object of one strength are (multipliers from Knuth's multiplicative hashing and xxHash).
-/// They are not on one list with weaker ones, so that nobody has to be passed over to find one that is strong enough.
+/// The group of lists for capabilities of one owner on one object, and which of them it is for those of one strength (multipliers from Knuth's
+/// multiplicative hashing and xxHash). They are not on one list with weaker ones, so that nobody has to be passed over to find one that is
+/// strong enough.
 #[inline(always)]
-const fn bucket_of(object: ObjectRef, owner: u32, strength: usize) -> usize {
+const fn list_of(object: ObjectRef, owner: u32, strength: usize) -> (usize, usize) {
     let mixed = object.id.index.wrapping_mul(0x9e37_79b1) ^ owner.wrapping_mul(0x85eb_ca77);
-    ((mixed >> 16 ^ mixed) as usize ^ strength) % BUCKETS
+    let mixed = (mixed >> 16 ^ mixed) as usize;
+    (mixed / LISTS % GROUPS, (mixed ^ strength) % LISTS)
 }
 
 /// The table of all slots.
@@ -85,7 +88,7 @@ pub struct CapTable {
     slots: &'static mut [Slot; MAX_CAP_SLOTS],
     used: &'static mut [bool],
     /// First of each list of those that name the same object for the same owner, and are as strong.
-    peers: &'static mut [u32; BUCKETS],
+    peers: &'static mut [[u32; LISTS]; GROUPS],
     /// All chunks before this one are used.
     first_free: usize,
     /// Counts what may have made a handle mean something else.
@@ -95,14 +98,14 @@ pub struct CapTable {
 impl CapTable {
     /// Bytes of the table.
     pub const BYTES: usize =
-        size_of::<Slot>() * MAX_CAP_SLOTS + MAX_CAP_SLOTS / CHUNK + size_of::<u32>() * BUCKETS + 64;
+        size_of::<Slot>() * MAX_CAP_SLOTS + MAX_CAP_SLOTS / CHUNK + size_of::<u32>() * LISTS * GROUPS + 64;
 
     /// A table of empty slots.
     pub fn new(arena: &mut Arena) -> Self {
         Self {
             slots: arena.fill_array(EMPTY),
             used: arena.fill(MAX_CAP_SLOTS / CHUNK, false),
-            peers: arena.fill_array(NONE),
+            peers: arena.fill_array([NONE; LISTS]),
             first_free: 0,
             changes: 0,
         }
@@ -111,7 +114,6 @@ impl CapTable {
     /// As long as this number stays, a filled slot holds the same, and its object lives and leads where it led: no object ends but with a
     /// capability on it.
     #[inline(always)]
-    #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -165,14 +167,12 @@ impl CapTable {
 
     /// What is in a slot.
     #[inline(always)]
-    #[must_use]
     pub fn get(&self, slot: u32) -> Option<&Cap> {
         self.slot(slot)?.cap.as_ref()
     }
 
     /// Whether a slot is one of the table, and empty.
     #[inline(always)]
-    #[must_use]
     pub fn is_empty(&self, slot: u32) -> bool {
         self.slot(slot).is_some_and(|slot| slot.cap.is_none())
     }
@@ -259,8 +259,8 @@ impl CapTable {
 
     /// Puts a filled slot, which is on no such list, on the list of those that name the same object for the same owner, and are as strong.
     pub fn link_peer(&mut self, slot: u32) {
-        let Some(bucket) = self.bucket(slot) else { return };
-        let head = core::mem::replace(&mut self.peers[bucket], slot);
+        let Some((group, list)) = self.list_with(slot) else { return };
+        let head = core::mem::replace(&mut self.peers[group][list], slot);
         let new = self.at(slot);
         (new.next_peer, new.previous_peer) = (head, NONE);
         if head != NONE {
@@ -270,10 +270,10 @@ impl CapTable {
 
     /// Takes a slot off that list again, while it is still filled.
     pub fn unlink_peer(&mut self, slot: u32) {
-        let Some(bucket) = self.bucket(slot) else { return };
+        let Some((group, list)) = self.list_with(slot) else { return };
         let &mut Slot { next_peer: next, previous_peer: previous, .. } = self.at(slot);
         if previous == NONE {
-            self.peers[bucket] = next;
+            self.peers[group][list] = next;
         } else {
             self.at(previous).next_peer = next;
         }
@@ -283,12 +283,12 @@ impl CapTable {
     }
 
     /// Whether a sandbox has a capability on an object that keeps such lists, as strong as these rights, in another slot than this one.
-    #[must_use]
     pub fn has_peer(&self, object: ObjectRef, owner: u32, except: u32, rights: Rights) -> bool {
         let named = |slot: &Slot| slot.cap.is_some_and(|c| c.object == object && c.owner == owner);
         let (least, mut enough) = (strength(object, rights), strength(object, rights));
         while enough <= STRONGEST {
-            let mut at = self.peers[bucket_of(object, owner, enough)];
+            let (group, list) = list_of(object, owner, enough);
+            let mut at = self.peers[group][list];
             while let Some(slot) = self.slot(at) {
                 if at != except && named(slot) {
                     return true;
@@ -300,13 +300,21 @@ impl CapTable {
         false
     }
 
-    fn bucket(&self, slot: u32) -> Option<usize> {
+    /// Whether nothing else is in the group of this filled slot: then it has no peer. The other way round, others may be there by chance.
+    #[inline(always)]
+    pub fn is_alone(&self, slot: u32) -> bool {
+        let Some(&Slot { cap: Some(cap), next_peer: NONE, .. }) = self.slot(slot) else { return false };
+        // One more than [`NONE`] is 0, so that all others count nothing if they are it.
+        let group = &self.peers[list_of(cap.object, cap.owner, 0).0];
+        group.iter().fold(0_u32, |sum, first| sum.wrapping_add(first.wrapping_add(1))) == slot + 1
+    }
+
+    fn list_with(&self, slot: u32) -> Option<(usize, usize)> {
         let &Cap { object, rights, owner } = self.get(slot)?;
-        Some(bucket_of(object, owner, strength(object, rights)))
+        Some(list_of(object, owner, strength(object, rights)))
     }
 
     /// A slot that derives directly from this one.
-    #[must_use]
     pub fn child(&self, slot: u32) -> Option<u32> {
         let child = self.slot(slot)?.child;
         (child != NONE).then_some(child)
@@ -368,7 +376,6 @@ impl CapTable {
     }
 
     /// How many slots derive directly from this one, as far as [`MAX_COUNTED`].
-    #[must_use]
     pub fn children(&self, slot: u32) -> u64 {
         let next = |at: &u32| Some(self.slot(*at)?.next);
         let first = self.child(slot);

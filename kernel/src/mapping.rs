@@ -233,7 +233,7 @@ impl<M: Machine> Kernel<M> {
     /// was made, still holds one that allows it: no access without a capability, and a manager's mapping in a child does not hang on what the child
     /// does. A device holds nothing, so a mapping in it ends with the last such capability of who made it. Whether all is done that had to be;
     /// one entry does [`EFFORT`] of it. An `heir` is about to get the capability.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unmap_unheld(&mut self, lost: Cap, place: u32, heir: Option<u32>) -> bool {
         let (loser, region) = (lost.owner, lost.object.id.index);
         if self.regions[region].mappings.is_empty() {
@@ -261,10 +261,12 @@ impl<M: Machine> Kernel<M> {
     /// Whether, of the capabilities of its owner, only this one allows what is mapped with these rights.
     #[inline(always)]
     pub(crate) fn hangs_on(&self, cap: Cap, place: u32, rights: Rights) -> bool {
-        cap.rights.contains(rights) && !self.caps.has_peer(cap.object, cap.owner, place, rights)
+        let others = || self.caps.has_peer(cap.object, cap.owner, place, rights);
+        cap.rights.contains(rights) && (self.caps.is_alone(place) || !others())
     }
 
     /// The same for a sandbox that has mapped something in others.
+    #[inline(never)]
     fn unmap_lent(&mut self, lost: Cap, place: u32, heir: Option<u32>) -> bool {
         let (loser, region) = (lost.owner, lost.object.id.index);
         let mut next = self.next_concerned(self.regions[region].mappings.first(), loser, region);
