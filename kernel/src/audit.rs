@@ -63,7 +63,6 @@ impl Audit {
     }
 
     /// Records appended since boot.
-    #[must_use]
     pub fn appended(&self) -> u64 {
         self.next
     }

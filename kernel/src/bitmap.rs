@@ -13,7 +13,6 @@ pub struct Bitmap {
 
 impl Bitmap {
     /// Bytes for numbers below `count`, alignment included.
-    #[must_use]
     pub const fn bytes(count: usize) -> usize {
         let (mut words, mut all, mut level) = (count, 0, 0);
         while level < LEVELS {
@@ -50,14 +49,12 @@ impl Bitmap {
     }
 
     /// Whether there is none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         // Numbers are below 64^3, so that the uppermost level is one word.
         self.levels[LEVELS - 1].first().is_none_or(|word| *word == 0)
     }
 
     /// The smallest number.
-    #[must_use]
     pub fn first(&self) -> Option<u32> {
         let mut at = 0;
         for level in self.levels.iter().rev() {

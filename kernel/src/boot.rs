@@ -128,12 +128,6 @@ impl<M: Machine> Kernel<M> {
         Some(frame)
     }
 
-    fn clock_region(&mut self, root: u32, clock: &ClockPage) -> Result<Id, BootError> {
-        let frame = self.kernel_frame(root).ok_or(BootError::Memory)?;
-        self.machine.write(frame, clock.as_bytes());
-        self.fixed_region(root, &(frame..frame + PAGE_SIZE))
-    }
-
     fn start_keeper(&mut self, root: u32, image: &Image<'_>, info: &BootInfo<'_>) -> Result<(), BootError> {
         let spec = SandboxSpec {
             slots: KEEPER_SLOTS,
@@ -200,11 +194,13 @@ impl<M: Machine> Kernel<M> {
         let readable = Rights::READ | Rights::COPY;
         let bytes = info.archive_bytes.len() as u64;
         self.first_grant(grants, "archive", archive, readable, USER_BASE + info.archive.start, bytes)?;
-        let clock = ObjectRef { kind: ObjectType::Clock, id: self.clock_region(root, &info.clock)? };
+        let frame = self.kernel_frame(root).ok_or(BootError::Memory)?;
+        self.machine.write(frame, info.clock.as_bytes());
+        let id = self.fixed_region(root, &(frame..frame + PAGE_SIZE))?;
+        let clock = ObjectRef { kind: ObjectType::Clock, id };
         self.first_grant(grants, "clock", clock, readable, 0, 0)?;
-        let header = self.charge_object(root).map_err(|_| BootError::Memory)?;
-        let whole = IoRange { header, base: 0, count: 0x1_0000 };
-        let id = self.io_ranges.insert(whole).map_err(|_| BootError::Memory)?;
+        let whole = |header| IoRange { header, base: 0, count: 0x1_0000 };
+        let id = self.make(root, |k| &mut k.io_ranges, whole).map_err(|_| BootError::Memory)?;
         let range = ObjectRef { kind: ObjectType::IoPorts, id };
         self.first_grant(grants, "io-ports", range, Rights::all(), 0, 0x1_0000)?;
         for line in ISA_LINES {

@@ -15,7 +15,6 @@ const OF_PEER: u64 = 1;
 const OF_CALLER: u64 = 2;
 
 /// A UUID of version 8 (RFC 9562, 5.8): what tells this boot from others, and the number that no other sandbox of it ever has.
-#[must_use]
 pub const fn identity(boot: u64, serial: u64) -> (u64, u64) {
     (boot & !0xf000 | 0x8000, 1 << 63 | serial & !(3 << 62))
 }

@@ -24,7 +24,7 @@ const KERNEL_PORTS: [core::ops::Range<u32>; 3] = [0x20..0x22, 0xa0..0xa2, 0xcf8.
 
 impl<M: Machine> Kernel<M> {
     /// Makes an object and puts it into its pool, charged to an account.
-    fn make<T: 'static>(
+    pub(crate) fn make<T: 'static>(
         &mut self,
         account: u32,
         pool: impl FnOnce(&mut Self) -> &mut Pool<T>,
@@ -71,9 +71,15 @@ impl<M: Machine> Kernel<M> {
                     Err(error) => return Err(error),
                 }
             }
-            ObjectType::Endpoint => (self.new_endpoint(account)?, 0),
+            ObjectType::Endpoint => {
+                let new = |header| Endpoint { header, receiver: None, pending: List::new(), bell: None };
+                (self.make(account, |k| &mut k.endpoints, new)?, 0)
+            }
             ObjectType::Port => (self.new_port(account, a as Handle, b)?, 0),
-            ObjectType::Notification => (self.new_notification(account)?, 0),
+            ObjectType::Notification => {
+                let new = |header| Notification { header, bits: 0, waiter: None, bound: None };
+                (self.make(account, |k| &mut k.notifications, new)?, 0)
+            }
             ObjectType::IoPorts => (self.new_io_range(account, a as Handle, b)?, 0),
             _ => return Err(Error::InvalidArgument),
         };
@@ -188,11 +194,6 @@ impl<M: Machine> Kernel<M> {
         self.accounts[account].frames_used -= u64::from(slots / 64);
     }
 
-    fn new_endpoint(&mut self, account: u32) -> Result<Id, Error> {
-        let endpoint = |header| Endpoint { header, receiver: None, pending: List::new(), bell: None };
-        self.make(account, |k| &mut k.endpoints, endpoint)
-    }
-
     fn new_port(&mut self, account: u32, endpoint: Handle, badge: u64) -> Result<Id, Error> {
         let endpoint = self.object(endpoint, ObjectType::Endpoint, Rights::MANAGE)?;
         let endpoint = self.endpoints.id(endpoint).ok_or(Error::InvalidHandle)?;
@@ -208,11 +209,6 @@ impl<M: Machine> Kernel<M> {
             pending: Links::FREE,
         };
         self.make(account, |k| &mut k.ports, port)
-    }
-
-    fn new_notification(&mut self, account: u32) -> Result<Id, Error> {
-        let notification = |header| Notification { header, bits: 0, waiter: None, bound: None };
-        self.make(account, |k| &mut k.notifications, notification)
     }
 
     /// A part of an I/O port range: `b` = first port | count << 16.

@@ -245,12 +245,9 @@ impl<M: Machine> Kernel<M> {
         let (hidden_bar, start, end) = self.devices[device].hidden;
         let hidden =
             if u64::from(hidden_bar) == bar { start / PAGE_SIZE..end.div_ceil(PAGE_SIZE) } else { 0..0 };
-        let header = self.charge_object(account)?;
-        let window = Region::new(header, base, size.div_ceil(PAGE_SIZE), Backing::Device { hidden });
-        let id = self.regions.insert(window).map_err(|_| {
-            self.uncharge_object(header);
-            Error::PoolFull
-        })?;
+        let pages = size.div_ceil(PAGE_SIZE);
+        let window = |header| Region::new(header, base, pages, Backing::Device { hidden });
+        let id = self.make(account, |k| &mut k.regions, window)?;
         self.grant(owner, place, ObjectRef { kind: ObjectType::Mmio, id }, Rights::all());
         Ok(0)
     }

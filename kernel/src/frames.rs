@@ -100,7 +100,6 @@ pub struct Frames {
 
 impl Frames {
     /// Bytes of books for this many frames.
-    #[must_use]
     pub const fn bytes(frames: usize) -> usize {
         let (mut words, mut level) = (frames, 0);
         let mut all = size_of::<Dirty>() * frames + align_of::<Dirty>();
@@ -135,19 +134,16 @@ impl Frames {
     }
 
     /// Frames that were given back and are not zero yet.
-    #[must_use]
     pub fn dirty_count(&self) -> u64 {
         self.dirty
     }
 
     /// Free frames.
-    #[must_use]
     pub fn free_count(&self) -> u64 {
         self.free
     }
 
     /// Frames of the largest free block.
-    #[must_use]
     pub fn largest_free(&self) -> u64 {
         let sorted = self.orders.checked_ilog2().map(|order| (order as usize).min(ORDERS - 1));
         let open = self.levels[0].words.get(self.open as usize);

@@ -25,7 +25,6 @@ use hic_abi::{Error, Handle, ObjectType, Rights, SELF};
 pub const FIRST_SERIAL: u64 = 1;
 
 /// Bytes of tables for a machine whose usable memory spans this many frames.
-#[must_use]
 pub const fn arena_need(frames: usize) -> usize {
     Pool::<Account>::bytes(bound::MAX_ACCOUNTS)
         + Pool::<Sandbox>::bytes(bound::MAX_SANDBOXES)

@@ -17,7 +17,6 @@ impl Links {
 
     /// Whether nobody comes behind.
     #[inline(always)]
-    #[must_use]
     pub const fn is_last(&self) -> bool {
         self.next == NONE
     }
@@ -67,32 +66,27 @@ impl<const TAG: usize> List<TAG> {
     }
 
     /// Whether nothing is on it.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.head == NONE
     }
 
     /// How many are on it.
-    #[must_use]
     pub const fn len(&self) -> u32 {
         self.length
     }
 
     /// The first, or [`NONE`], which leads nowhere in any pool.
     #[inline(always)]
-    #[must_use]
     pub const fn head(&self) -> u32 {
         self.head
     }
 
     /// The first.
-    #[must_use]
     pub const fn first(&self) -> Option<u32> {
         if self.head == NONE { None } else { Some(self.head) }
     }
 
     /// The one after `index`.
-    #[must_use]
     pub fn after<T: Linked<TAG>>(&self, pool: &Pool<T>, index: u32) -> Option<u32> {
         let next = pool[index].links().next;
         (next != NONE).then_some(next)

@@ -73,7 +73,7 @@ fn start(protocol: u32, message: u64) -> &'static mut Kernel<X86> {
     let Some(arena) = memory.take(bytes as u64) else {
         refuse(format_args!("no range of memory has room for the kernel's tables, {bytes} bytes"))
     };
-    memory.clear_free();
+    memory.free().iter().for_each(memory::clear);
     let dmar = tables.and_then(|tables| tables.table(&paging::DirectMap, *b"DMAR"));
     let dmar = Dmar::read(dmar, &paging::DirectMap, apic::io_number());
     let boot_info = BootInfo {

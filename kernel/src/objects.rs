@@ -65,7 +65,6 @@ pub struct Account {
 impl Account {
     /// Whether this many more objects and frames can be charged here.
     #[inline]
-    #[must_use]
     pub const fn affords(&self, objects: u64, frames: u64) -> bool {
         self.objects_limit.saturating_sub(self.objects_used) >= objects
             && self.frames_limit.saturating_sub(self.frames_used) >= frames
@@ -154,13 +153,11 @@ pub struct Budget {
 
 impl Budget {
     /// Whether nothing is left of a budget that is kept.
-    #[must_use]
     pub const fn is_spent(&self) -> bool {
         self.amount != 0 && self.left == 0
     }
 
     /// When the next period begins.
-    #[must_use]
     pub const fn renewal(&self) -> u64 {
         self.since + self.period
     }
@@ -242,7 +239,6 @@ pub struct Sandbox {
 impl Sandbox {
     /// Place in the kernel's slot table of a slot of its space; slot 0 is none.
     #[inline]
-    #[must_use]
     pub fn place(&self, slot: Handle) -> Option<u32> {
         (slot != 0 && slot < self.slots).then(|| self.space + slot)
     }
@@ -298,7 +294,6 @@ pub enum Space {
 impl Region {
     /// One that is mapped nowhere yet.
     #[inline]
-    #[must_use]
     pub const fn new(header: Header, base: u64, pages: u64, backing: Backing) -> Self {
         Self { header, base, pages, seal: None, backing, leaving: false, mappings: List::new() }
     }

@@ -61,7 +61,6 @@ impl<T> Eq for Link<T> {}
 impl<T> Link<T> {
     /// The number of the slot.
     #[inline(always)]
-    #[must_use]
     pub fn index(self) -> u32 {
         // SAFETY: `Pool::link` made it of a slot that `insert` had written; the arena outlives it, and the number never changes.
         unsafe { (*self.0.as_ptr()).index }
@@ -85,7 +84,6 @@ pub struct Pool<T: 'static> {
 
 impl<T> Pool<T> {
     /// Bytes that a pool of this capacity takes from the arena, alignment included.
-    #[must_use]
     pub const fn bytes(capacity: usize) -> usize {
         size_of::<Slot<T>>() * capacity + align_of::<Slot<T>>()
     }
@@ -121,14 +119,12 @@ impl<T> Pool<T> {
     }
 
     /// Where the live object at this index lies.
-    #[must_use]
     #[inline(always)]
     pub fn link(&self, index: u32) -> Option<Link<T>> {
         self.slot(index).is_some_and(Slot::is_live).then(|| self.place(index).map(Link)).flatten()
     }
 
     /// Where the object that this identity names lies, while it lives.
-    #[must_use]
     #[inline(always)]
     pub fn find(&self, id: Id) -> Option<Link<T>> {
         let place = self.place(id.index)?;
@@ -137,7 +133,6 @@ impl<T> Pool<T> {
     }
 
     /// The live object that a link of this pool leads to.
-    #[must_use]
     #[inline(always)]
     pub fn follow(&self, link: Link<T>) -> Option<&T> {
         debug_assert!(self.place(link.index()) == Some(link.0), "a link of another pool");
@@ -218,7 +213,6 @@ impl<T> Pool<T> {
     }
 
     /// The live object at this index, whatever its generation.
-    #[must_use]
     #[inline(always)]
     pub fn at(&self, index: u32) -> Option<&T> {
         let slot = self.slot(index)?;
@@ -235,7 +229,6 @@ impl<T> Pool<T> {
     }
 
     /// The object that this identity names, while it lives.
-    #[must_use]
     #[inline(always)]
     pub fn get(&self, id: Id) -> Option<&T> {
         let slot = self.slot(id.index)?;
@@ -252,14 +245,12 @@ impl<T> Pool<T> {
     }
 
     /// Whether this identity still names a live object.
-    #[must_use]
     #[inline(always)]
     pub fn is_live(&self, id: Id) -> bool {
         self.get(id).is_some()
     }
 
     /// The identity of the live object at this index.
-    #[must_use]
     #[inline(always)]
     pub fn id(&self, index: u32) -> Option<Id> {
         let slot = self.slot(index)?;
@@ -267,13 +258,11 @@ impl<T> Pool<T> {
     }
 
     /// Indices ever used; a walk over the pool ends here.
-    #[must_use]
     pub fn touched(&self) -> u32 {
         self.touched
     }
 
     /// Live objects.
-    #[must_use]
     pub fn live(&self) -> u32 {
         self.live
     }
@@ -314,7 +303,6 @@ pub struct Arena {
 
 impl Arena {
     /// An arena over this memory.
-    #[must_use]
     pub fn new(memory: &'static mut [u8]) -> Self {
         Self { memory }
     }

@@ -20,13 +20,11 @@ pub const LOCAL_APIC: u32 = 0xfee0_0000;
 const NAMES_ENTRY: u32 = 1 << 4;
 
 /// The entry of a vector: fixed, edge triggered, to the one core, whose APIC has the number 0 (9.10).
-#[must_use]
 pub const fn entry(vector: u8, source: u16) -> [u64; 2] {
     [PRESENT | (vector as u64) << 16, VERIFY_SOURCE | source as u64]
 }
 
 /// What a device writes, and where, to raise a vector.
-#[must_use]
 pub const fn message(vector: u8, remapped: bool) -> (u32, u32) {
     if remapped { (LOCAL_APIC | NAMES_ENTRY | (vector as u32) << 5, 0) } else { (LOCAL_APIC, vector as u32) }
 }

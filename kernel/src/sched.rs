@@ -90,7 +90,6 @@ impl Scheduler {
 
     /// The running thread, if one runs.
     #[inline(always)]
-    #[must_use]
     pub fn current(&self) -> Option<u32> {
         self.current.map(Link::index)
     }

@@ -15,7 +15,6 @@ pub struct Timers {
 
 impl Timers {
     /// Bytes for this many threads.
-    #[must_use]
     pub const fn bytes(threads: usize) -> usize {
         (size_of::<(u64, u32)>() + size_of::<u32>()) * threads + 32
     }
@@ -32,7 +31,6 @@ impl Timers {
 
     /// The earliest deadline; `u64::MAX` when there is none.
     #[inline]
-    #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }

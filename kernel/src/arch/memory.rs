@@ -90,11 +90,6 @@ impl Memory {
     pub fn free_frames(&self) -> u64 {
         self.free().iter().map(|range| (range.end - range.start) / PAGE).sum()
     }
-
-    /// Zeroes all free memory.
-    pub fn clear_free(&self) {
-        self.free().iter().for_each(clear);
-    }
 }
 
 /// The boot archive's bytes.
@@ -109,7 +104,7 @@ pub fn archive(info: &StartInfo) -> Result<&'static [u8], LoaderError> {
 
 /// Zeroes the pages that are not zero already. Reading first is as quick as writing, and an emulator's untouched memory stays untouched:
 /// a guest of 2 GiB then costs its host only what it uses.
-fn clear(range: &Range<u64>) {
+pub fn clear(range: &Range<u64>) {
     for page in range.clone().step_by(PAGE as usize) {
         let words = paging::pointer(page).cast::<u64>();
         // SAFETY: a page of free memory, mapped and aligned, referred to by nothing.
