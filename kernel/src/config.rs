@@ -49,6 +49,8 @@ pub const ZERO_AT_ONCE: u64 = 8;
 pub const EFFORT: u32 = 64;
 /// Entries of page tables whose filling or emptying counts as much as a capability's end.
 pub const ENTRIES_AN_EFFORT: u64 = 16;
+/// What the end of a mapping in a device counts beyond that of one in a sandbox: its IOMMU is told, and waited for, some microseconds.
+pub const DEVICE_EFFORT: u32 = 16;
 /// Such work that the moves of one transaction or one message may make at most: they are done whole or not at all. Who has more to move does it by
 /// `CapMove`, which goes in parts. About 200,000 instructions.
 pub const MOVE_EFFORT: u32 = 1024;

@@ -96,23 +96,24 @@ impl<M: Machine> Kernel<M> {
         let id = self.irqs.insert(irq).map_err(|_| Error::PoolFull)?;
         self.vectors[usize::from(vector)] = Some(id.index);
         self.admit(vector, Some(source));
-        match source {
-            IrqSource::Isa(line) => {
-                let remapped = self.remaps();
-                self.machine.route_isa(line, vector, remapped);
-            }
-            IrqSource::Msix { device, entry } => self.write_msix(device, entry, Some(vector)),
-        }
+        self.lead(source, Some(vector));
         Ok(ObjectRef { kind: ObjectType::Irq, id })
+    }
+
+    /// Leads an interrupt to this vector, or masks it.
+    fn lead(&mut self, source: IrqSource, vector: Option<u8>) {
+        let remapped = self.remaps();
+        match source {
+            IrqSource::Isa(line) => self.machine.route_isa(line, vector, remapped),
+            IrqSource::Msix { device, entry } => self.write_msix(device, entry, vector),
+        }
     }
 
     /// An interrupt object ends: its source is masked, its vector free.
     pub(crate) fn destroy_irq(&mut self, index: u32) {
         let Some(irq) = self.irqs.remove(index) else { return };
         self.vectors[usize::from(irq.vector)] = None;
-        if let IrqSource::Msix { device, entry } = irq.source {
-            self.write_msix(device, entry, None);
-        }
+        self.lead(irq.source, None);
         self.admit(irq.vector, None);
         self.uncharge_object(irq.header);
     }

@@ -1,7 +1,7 @@
 //! What a device reaches by DMA: *a device maps regions as a sandbox does*.
 //!
 //! Who holds a device with MANAGE maps regions of its own into it, each at its physical address, with no more rights than its capability
-//! on the region has, and read-only where the region is sealed. The mapping ends with that capability or that device, as one in a sandbox
+//! on the region has, and read-only where the region is sealed. The mapping ends with the last such capability or that device, as one in a sandbox
 //! would. With an IOMMU a device reaches what is mapped in it and nothing else, from before the first driver runs. Without one the same
 //! calls are bookkeeping, of which one promise is left: before memory goes that a device may still know, the device leaves the bus.
 
@@ -51,7 +51,7 @@ impl<M: Machine> Kernel<M> {
             (tables.interrupts, self.io_apic) = (self.kernel_frame(account)?, source);
         }
         iommu.start(&mut self.machine, tables);
-        self.iommu = Some(iommu);
+        (self.iommu, self.unread) = (Some(iommu), true);
         Some(())
     }
 
@@ -73,7 +73,7 @@ impl<M: Machine> Kernel<M> {
         {
             self.set_master(device, false);
         }
-        self.unmap(mapping);
+        self.end_mapping(mapping);
     }
 
     /// A sandbox loses the capability in this place: mappings that hang on it end. Whether all have; one entry does [`EFFORT`] of it.

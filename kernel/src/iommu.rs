@@ -103,7 +103,8 @@ pub struct Iommu {
     pub large_pages: bool,
     /// Whether all of them remap interrupts.
     pub remaps: bool,
-    coherent: bool,
+    /// Whether all of them see what is in the processor's caches.
+    pub coherent: bool,
     /// What they read.
     pub tables: Tables,
 }
@@ -194,7 +195,10 @@ impl Unit {
             self.command(machine, COMPATIBILITY, false);
             self.command(machine, REMAPPING, true);
         }
-        while self.take_refusal(machine).is_some() {}
+        // What is from before; what comes meanwhile is asked for once.
+        for _ in 0..self.records {
+            let _before = self.take_refusal(machine);
+        }
         machine.mmio_write(self.base + FAULT_DATA, FAULT_VECTOR.into());
         machine.mmio_write(self.base + FAULT_ADDRESS, LOCAL_APIC);
         machine.mmio_write(self.base + FAULT_CONTROL, 0);
@@ -235,10 +239,20 @@ impl Iommu {
     }
 
     fn obey<M: Machine>(&self, machine: &mut M, command: u64) {
-        if !self.coherent {
-            machine.write_back();
-        }
         self.units.iter().flatten().for_each(|unit| unit.obey(machine, &self.tables, command));
+    }
+
+    /// Writes an entry of a table that the units read.
+    pub fn write<M: Machine>(&self, machine: &mut M, at: u64, value: u64) {
+        machine.write_u64(at, value);
+        self.show(machine, at, 8);
+    }
+
+    /// Lets the units see these bytes as the processor does.
+    pub fn show<M: Machine>(&self, machine: &mut M, at: u64, bytes: u64) {
+        if !self.coherent {
+            machine.write_back_bytes(at, bytes);
+        }
     }
 
     /// The tables of a domain have changed: once this returns, nothing is reached that is not in them (6.5), and all that is.
@@ -252,7 +266,7 @@ impl Iommu {
         let at = self.tables.interrupts + 16 * u64::from(vector);
         // Present last, absent first.
         for (at, value) in [(at, 0), (at + 8, high), (at, low)] {
-            machine.write_u64(at, value);
+            self.write(machine, at, value);
         }
         self.obey(machine, ALL_INTERRUPTS);
     }

@@ -81,6 +81,8 @@ pub struct Kernel<M: Machine> {
     /// The source of the I/O APIC's interrupts, where interrupts are remapped.
     pub(crate) io_apic: u16,
     pub(crate) restraint: Restraint,
+    /// The IOMMU may have recorded refusals of which no interrupt will tell.
+    pub(crate) unread: bool,
     pub(crate) caps: CapTable,
     pub(crate) frames: Frames,
     /// Deadlines of threads.
@@ -134,6 +136,7 @@ impl<M: Machine> Kernel<M> {
             iommu: None,
             io_apic: 0,
             restraint: Restraint::default(),
+            unread: false,
             caps: CapTable::new(arena),
             timers: Timers::new(arena, bound::MAX_THREADS),
             renewals: Timers::new(arena, bound::MAX_SANDBOXES),

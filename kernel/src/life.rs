@@ -62,7 +62,7 @@ impl<M: Machine> Kernel<M> {
             self.effort += 1;
             self.destroy_thread(thread);
         } else if let Some(mapping) = self.sandboxes[sandbox].mappings.first() {
-            self.unmap(mapping);
+            self.end_mapping(mapping);
         } else {
             return false;
         }
@@ -250,6 +250,9 @@ impl<M: Machine> Kernel<M> {
     /// ended with its last capability is taken apart here and there: before another thread is chosen, and when the processor is idle.
     pub fn dismantle_some(&mut self) -> bool {
         self.effort = 0;
+        if self.unread {
+            self.refusals();
+        }
         self.close_some();
         while self.effort < EFFORT
             && let Some(index) = self.unfinished.first()
@@ -269,7 +272,7 @@ impl<M: Machine> Kernel<M> {
     /// Whether something is left of what ended.
     #[inline]
     pub(crate) fn has_remains(&self) -> bool {
-        !self.unfinished.is_empty() || !self.closing.is_empty()
+        !self.unfinished.is_empty() || !self.closing.is_empty() || self.unread
     }
 
     /// One step: a thread, a mapping, or some slots.

@@ -58,6 +58,9 @@ pub trait Machine {
     /// Writes the processor's caches back, for an IOMMU that does not look into them.
     fn write_back(&mut self);
 
+    /// The same of these bytes alone.
+    fn write_back_bytes(&mut self, at: u64, bytes: u64);
+
     /// Forgets a cached translation of the current address space.
     fn flush(&mut self, address: u64);
 
@@ -83,7 +86,8 @@ pub trait Machine {
     fn pci_window(&self) -> Range<u64>;
 
     /// Leads an ISA interrupt line (0..16) to this vector, edge triggered, unmasked; by the entry of this number, where interrupts are remapped.
-    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool);
+    /// Or masks it.
+    fn route_isa(&mut self, line: u8, vector: Option<u8>, remapped: bool);
 
     /// Fills `out` with hardware random bytes; `false` when the hardware has none.
     fn entropy(&mut self, out: &mut [u8]) -> bool;

@@ -5,10 +5,10 @@
 //! Which bits an entry gets, [`RegionLayout`] says; nobody else does.
 
 use crate::caps::Cap;
-use crate::config::{EFFORT, ENTRIES_AN_EFFORT, MOVE_EFFORT};
+use crate::config::{DEVICE_EFFORT, EFFORT, ENTRIES_AN_EFFORT, MOVE_EFFORT};
 use crate::iommu::domain;
 use crate::kernel::Kernel;
-use crate::list::List;
+use crate::list::{Linked, List};
 use crate::machine::Machine;
 use crate::memory::is_memory;
 use crate::objects::{Backing, IN_SPACE, Mapping, Region, Space};
@@ -143,15 +143,9 @@ impl<M: Machine> Kernel<M> {
         Parts { region: &mut self.regions[region], listed, mappings: &mut self.mappings, tables }
     }
 
-    /// Takes one mapping away.
-    #[inline(never)]
-    pub(crate) fn unmap(&mut self, mapping: u32) {
-        self.end_mapping(mapping);
-    }
-
-    /// Inlined, as is what it calls: a single page is unmapped in one go.
+    /// Takes one mapping away. Inlined, as is what it calls: a single page is unmapped in one go.
     #[inline(always)]
-    fn end_mapping(&mut self, mapping: u32) {
+    pub(crate) fn end_mapping(&mut self, mapping: u32) {
         let Some(mapping) = self.mappings.remove(mapping) else { return };
         match mapping.space {
             Space::Sandbox(at) => self.end_at::<false>(at, mapping),
@@ -165,7 +159,7 @@ impl<M: Machine> Kernel<M> {
         region.mappings.unlink(mappings, mapping.of_region);
         listed.unlink(mappings, mapping.in_space);
         tables.unmap(region.base, region.pages, mapping.way);
-        self.effort += effort(region);
+        self.effort += effort(region, DEVICE);
         if DEVICE || mapping.holder != at {
             self.sandboxes[mapping.holder].lent -= 1;
         }
@@ -173,7 +167,7 @@ impl<M: Machine> Kernel<M> {
 
     #[cold]
     fn may_map_special(&mut self, space: Space, region: u32, holder: u32) -> Result<(), Error> {
-        let is_window = self.regions[region].is_window();
+        let is_window = matches!(self.regions[region].backing, Backing::Device { .. });
         if (is_window || matches!(space, Space::Device(_))) && self.find_mapping(space, region).is_some() {
             return Err(Error::Mapped);
         }
@@ -311,18 +305,28 @@ impl<M: Machine> Kernel<M> {
         };
         if is_memory(object.kind) {
             let region = &self.regions[object.id.index];
-            let own = region.mappings.len().min(1);
-            let all = if self.sandboxes[owner].lent == 0 { own } else { region.mappings.len() };
-            return all.saturating_mul(effort(region));
+            if self.sandboxes[owner].lent != 0 {
+                return self.work_of(&region.mappings);
+            }
+            return region.mappings.len().min(1) * effort(region, false);
         }
-        let Some(device) = self.devices.at(object.id.index).filter(|_| object.kind == ObjectType::Device)
-        else {
-            return 0;
-        };
-        let (mut work, mut at) = (0, device.mappings.head());
-        while let Some(mapping) = self.mappings.at(at).filter(|_| work <= MOVE_EFFORT) {
-            work += effort(&self.regions[mapping.region]);
-            at = mapping.in_space.next;
+        if object.kind == ObjectType::Device {
+            self.work_of(&self.devices[object.id.index].mappings)
+        } else {
+            0
+        }
+    }
+
+    /// How much work the ends of these mappings are, or more than may be moved.
+    fn work_of<const TAG: usize>(&self, mappings: &List<TAG>) -> u32
+    where
+        Mapping: Linked<TAG>,
+    {
+        let (mut work, mut at) = (0, mappings.first());
+        while let Some(mapping) = at.filter(|_| work <= MOVE_EFFORT) {
+            let Mapping { region, space, .. } = self.mappings[mapping];
+            work += effort(&self.regions[region], matches!(space, Space::Device(_)));
+            at = mappings.after(&self.mappings, mapping);
         }
         work
     }
@@ -340,11 +344,12 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
-/// What the end of a mapping of this region counts of [`EFFORT`].
+/// What the end of a mapping of this region, in a device or not, counts of [`EFFORT`].
 #[inline]
-const fn effort(region: &Region) -> u32 {
+const fn effort(region: &Region, in_device: bool) -> u32 {
+    let command = if in_device { DEVICE_EFFORT } else { 0 };
     let small = if region.pages < TABLE_PAGES { region.pages } else { TABLE_PAGES };
-    1 + ((region.pages / TABLE_PAGES + small) / ENTRIES_AN_EFFORT) as u32
+    1 + command + ((region.pages / TABLE_PAGES + small) / ENTRIES_AN_EFFORT) as u32
 }
 
 /// A region, and where it is or is to be mapped: what has to change together.

@@ -297,13 +297,6 @@ impl Region {
     pub const fn new(header: Header, base: u64, pages: u64, backing: Backing) -> Self {
         Self { header, base, pages, seal: None, backing, leaving: false, mappings: List::new() }
     }
-
-    /// Whether it is device registers, of which pages may be hidden.
-    #[inline]
-    #[must_use]
-    pub const fn is_window(&self) -> bool {
-        matches!(self.backing, Backing::Device { .. })
-    }
 }
 
 /// One region in one sandbox or device.

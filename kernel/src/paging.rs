@@ -154,6 +154,15 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         Ok(())
     }
 
+    /// Writes an entry. An IOMMU sees entries in the order in which they were written.
+    #[inline(always)]
+    fn put(&mut self, entry: u64, value: u64) {
+        match self.iommu {
+            Some((iommu, _)) if DEVICE => iommu.write(self.machine, entry, value),
+            _ => self.machine.write_u64(entry, value),
+        }
+    }
+
     /// A device reads what ring 3 may only read or execute.
     const fn bits(kind: PageKind) -> u64 {
         if DEVICE { kind.bits() & (PRESENT | WRITABLE) } else { kind.bits() }
@@ -166,8 +175,8 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         if self.machine.read_u64(entry) & PRESENT != 0 {
             return Err(Error::Mapped);
         }
-        self.machine.write_u64(entry, physical & ADDRESS | Self::bits(kind) | LARGE);
-        self.machine.write_u64(above, leads + ONE);
+        self.put(entry, physical & ADDRESS | Self::bits(kind) | LARGE);
+        self.put(above, leads + ONE);
         Ok(())
     }
 
@@ -184,12 +193,12 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         let (mut entry, mut came) = (first, 0);
         for page in pages {
             if self.machine.read_u64(entry) & PRESENT != 0 {
-                (first..entry).step_by(8).for_each(|entry| self.machine.write_u64(entry, 0));
+                (first..entry).step_by(8).for_each(|entry| self.put(entry, 0));
                 self.prune(start);
                 return Err(Error::Mapped);
             }
             if let Some(kind) = same.or_else(|| layout.kind(page)) {
-                self.machine.write_u64(entry, (physical + page * PAGE_SIZE) & ADDRESS | Self::bits(kind));
+                self.put(entry, (physical + page * PAGE_SIZE) & ADDRESS | Self::bits(kind));
                 came += 1;
             }
             entry += 8;
@@ -198,7 +207,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
             self.prune(start);
             return Ok(Way::UNKNOWN);
         }
-        self.machine.write_u64(way, leads + (came << COUNT_SHIFT));
+        self.put(way, leads + (came << COUNT_SHIFT));
         Ok(Way(way))
     }
 
@@ -233,10 +242,10 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
                     return Err(Error::NoMemory);
                 };
                 value = frame | Self::TABLE;
-                self.machine.write_u64(entry, value);
+                self.put(entry, value);
                 // What the root has is not counted.
                 if level < Self::TOP {
-                    self.machine.write_u64(above, leads + ONE);
+                    self.put(above, leads + ONE);
                 }
             }
             (above, leads) = (entry, value);
@@ -266,8 +275,11 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
             match Self::entry(self.machine, self.root, address, 2) {
                 Some((way, value)) if value & LARGE != 0 => {
                     debug_assert!(here - done == TABLE_PAGES, "a large page goes as it came, whole");
-                    self.machine.write_u64(way, 0);
-                    self.forget_large(address);
+                    self.put(way, 0);
+                    if let Some((above, leads)) = Self::entry(self.machine, self.root, address, 3) {
+                        self.put(above, leads - ONE);
+                    }
+                    self.prune(address);
                 }
                 Some((way, leads)) => self.empty_table(way, leads, address, here - done),
                 None => {}
@@ -294,24 +306,16 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         let mut gone = 0;
         for page in 0..pages {
             gone += self.machine.read_u64(first + page * 8) & PRESENT;
-            self.machine.write_u64(first + page * 8, 0);
+            self.put(first + page * 8, 0);
         }
         let left = leads - (gone << COUNT_SHIFT);
-        self.machine.write_u64(way, left);
+        self.put(way, left);
         if left & COUNT == 0 {
             self.prune(address);
         }
         if self.active {
             (0..pages).for_each(|page| self.machine.flush(address + page * PAGE_SIZE));
         }
-    }
-
-    /// A large page has gone from the directory that its address leads to.
-    fn forget_large(&mut self, address: u64) {
-        if let Some((above, leads)) = Self::entry(self.machine, self.root, address, 3) {
-            self.machine.write_u64(above, leads - ONE);
-        }
-        self.prune(address);
     }
 
     /// Whether ring 3 may read, or write, the page of this address now.
@@ -333,6 +337,9 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
             return None;
         }
         let frame = crate::memory::allocate(self.frames, self.machine, 1)?;
+        if let Some((iommu, _)) = self.iommu {
+            iommu.show(self.machine, frame, PAGE_SIZE);
+        }
         payer.frames_used += 1;
         payer.page_tables += 1;
         Some(frame)
@@ -354,7 +361,7 @@ impl<M: Machine, const DEVICE: bool> Paging<'_, M, DEVICE> {
         for &entry in way[..depth].iter().rev() {
             let left = self.machine.read_u64(entry) - gone;
             let filled = left & (COUNT | LARGE) != 0;
-            self.machine.write_u64(entry, if filled { left } else { 0 });
+            self.put(entry, if filled { left } else { 0 });
             if filled {
                 break;
             }

@@ -12,7 +12,7 @@ use hic_abi::audit::Event;
 use hic_abi::log::Text;
 use hic_abi::{name_bytes, name_str};
 
-/// Refusals that one interrupt reports: each takes a device off the bus, so more can only be those of functions that nobody drives.
+/// Refusals that one entry into the kernel reports.
 const AT_ONCE: usize = 64;
 /// Refusals that are recorded and said in each [`WINDOW`].
 const SAID: u32 = 16;
@@ -43,14 +43,17 @@ impl Restraint {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// The IOMMU refused something.
+    /// The IOMMU refused something. It says so once, until all that it has recorded is taken (VT-d specification, 10.4.9): what one entry
+    /// cannot take, others have to.
     #[cold]
     pub(crate) fn refusals(&mut self) {
         for _ in 0..AT_ONCE {
-            let Some(iommu) = &self.iommu else { return };
-            let Some(refusal) = iommu.take_refusal(&mut self.machine) else { return };
+            let refusal = self.iommu.as_ref().and_then(|iommu| iommu.take_refusal(&mut self.machine));
+            self.unread = refusal.is_some();
+            let Some(refusal) = refusal else { return };
             self.refused(refusal);
         }
+        self.look_after_remains();
     }
 
     fn refused(&mut self, refusal: Refusal) {

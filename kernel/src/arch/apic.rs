@@ -14,7 +14,6 @@ const SPURIOUS_VECTOR: u8 = 0xff;
 const PIC_VECTORS: [u8; 2] = [0x20, 0x28];
 
 const LOCAL: u64 = 0xfee0_0000;
-const ID: u64 = 0x20;
 const TASK_PRIORITY: u64 = 0x80;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const SPURIOUS: u64 = 0xf0;
@@ -149,13 +148,13 @@ pub fn acknowledge(vector: u8) {
     }
 }
 
-/// Leads an ISA line to a vector of this core: edge triggered, active high, unmasked. Where interrupts are remapped, its upper word names the entry
-/// of that number instead of this core (VT-d specification, 5.1.5.1).
-pub fn route_isa(line: u8, vector: u8, remapped: bool) {
-    let pin = u32::from(if line == 0 { PIT_PIN } else { line });
-    let upper = if remapped { u32::from(vector) << 17 | 1 << 16 } else { local_read(ID) & 0xff00_0000 };
-    io_write(IO_REDIRECTION + 2 * pin + 1, upper);
-    io_write(IO_REDIRECTION + 2 * pin, u32::from(vector));
+/// Leads an ISA line to a vector of this core: edge triggered, active high, unmasked; or masks it. Where interrupts are remapped, its upper word names
+/// the entry of that number instead of this core (VT-d specification, 5.1.5.1), which has the number 0 ([`super::cpu::unfit`]).
+pub fn route_isa(line: u8, vector: Option<u8>, remapped: bool) {
+    let pin = IO_REDIRECTION + 2 * u32::from(if line == 0 { PIT_PIN } else { line });
+    let Some(vector) = vector.map(u32::from) else { return io_write(pin, MASKED) };
+    io_write(pin + 1, if remapped { vector << 17 | 1 << 16 } else { 0 });
+    io_write(pin, vector);
 }
 
 /// The I/O APIC's number.

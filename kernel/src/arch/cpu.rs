@@ -44,6 +44,9 @@ pub fn unfit() -> Option<&'static str> {
             "this processor has no local APIC, or firmware switched it off: Core-0 has no other timer",
         );
     }
+    if cpuid(1).ebx >> 24 != 0 {
+        return Some("the core that boots has another number than 0, to which all interrupts are led");
+    }
     // SAFETY: a register of every processor with a local APIC; reading it changes nothing.
     let mode = unsafe { x86_64::registers::model_specific::Msr::new(APIC_BASE).read() };
     (mode & X2APIC_MODE != 0)

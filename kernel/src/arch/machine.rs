@@ -8,6 +8,9 @@ use core::ops::Range;
 use core0::machine::{Machine, PowerAction};
 use x86_64::{VirtAddr, instructions::tlb};
 
+/// Bytes that are written back together, at least (SDM vol. 2A, CLFLUSH).
+const CACHE_LINE: usize = 64;
+
 /// The machine, once the rest of `arch` is set up; its state lives in the registers and statics there.
 pub struct X86;
 
@@ -102,6 +105,14 @@ impl Machine for X86 {
         unsafe { core::arch::asm!("wbinvd", options(nostack, preserves_flags)) };
     }
 
+    fn write_back_bytes(&mut self, at: u64, bytes: u64) {
+        let first = memory(at, bytes);
+        for line in (0..bytes).step_by(CACHE_LINE) {
+            // SAFETY: mapped; it only costs time.
+            unsafe { core::arch::x86_64::_mm_clflush(first.add(line as usize)) };
+        }
+    }
+
     fn flush(&mut self, address: u64) {
         tlb::flush(VirtAddr::new_truncate(address));
     }
@@ -146,7 +157,7 @@ impl Machine for X86 {
         pci::window()
     }
 
-    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool) {
+    fn route_isa(&mut self, line: u8, vector: Option<u8>, remapped: bool) {
         apic::route_isa(line, vector, remapped);
     }
 

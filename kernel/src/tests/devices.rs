@@ -14,7 +14,7 @@ fn bind(w: &mut World, irq: Handle, n: Handle, bits: u64) {
 
 fn interrupt(w: &mut World) {
     let vector = w.k.machine.routed[0].1;
-    w.k.interrupt(vector);
+    w.k.interrupt(vector.expect("not masked"));
 }
 
 #[test]
@@ -191,6 +191,17 @@ fn an_interrupt_vector_of_a_device_is_given_once_and_masked_when_it_goes() {
     assert_eq!(w.k.machine.mmio[&(entry + 12)], 1, "masked");
     w.ok(w.manager, Syscall::DeviceVector, args);
     check(&w.k);
+}
+
+/// Or its keys would be another driver's interrupts: the vector is free.
+#[test]
+fn a_line_of_the_machine_is_masked_when_its_interrupt_goes() {
+    for call in [Syscall::CapDelete, Syscall::Destroy] {
+        let mut w = World::new();
+        w.ok(w.manager, call, [SELF.into(), IRQ.into(), 0, 0, 0]);
+        assert_eq!(w.k.machine.routed.last(), Some(&(4, None, false)), "{call:?}");
+        check(&w.k);
+    }
 }
 
 #[test]

@@ -49,6 +49,28 @@ fn a_device_does_not_write_by_a_capability_that_may_only_read() {
     check(&w.k);
 }
 
+/// All that it does is to take the capability away, and that in parts.
+#[test]
+fn who_destroys_a_device_has_it_no_more() {
+    let mut w = World::confined();
+    let driver = w.child();
+    w.give(DEVICE, driver, CARD, READ | Rights::MANAGE);
+    let mut reached = std::vec::Vec::new();
+    for slot in 30..40 {
+        let (region, _) = w.region(40);
+        w.give(region, driver, slot, BOTH);
+        reached.push(map(&mut w, driver, CARD, slot, BOTH));
+    }
+    w.ok(driver, Syscall::Destroy, [SELF.into(), CARD.into(), 0, 0, 0]);
+    assert_eq!(
+        w.refused(driver, Syscall::CapInfo, [SELF.into(), CARD.into(), 0, 0, 0]),
+        Error::InvalidHandle
+    );
+    assert!(reached.into_iter().all(|at| !reaches(&mut w, at, false)));
+    w.ok(w.manager, Syscall::DeviceMaster, [DEVICE.into(), 1, 0, 0, 0]);
+    check(&w.k);
+}
+
 #[test]
 fn what_is_mapped_in_a_device_stays_while_one_capability_manages_it() {
     let mut w = World::confined();
@@ -93,6 +115,21 @@ fn a_device_reaches_what_is_mapped_with_the_rights_it_is_mapped_with_and_nothing
         assert!(reaches(&mut w, read_only, false) && !reaches(&mut w, read_only, true));
         assert!(!reaches(&mut w, second.1 - USER_BASE, false));
         assert!(!w.k.machine.dma(DEVICE_FUNCTION + 8, at, false), "another function");
+        check(&w.k);
+    }
+}
+
+/// A new table is where an IOMMU finds it before anything leads there: memory has something else in it until it is written back.
+#[test]
+fn an_iommu_that_does_not_look_into_caches_never_sees_half_a_table() {
+    for levels in [3, 4] {
+        let mut w = World::with_remapper(Remapper::new(levels, true));
+        let (manager, (region, address)) = (w.manager, w.region(3));
+        w.k.machine.never_reached = Some(address - USER_BASE + 3 * PAGE_SIZE);
+        let at = map(&mut w, manager, DEVICE, region, BOTH);
+        assert!(reaches(&mut w, at + 2 * PAGE_SIZE, true));
+        w.ok(manager, Syscall::RegionUnmap, [DEVICE.into(), region.into(), 0, 0, 0]);
+        assert!(!reaches(&mut w, at, false));
         check(&w.k);
     }
 }

@@ -177,7 +177,7 @@ fn a_buffer_that_went_while_its_call_was_queued_is_the_senders_error() {
     w.set_buffer(p.client, &[], &[], b"gone");
     assert_eq!(w.call(p.client, CALL, with(4, 0)), None);
     while let Some(mapping) = w.k.sandboxes[p.client.sandbox].mappings.first() {
-        w.k.unmap(mapping);
+        w.k.end_mapping(mapping);
     }
     w.set_buffer(p.server, &[], &[], &[]);
     assert_eq!(w.receive_buffered(p.server, SERVE), None, "there is nothing to deliver");

@@ -98,7 +98,7 @@ fn another_function_cannot_raise_a_devices_interrupt() {
 fn the_lines_of_the_io_apic_are_its_own() {
     let mut w = World::confined();
     let (_, vector, remapped) = w.k.machine.routed[0];
-    assert!(remapped);
+    let vector = vector.filter(|_| remapped).expect("neither masked nor as it was before");
     let (address, data) = message(vector, true);
     assert_eq!(w.k.machine.signal(IO_APIC_FUNCTION, address, data), Some(vector));
     assert_eq!(w.k.machine.signal(DEVICE_FUNCTION, address, data), None);
@@ -164,6 +164,42 @@ fn a_driver_that_is_refused_in_a_loop_fills_neither_the_log_nor_the_audit_ring()
     report(&mut w);
     assert_eq!(recorded(&mut w).last().map(|record| record.a >> 32), Some(500 - 16));
     assert!(said(&w).contains("and 484 refusals before"));
+}
+
+/// The unit raises no second interrupt while it has something left to tell.
+#[test]
+fn a_flood_of_refusals_is_taken_in_parts_and_the_next_refusal_is_heard_of() {
+    const MORE: u32 = 300;
+    let mut w = World::confined();
+    let raised = |w: &World| w.k.machine.remapper.as_ref().map_or(0, |r| r.raised);
+    w.pass(1);
+    let before = raised(&w);
+    for access in 0..3 {
+        w.k.machine.remapper.as_mut().expect("there is one").flood = MORE;
+        assert!(!w.k.machine.dma(DEVICE_FUNCTION, 0xfec0_0000, true));
+        assert!(!w.k.machine.dma(DEVICE_FUNCTION, 0xfec0_0000, true));
+        assert_eq!(raised(&w), before + access + 1);
+        w.k.interrupt(crate::iommu::FAULT_VECTOR);
+        w.k.choose_next();
+        assert!(system(&mut w).dma_refused < (access + 1) * u64::from(MORE), "it was done at once");
+        w.pass(20_000_000);
+        assert_eq!(system(&mut w).dma_refused, (access + 1) * u64::from(MORE + 2));
+        assert_eq!((raised(&w), w.k.has_remains()), (before + access + 1, false));
+    }
+    check(&w.k);
+}
+
+/// Firmware left something, and more comes before the interrupt is switched on.
+#[test]
+fn what_is_refused_while_the_unit_is_started_is_heard_of() {
+    let mut remapper = Remapper::new(3, true);
+    remapper.flood = 100;
+    remapper.record(DEVICE_FUNCTION, 0, 0, 5);
+    remapper.record(DEVICE_FUNCTION, 0, 0, 5);
+    let mut w = World::with_remapper(remapper);
+    w.pass(20_000_000);
+    assert_eq!(w.k.machine.remapper.as_ref().and_then(Remapper::interrupt), None, "nothing is left");
+    assert!(!w.k.has_remains());
 }
 
 #[test]

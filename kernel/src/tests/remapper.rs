@@ -47,6 +47,10 @@ pub struct Remapper {
     table: (u64, u64),
     /// By number.
     entries: BTreeMap<u64, [u64; 2]>,
+    /// How often it raised its interrupt: when something is recorded and nothing was before (10.4.9).
+    pub raised: u64,
+    /// As often as this, something is refused as soon as there is room to record it.
+    pub flood: u32,
 }
 
 impl Remapper {
@@ -72,6 +76,8 @@ impl Remapper {
             head: 0,
             table: (0, 0),
             entries: BTreeMap::new(),
+            raised: 0,
+            flood: 0,
         }
     }
 
@@ -124,7 +130,12 @@ impl Remapper {
             at if at >= FAULTS && (at - FAULTS) % 16 == 12 => self.read(at) & !(value & 1 << 31),
             _ => value,
         };
+        let taken = register >= FAULTS && self.read(register) & !value & 1 << 31 != 0;
         self.registers.insert(register, value);
+        if taken && self.flood != 0 {
+            self.flood -= 1;
+            self.record(0x18, 0xfec0_0000, 0, 5);
+        }
     }
 
     /// Reads commands up to `tail` from a queue of one page.
@@ -191,10 +202,14 @@ impl Remapper {
         [self.root, memory(self.root) & ADDRESS, self.long(QUEUE), self.table.0]
     }
 
+    /// Whether something is recorded.
+    fn is_pending(&self) -> bool {
+        (0..RECORDS).any(|n| self.read(FAULTS + 16 * n + 12) >> 31 != 0)
+    }
+
     /// The interrupt that it raises now.
     pub fn interrupt(&self) -> Option<u8> {
-        let filled = (0..RECORDS).any(|n| self.read(FAULTS + 16 * n + 12) >> 31 != 0);
-        (filled && self.read(FAULT_CONTROL) >> 31 == 0).then(|| self.read(FAULT_DATA) as u8)
+        (self.is_pending() && self.read(FAULT_CONTROL) >> 31 == 0).then(|| self.read(FAULT_DATA) as u8)
     }
 
     /// Whether an access of a function goes through; if not, it is recorded while there is room.
@@ -209,6 +224,14 @@ impl Remapper {
                 false
             }
         }
+    }
+
+    /// Whether an access would go through that is tried now by one that remembers nothing.
+    pub fn would_reach(&self, memory: impl Fn(u64) -> u64, function: u16, address: u64) -> bool {
+        let at = (memory(self.root) & ADDRESS) + 16 * u64::from(function);
+        let (low, high) = (memory(at), memory(at + 8));
+        let context = Context { top: low & ADDRESS, levels: (high & 7) as u32 + 2, domain: 0 };
+        walk(memory, context, address, true).is_some()
     }
 
     fn translate(
@@ -246,7 +269,8 @@ impl Remapper {
         if writable || !write { Ok(()) } else { Err(5) }
     }
 
-    fn record(&mut self, function: u16, information: u64, kind: u32, reason: u32) {
+    pub fn record(&mut self, function: u16, information: u64, kind: u32, reason: u32) {
+        self.raised += u64::from(!self.is_pending());
         let Some(at) = (0..RECORDS).map(|n| FAULTS + 16 * n).find(|at| self.read(at + 12) >> 31 == 0) else {
             self.registers.insert(FAULT_STATUS, 1);
             return;

@@ -37,12 +37,16 @@ pub struct SimMachine {
     pub printed: Vec<u8>,
     /// I/O port accesses: port, width, value written.
     pub io: Vec<(u16, u8, Option<u32>)>,
-    /// ISA lines, the vectors that they lead to, and whether by an entry of the table of interrupts.
-    pub routed: Vec<(u8, u8, bool)>,
+    /// ISA lines, the vectors that they lead to, if they are not masked, and whether by an entry of the table of interrupts.
+    pub routed: Vec<(u8, Option<u8>, bool)>,
     /// Device registers written.
     pub mmio: BTreeMap<u64, u32>,
     /// The IOMMU, if it has one.
     pub remapper: Option<Remapper>,
+    /// Memory as an IOMMU sees it that does not look into caches: what was written back. Before that, anything.
+    pub behind: Option<Vec<u8>>,
+    /// What the function of [`DEVICE_FUNCTION`] must not reach, at any moment.
+    pub never_reached: Option<u64>,
     /// Whether there is a random number generator.
     pub has_entropy: bool,
     /// Where BARs may be put.
@@ -73,6 +77,8 @@ impl SimMachine {
             routed: Vec::new(),
             mmio: BTreeMap::new(),
             remapper: None,
+            behind: None,
+            never_reached: None,
             has_entropy: true,
             window: 0..0,
             config,
@@ -96,10 +102,17 @@ impl SimMachine {
         &mut self.memory[from..from + count as usize]
     }
 
+    /// An entry of a table, as the IOMMU sees it.
+    fn seen(&self, at: u64) -> u64 {
+        let Some(behind) = &self.behind else { return self.read_u64(at) };
+        let from = at.checked_sub(MEMORY_START).expect("an address in memory") as usize;
+        u64::from_le_bytes(behind[from..from + 8].try_into().expect("8 bytes"))
+    }
+
     /// A PCI function accesses memory; whether it gets through.
     pub fn dma(&mut self, function: u16, address: u64, write: bool) -> bool {
         let Some(mut remapper) = self.remapper.take() else { return true };
-        let through = remapper.access(|at| self.read_u64(at), function, address, write);
+        let through = remapper.access(|at| self.seen(at), function, address, write);
         self.remapper = Some(remapper);
         through
     }
@@ -107,7 +120,7 @@ impl SimMachine {
     /// A PCI function writes to the local APIC's address; the vector that arrives, if one does.
     pub fn signal(&mut self, function: u16, address: u32, data: u32) -> Option<u8> {
         let Some(mut remapper) = self.remapper.take() else { return Some(data as u8) };
-        let vector = remapper.signal(|at| self.read_u64(at), function, address, data);
+        let vector = remapper.signal(|at| self.seen(at), function, address, data);
         self.remapper = Some(remapper);
         vector
     }
@@ -167,7 +180,23 @@ impl Machine for SimMachine {
         self.root = 0;
     }
 
-    fn write_back(&mut self) {}
+    fn write_back(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            behind.copy_from_slice(&self.memory);
+        }
+    }
+
+    fn write_back_bytes(&mut self, at: u64, bytes: u64) {
+        let Some(behind) = &mut self.behind else { return };
+        let lines = (at - MEMORY_START) as usize / 64..((at - MEMORY_START + bytes) as usize).div_ceil(64);
+        for line in lines {
+            let line = line * 64..line * 64 + 64;
+            behind[line.clone()].copy_from_slice(&self.memory[line]);
+        }
+        if let (Some(address), Some(remapper)) = (self.never_reached, &self.remapper) {
+            assert!(!remapper.would_reach(|at| self.seen(at), DEVICE_FUNCTION, address));
+        }
+    }
 
     fn flush(&mut self, _address: u64) {}
 
@@ -218,7 +247,7 @@ impl Machine for SimMachine {
         self.window.clone()
     }
 
-    fn route_isa(&mut self, line: u8, vector: u8, remapped: bool) {
+    fn route_isa(&mut self, line: u8, vector: Option<u8>, remapped: bool) {
         self.routed.push((line, vector, remapped));
     }
 

@@ -52,7 +52,7 @@ fn a_whole_service_moves_in_one_step() {
     assert_eq!(transact(&mut w, manager, &entries), Ok(()));
     assert_eq!(w.got(new).expect("received").expect("a message").words[0], 5);
     assert_eq!(w.rights(new, 20), Ok(Rights::all()));
-    let vector = w.k.machine.routed[0].1;
+    let vector = w.k.machine.routed[0].1.expect("not masked");
     w.k.interrupt(vector);
     assert_eq!(w.ok(manager, Syscall::Wait, [n.into(), 0, 0, 0, 0]), 9);
     check(&w.k);

@@ -106,6 +106,7 @@ impl World {
     /// The same, with this IOMMU.
     pub fn with_remapper(remapper: Remapper) -> Self {
         let mut machine = SimMachine::new(FRAMES);
+        machine.behind = Some(std::vec![0xff; (FRAMES * PAGE_SIZE) as usize]);
         machine.remapper = Some(remapper);
         Self::on(machine)
     }
