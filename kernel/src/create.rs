@@ -13,7 +13,7 @@ use crate::pool::{Id, Pool};
 use hic_abi::audit::Event;
 use hic_abi::object::{AccountSpec, MAX_PRIORITY, SandboxSpec, ThreadSpec};
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, Handle, ObjectType, Rights, USER_BASE};
+use hic_abi::{Error, Handle, ObjectType, Rights, USER_BASE, is_name};
 
 /// Shortest and longest budget period, nanoseconds.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=1_000_000_000;
@@ -90,7 +90,7 @@ impl<M: Machine> Kernel<M> {
     fn new_account(&mut self, parent: u32, spec: u64) -> Result<Id, Error> {
         let spec: AccountSpec = self.read_user(spec)?;
         let depth = self.accounts[parent].depth + 1;
-        if depth > MAX_ACCOUNT_DEPTH {
+        if depth > MAX_ACCOUNT_DEPTH || !is_name(&spec.name) {
             return Err(Error::InvalidArgument);
         }
         if !self.accounts[parent].affords(spec.objects.saturating_add(1), spec.frames) {
@@ -127,7 +127,8 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn new_sandbox(&mut self, account: u32, spec: &SandboxSpec) -> Result<Id, Error> {
         let (priority, budget, hard_limit) =
             self.new_share([spec.priority, spec.budget, spec.period, spec.hard_limit])?;
-        if !spec.slots.is_power_of_two() || !(64..=65_536).contains(&spec.slots) {
+        let slots_ok = spec.slots.is_power_of_two() && (64..=65_536).contains(&spec.slots);
+        if !slots_ok || !is_name(&spec.name) {
             return Err(Error::InvalidArgument);
         }
         let slots = spec.slots as u32;
@@ -271,7 +272,7 @@ impl<M: Machine> Kernel<M> {
             serving: None,
             call_route: None,
             receive_route: None,
-            ending: None,
+            begun: None,
             bound: None,
             ready: Links::FREE,
             member: Links::FREE,

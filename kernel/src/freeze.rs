@@ -6,7 +6,7 @@
 use crate::config::EFFORT;
 use crate::kernel::{FIRST_SERIAL, Kernel};
 use crate::machine::{Machine, PowerAction};
-use crate::objects::{Queue, State};
+use crate::objects::{ObjectRef, Queue, Sandbox, State};
 use crate::pool::Link;
 use core::fmt::Write;
 use hic_abi::audit::Event;
@@ -27,19 +27,19 @@ impl<M: Machine> Kernel<M> {
         if self.sandboxes[sandbox].frozen {
             return;
         }
-        let (by, running) = (self.actor(), self.sched.current());
+        let Sandbox { serial, name, .. } = self.sandboxes[sandbox];
+        self.record(Event::SandboxFrozen, serial, fault[0], fault[1], name);
+        let running = self.sched.current();
         self.sandboxes[sandbox].frozen = true;
         self.set_fuse(sandbox, (0, 0));
         self.leave_queue(sandbox);
         let frozen = &mut self.sandboxes[sandbox];
         (frozen.queue, frozen.fault, frozen.unstopped) = (Queue::Frozen, fault, frozen.threads.first());
-        let (serial, name) = (frozen.serial, frozen.name);
         for thread in [running, self.sched.handoff.map(Link::index)].into_iter().flatten() {
             if self.threads[thread].sandbox == sandbox {
                 self.stop_thread(thread);
             }
         }
-        self.record_by(by, Event::SandboxFrozen, serial, fault[0], fault[1], name);
         self.unfinished.push_back(&mut self.sandboxes, sandbox);
         self.stop_some(sandbox);
         self.look_after_remains();
@@ -78,17 +78,26 @@ impl<M: Machine> Kernel<M> {
         sandbox.unstopped = sandbox.threads.after(&self.threads, thread);
     }
 
-    /// `SandboxFreeze`. Whoever freezes one comes back until its threads are stopped.
+    /// `SandboxFreeze`. Whoever freezes one comes back until its threads are stopped, whoever does the rest.
     pub(crate) fn sys_freeze(&mut self, sandbox: Handle, reason: u64) -> Result<u64, Error> {
-        let sandbox = self.object(sandbox, ObjectType::Sandbox, Rights::MANAGE)?;
         self.effort = 0;
-        match (self.sandboxes[sandbox].frozen, self.sandboxes[sandbox].queue) {
-            (false, _) => self.begin_to_freeze(sandbox, [Fault::Frozen as u64, reason, 0, 0]),
-            (true, Queue::Frozen) => self.stop_some(sandbox),
-            (true, _) => return Err(Error::WrongState),
+        let begun = match self.leave_off(self.sched.running(), Syscall::SandboxFreeze) {
+            Some(begun) => begun,
+            None => {
+                let kind = ObjectType::Sandbox;
+                let id = self.object_of(self.own_space()?, sandbox, kind, Rights::MANAGE)?;
+                if self.sandboxes[id.index].frozen {
+                    return Err(Error::WrongState);
+                }
+                self.begin_to_freeze(id.index, [Fault::Frozen as u64, reason, 0, 0]);
+                ObjectRef { kind, id }
+            }
+        };
+        let is_left = |k: &Self| k.sandboxes.get(begun.id).is_some_and(|s| s.queue == Queue::Frozen);
+        if is_left(self) {
+            self.stop_some(begun.id.index);
         }
-        let left = self.sandboxes[sandbox].queue == Queue::Frozen;
-        Ok(if left { self.again(Syscall::SandboxFreeze) } else { 0 })
+        Ok(if is_left(self) { self.again_with(Syscall::SandboxFreeze, begun) } else { 0 })
     }
 
     /// `SandboxFuse`.
@@ -121,6 +130,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn stop_thread(&mut self, thread: u32) {
+        // It ends nothing any more.
+        self.leave_off(thread, Syscall::Null);
         self.unblock(thread);
         self.threads[thread].state = State::Stopped;
         self.abandon_caller(thread);

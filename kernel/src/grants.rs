@@ -321,7 +321,7 @@ impl<M: Machine> Kernel<M> {
 
     /// The record of a capability that came into a space or went out of it, by the hand of another sandbox; one's own space is one's own affair.
     #[inline(always)]
-    fn record_grant(
+    pub(crate) fn record_grant(
         &mut self,
         event: Event,
         own: Link<Sandbox>,

@@ -289,20 +289,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Appends an audit record caused by the current sandbox.
     pub(crate) fn record(&mut self, event: Event, subject: u64, a: u64, b: u64, text: [u8; 32]) {
-        self.record_by(self.actor(), event, subject, a, b, text);
-    }
-
-    /// The same, by this sandbox: what is recorded may have ended the one that caused it.
-    pub(crate) fn record_by(
-        &mut self,
-        actor: u64,
-        event: Event,
-        subject: u64,
-        a: u64,
-        b: u64,
-        text: [u8; 32],
-    ) {
-        self.audit.append(&Entry { nanos: self.machine.now(), actor, subject, event, a, b }, &text);
+        let (nanos, actor) = (self.machine.now(), self.actor());
+        self.audit.append(&Entry { nanos, actor, subject, event, a, b }, &text);
     }
 
     /// Serial number of the sandbox whose doing this is: who ended what is being taken apart, or who made the call; 0 = nobody.

@@ -307,38 +307,48 @@ impl<M: Machine> Kernel<M> {
 
     /// `Destroy`: the object ends, whoever else holds capabilities on it. A sandbox is taken apart in several calls.
     pub(crate) fn sys_destroy(&mut self, space: Handle, slot: Handle) -> Result<u64, Error> {
-        let thread = self.sched.running();
-        if let Some(begun) = self.threads[thread].ending.take() {
+        let begun = self.leave_off(self.sched.running(), Syscall::Destroy);
+        if let Some(begun) = begun.filter(|begun| begun.kind == ObjectType::Sandbox) {
             return Ok(self.end_further(begun));
         }
-        let (place, cap) = self.filled_place(self.space_of(self.own_space()?, space)?, slot)?;
-        let (rights, ObjectRef { kind, id }) = (cap.rights, cap.object);
-        if !rights.contains(Rights::MANAGE) {
+        let own = self.own_space()?;
+        let space = self.space_of(own, space)?;
+        let (place, &cap) = self.filled_place(space, slot)?;
+        let ObjectRef { kind, id } = cap.object;
+        if !cap.rights.contains(Rights::MANAGE) {
             return Err(Error::MissingRights);
         }
         self.effort = 0;
         match kind {
             ObjectType::Account => self.destroy_account(id.index)?,
             _ if is_memory(kind) && !self.unmap_everywhere(id.index) => {
-                return Ok(self.again(Syscall::Destroy));
+                return Ok(self.again_with(Syscall::Destroy, cap.object));
             }
             ObjectType::Thread if !self.is_frozen_thread(id.index) => return Err(Error::WrongState),
-            _ => self.destroy(ObjectRef { kind, id }),
+            _ => self.destroy(cap.object),
         }
-        self.discard(place);
-        Ok(if kind == ObjectType::Sandbox { self.end_further(id) } else { 0 })
+        if !self.discard(place) {
+            return Ok(self.again(Syscall::Destroy));
+        }
+        self.record_grant(Event::CapabilityDeleted, own, space, space, &cap);
+        Ok(if kind == ObjectType::Sandbox { self.end_further(cap.object) } else { 0 })
     }
 
     /// Takes a condemned sandbox apart as far as one entry may. The thread comes back until it is gone, whoever does the rest; a thread of the
     /// sandbox itself does not.
-    fn end_further(&mut self, begun: Id) -> u64 {
-        let left = self.dismantle_some() && self.sandboxes.is_live(begun);
-        match self.sched.current() {
-            Some(thread) if left => {
-                self.threads[thread].ending = Some(begun);
-                self.again(Syscall::Destroy)
-            }
-            _ => 0,
+    fn end_further(&mut self, begun: ObjectRef) -> u64 {
+        let left = self.dismantle_some() && self.sandboxes.is_live(begun.id);
+        if left { self.again_with(Syscall::Destroy, begun) } else { 0 }
+    }
+
+    /// A thread makes this call, again or not: what it has begun to end or to freeze by it. Memory that nobody is destroying can be mapped.
+    pub(crate) fn leave_off(&mut self, thread: u32, call: Syscall) -> Option<ObjectRef> {
+        let (by, begun) = self.threads[thread].begun.take()?;
+        if is_memory(begun.kind)
+            && let Some(region) = self.regions.get_mut(begun.id)
+        {
+            region.leaving = false;
         }
+        (by == call).then_some(begun)
     }
 }

@@ -6,6 +6,7 @@ use crate::list::{Links, List, linked};
 use crate::paging::Way;
 use crate::pool::{Id, Link};
 use hic_abi::object::SealSpec;
+use hic_abi::syscall::Syscall;
 use hic_abi::{Handle, ObjectType, Rights};
 
 /// List tag: threads of one sandbox that are ready to run.
@@ -126,8 +127,8 @@ pub struct Thread {
     pub call_route: Option<CallRoute>,
     /// Where its last answer was given.
     pub receive_route: Option<ReceiveRoute>,
-    /// The sandbox that it is destroying, in several calls.
-    pub ending: Option<Id>,
+    /// What it is ending or freezing, by a call that it makes again.
+    pub begun: Option<(Syscall, ObjectRef)>,
     /// The notification that also ends its receive.
     pub bound: Option<Id>,
     /// Links on the ready list.
@@ -276,7 +277,7 @@ pub struct Region {
     pub seal: Option<SealSpec>,
     /// What stands behind it.
     pub backing: Backing,
-    /// Being destroyed: it is mapped nowhere any more.
+    /// Somebody is destroying it: it is mapped nowhere any more.
     pub leaving: bool,
     /// Where it is mapped.
     pub mappings: List<OF_REGION>,

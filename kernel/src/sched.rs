@@ -214,12 +214,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// `Yield`: the running thread ends its turn.
-    pub(crate) fn sys_yield(&mut self) -> Result<u64, Error> {
-        self.sched.resched = Resched::TurnOver;
-        Ok(0)
-    }
-
     /// Takes a ready thread off whatever queue it is on.
     pub(crate) fn unready(&mut self, thread: u32) {
         if self.sched.current() == Some(thread) {

@@ -2,7 +2,8 @@
 
 use crate::kernel::Kernel;
 use crate::machine::{Machine, PowerAction};
-use crate::objects::Space;
+use crate::objects::{ObjectRef, Space};
+use crate::sched::Resched;
 use hic_abi::audit::Event;
 use hic_abi::message::Fault;
 use hic_abi::object::SealSpec;
@@ -69,7 +70,10 @@ impl<M: Machine> Kernel<M> {
             Syscall::ReplyReceive => self.sys_reply_receive(h),
             Syscall::Signal => self.sys_signal(h, b),
             Syscall::Wait => self.sys_wait(h, b),
-            Syscall::Yield => self.sys_yield(),
+            Syscall::Yield => {
+                self.sched.resched = Resched::TurnOver;
+                Ok(0)
+            }
             Syscall::Now => self.answer(self.machine.now()),
             Syscall::CapCopy => self.sys_cap_copy(args),
             Syscall::CapMove => self.sys_cap_move(h, h2, h3, h4),
@@ -162,13 +166,21 @@ impl<M: Machine> Kernel<M> {
         call as u64
     }
 
+    /// The same of a call that began to end or to freeze this: whoever does the rest, it is known where the call stands.
+    pub(crate) fn again_with(&mut self, call: Syscall, begun: ObjectRef) -> u64 {
+        if let Some(thread) = self.sched.current() {
+            self.threads[thread].begun = Some((call, begun));
+        }
+        self.again(call)
+    }
+
     /// A thread makes this call as soon as it goes on, with the registers of the one that it is in.
     pub(crate) fn repeat(&mut self, thread: u32, call: Syscall) {
         let frame = &mut self.threads[thread].context.frame;
         (frame.rax, frame.rip) = (call as u64, frame.rip - SYSCALL_BYTES);
         // A fuse counts what the program sees: one call.
         let fuse = &mut self.sandboxes[self.threads[thread].sandbox].fuse;
-        fuse.0 += u64::from(fuse.0 != 0);
+        fuse.0 = fuse.0.saturating_add(u64::from(fuse.0 != 0));
     }
 
     fn sys_port_watch(&mut self, port: Handle, notification: Handle, bits: u64) -> Result<u64, Error> {

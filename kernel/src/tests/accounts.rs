@@ -19,6 +19,26 @@ fn an_account_never_goes_over_its_frames() {
     check(&w.k);
 }
 
+/// Lines of the log begin with a name.
+#[test]
+fn a_name_that_would_forge_lines_of_the_log_is_refused() {
+    let mut w = World::new();
+    let slot = w.slot();
+    for bad in ["a\n[    1.0] core-0: all is well", "\u{1b}[2J", "a\rb", "a\u{9b}2J", "a\u{7f}"] {
+        let account = AccountSpec { frames: 1, objects: 1, name: name_bytes(bad) };
+        let sandbox = sandbox_spec(bad, 16, 64);
+        for (kind, spec) in
+            [(ObjectType::Account, account.as_bytes()), (ObjectType::Sandbox, sandbox.as_bytes())]
+        {
+            let at = w.put(w.manager, spec);
+            let args = [ACCOUNT.into(), kind as u64, slot.into(), at, 0];
+            assert_eq!(w.refused(w.manager, Syscall::Create, args), Error::InvalidArgument, "{bad:?}");
+        }
+    }
+    w.child_with(ACCOUNT, &sandbox_spec("größer als 32 Zeichen: ja, sogar", 16, 64));
+    check(&w.k);
+}
+
 #[test]
 fn an_account_never_goes_over_its_objects() {
     let mut w = World::new();

@@ -110,6 +110,40 @@ fn a_sandbox_with_many_threads_is_frozen_in_parts() {
     b.finish();
 }
 
+/// The timer may do the rest between two parts of the call: the program sees one call, which did what it was to do.
+#[test]
+fn a_freeze_that_others_finished_has_succeeded() {
+    for destroyed in [false, true] {
+        let mut b = Busy::new();
+        let manager = b.w.manager;
+        b.w.k.run_instead(manager.thread);
+        let frame = &mut b.w.k.threads[manager.thread].context.frame;
+        (frame.rax, frame.rdi, frame.rsi) = (Syscall::SandboxFreeze as u64, b.big.cap.into(), 9);
+        assert!(b.w.enter_once(), "it was done at once: nothing to look at");
+        if destroyed {
+            b.w.k.destroy(b.w.k.cap(manager.sandbox, b.big.cap).expect("filled").object);
+        }
+        while b.w.k.dismantle_some() {}
+        b.w.k.run_instead(manager.thread);
+        assert!(!b.w.enter_once());
+        assert_eq!(b.w.result(manager).map(|r| r.map(|_| ())), Some(Ok(())));
+        // Another call is another call.
+        let due = if destroyed { Error::InvalidHandle } else { Error::WrongState };
+        assert_eq!(b.w.refused(manager, Syscall::SandboxFreeze, [b.big.cap.into(), 9, 0, 0, 0]), due);
+        b.finish();
+    }
+}
+
+/// Who finds one freezing did not freeze it.
+#[test]
+fn a_sandbox_that_is_freezing_is_frozen_already() {
+    let mut b = Busy::new();
+    b.fault();
+    let freeze = [b.big.cap.into(), 9, 0, 0, 0];
+    assert_eq!(b.w.refused(b.w.manager, Syscall::SandboxFreeze, freeze), Error::WrongState);
+    b.finish();
+}
+
 #[test]
 fn a_fault_is_told_when_all_threads_are_stopped() {
     let mut b = Busy::new();
@@ -345,6 +379,24 @@ fn a_switch_to_a_server_that_can_take_no_message_of_a_crowd_is_short() {
     assert_eq!((frame.rax, frame.rdi), (Syscall::Receive as u64, 31));
     assert_eq!(w.receive(p.server, 31), None);
     assert!(callers.iter().all(|caller| w.got(*caller) == Some(Err(Error::NoReceiveSlot))));
+    check(&w.k);
+}
+
+/// It has not entered the kernel for its fuse to burn, and there is no longer one.
+#[test]
+fn a_call_that_is_made_again_leaves_the_longest_fuse_as_it_is() {
+    let mut w = World::new();
+    let p = pair(&mut w);
+    unreadable(&mut w, &p, 100);
+    let other = w.endpoint();
+    w.give(other, p.server, 31, Rights::RECEIVE);
+    assert_eq!(w.receive(p.server, 31), None);
+    w.ok(w.manager, Syscall::SandboxFuse, [p.server.cap.into(), u64::MAX, 5, 0, 0]);
+    w.ok(w.manager, Syscall::PortSwitch, [p.port.into(), other.into(), 0, 0, 0]);
+    assert_eq!(w.k.threads[p.server.thread].state, crate::objects::State::Ready, "it receives again");
+    assert_eq!((w.k.sandboxes[p.server.sandbox].fuse, w.k.fuses), ((u64::MAX, 5), 1));
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), p.server.cap.into(), 0, 0, 0]);
+    assert_eq!(w.k.fuses, 0, "nobody else is held up");
     check(&w.k);
 }
 

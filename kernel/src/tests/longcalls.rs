@@ -28,6 +28,11 @@ pub fn in_parts(w: &mut World, call: Syscall, args: [u64; 5]) -> usize {
     while more {
         entries += 1;
         short(|| more = w.enter_once());
+        // What others have to choose a thread for in between goes on with it, too.
+        if more && w.k.has_remains() {
+            entries += 1;
+            dismantle_part(&mut w.k);
+        }
     }
     assert_eq!(w.k.threads[thread].context.frame.rax, 0, "the call succeeded");
     more = w.k.has_remains();
@@ -222,6 +227,42 @@ fn a_region_that_is_ending_is_mapped_nowhere_any_more() {
     check(&w.k);
 }
 
+/// A child that has begun to destroy a region, and the manager's capability on it.
+fn half_destroyed(w: &mut World) -> (Actor, Handle) {
+    let (region, child) = (mapped_in_many(w, 4, 300), w.child());
+    w.give(region, child, 30, Rights::all());
+    w.k.run_instead(child.thread);
+    let frame = &mut w.k.threads[child.thread].context.frame;
+    (frame.rax, frame.rdi, frame.rsi) = (Syscall::Destroy as u64, SELF.into(), 30);
+    assert!(w.enter_once(), "it was done at once: nothing to look at");
+    let map = [SELF.into(), region.into(), 1, 0, 0];
+    assert_eq!(w.refused(w.manager, Syscall::RegionMap, map), Error::Gone);
+    (child, region)
+}
+
+#[test]
+fn a_region_whose_destroyer_died_half_way_is_as_good_as_before() {
+    let mut w = World::new();
+    let (child, region) = half_destroyed(&mut w);
+    w.ok(w.manager, Syscall::SandboxFreeze, [child.cap.into(), 0, 0, 0, 0]);
+    w.ok(w.manager, Syscall::RegionMap, [SELF.into(), region.into(), 1, 0, 0]);
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
+#[test]
+fn a_region_whose_destroyer_lost_its_capability_half_way_is_as_good_as_before() {
+    let mut w = World::new();
+    let (child, region) = half_destroyed(&mut w);
+    w.ok(w.manager, Syscall::CapRevoke, [SELF.into(), region.into(), 0, 0, 0]);
+    w.k.run_instead(child.thread);
+    assert!(!w.enter_once());
+    assert_eq!(w.got(child), Some(Err(Error::InvalidHandle)));
+    w.ok(w.manager, Syscall::RegionMap, [SELF.into(), region.into(), 1, 0, 0]);
+    check(&w.k);
+    nothing_is_left(w.k);
+}
+
 #[test]
 fn a_revocation_that_ends_mappings_does_so_in_parts() {
     let mut w = World::new();
@@ -260,6 +301,19 @@ fn how_many_other_capabilities_there_are_makes_no_end_of_a_mapping_longer() {
         });
         assert!(looks < 500, "{looks} looks for slot {slot}");
     }
+    check(&w.k);
+}
+
+/// The IOMMU is told of each, and waited for.
+#[test]
+fn mappings_in_a_device_end_a_few_at_a_time() {
+    let mut w = World::confined();
+    for _ in 0..30 {
+        let (region, _) = w.region(1);
+        w.ok(w.manager, Syscall::RegionMap, [super::world::DEVICE.into(), region.into(), 1, 0, 0]);
+    }
+    let entries = in_parts(&mut w, Syscall::CapDelete, [SELF.into(), super::world::DEVICE.into(), 0, 0, 0]);
+    assert!(entries > 5, "{entries} entries");
     check(&w.k);
 }
 

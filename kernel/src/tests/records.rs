@@ -124,6 +124,11 @@ fn what_changes_another_sandboxs_space_is_recorded_and_ones_own_is_not() {
     w.ok(w.manager, Syscall::CapMove, [space, 22, 0, own.into(), 0]);
     assert_eq!(w.refused(w.manager, Syscall::CapDelete, [space, 23, 0, 0, 0]), Error::InvalidHandle);
     w.ok(w.manager, Syscall::CapDelete, [space, 22, 0, 0, 0]);
+    let (doomed, all) = (w.notification(), Rights::all().bits().into());
+    w.ok(w.manager, Syscall::CapCopy, [space, 24, 0, doomed.into(), all]);
+    let index = u64::from(w.k.cap(w.manager.sandbox, doomed).expect("filled").object.id.index);
+    w.ok(w.manager, Syscall::Destroy, [space, 24, 0, 0, 0]);
+    let doomed = ObjectType::Notification as u64 | index << 32;
     let (actor, other) = (w.k.sandboxes[w.manager.sandbox].serial, w.k.sandboxes[child.sandbox].serial);
     let index = u64::from(w.k.cap(w.manager.sandbox, n as u32).expect("kept").object.id.index);
     let a = ObjectType::Notification as u64 | index << 32;
@@ -135,6 +140,9 @@ fn what_changes_another_sandboxs_space_is_recorded_and_ones_own_is_not() {
         (Event::CapabilityDeleted, other),
     ];
     let due = due.map(|(event, subject)| (event as u32, actor, subject, a, Rights::SEND.bits().into()));
+    let of_doomed = [Event::CapabilityCopied, Event::CapabilityDeleted];
+    let of_doomed = of_doomed.map(|event| (event as u32, actor, other, doomed, all));
+    let due = [&due[..], &of_doomed[..]].concat();
     let got: Vec<_> = drain(&mut w).iter().map(|r| (r.event, r.actor, r.subject, r.a, r.b)).collect();
     assert_eq!(got, due);
 }

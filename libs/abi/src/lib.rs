@@ -119,6 +119,17 @@ pub fn name_bytes<const N: usize>(name: &str) -> [u8; N] {
     out
 }
 
+/// Whether a fixed-size name can be shown as it is: it has no control characters, which would forge lines of a log or move a cursor.
+#[must_use]
+pub fn is_name(bytes: &[u8]) -> bool {
+    let mut before = 0;
+    bytes.iter().take_while(|byte| **byte != 0).all(|&byte| {
+        let is_latin_control = (0x80..0xa0).contains(&byte) && before == 0xc2;
+        before = byte;
+        !byte.is_ascii_control() && !is_latin_control
+    })
+}
+
 /// The text of a fixed-size name; bytes that are not UTF-8 make it `"?"`.
 #[must_use]
 pub fn name_str(bytes: &[u8]) -> &str {

@@ -170,12 +170,14 @@ impl Caller<'_> {
         let (a, b) = match kind {
             T::Account => {
                 let (frames, objects) = (self.random.below(24), self.random.below(12));
-                (self.put(AccountSpec { frames, objects, name: [b'm'; 32] }.as_bytes()), Word::Is(0))
+                let name = self.name([b'm'; 32]);
+                (self.put(AccountSpec { frames, objects, name }.as_bytes()), Word::Is(0))
             }
             T::Sandbox => {
                 let slots = self.random.pick(&[64, 64, 64, 512, 65, 32]);
                 let priority = plans::priority(self.random, self.lab);
-                let spec = plans::sandbox(self.random, slots, priority);
+                let mut spec = plans::sandbox(self.random, slots, priority);
+                spec.name = self.name(spec.name);
                 (self.put(spec.as_bytes()), Word::Is(0))
             }
             T::Region => {
@@ -303,7 +305,8 @@ impl Caller<'_> {
             Syscall::SandboxFaultPort => [self.a(T::Sandbox), self.a(T::Port), zero, zero, zero],
             Syscall::SandboxFreeze | Syscall::SandboxReset => [self.a(T::Sandbox), zero, zero, zero, zero],
             Syscall::SandboxFuse => {
-                [self.a(T::Sandbox), Word::Is(self.random.below(12)), Word::Is(7), zero, zero]
+                let calls = if self.random.once_in(8) { u64::MAX } else { self.random.below(12) };
+                [self.a(T::Sandbox), Word::Is(calls), Word::Is(7), zero, zero]
             }
             Syscall::SandboxShare => {
                 let priority = plans::priority(self.random, self.lab);
@@ -329,6 +332,15 @@ impl Caller<'_> {
             _ => [zero; 5],
         };
         [a, b, c, d, e, zero, zero, zero]
+    }
+
+    /// Some names have what does not belong there, or end before it.
+    fn name(&mut self, mut name: [u8; 32]) -> [u8; 32] {
+        if self.random.once_in(6) {
+            name[3] = self.random.pick(b"\n\x1b\x7f\0\0");
+            name[9] = b'\n';
+        }
+        name
     }
 
     /// The manager keeps what it needs to go on: its first slots and its memory.

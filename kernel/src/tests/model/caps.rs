@@ -152,7 +152,7 @@ impl Model {
     }
 
     /// Whoever changes what another sandbox holds is recorded: what happened, who did it, in whose space, the object and the rights.
-    fn note(&mut self, event: Event, caller: Id, spaces: [Id; 2], cap: Cap) {
+    pub fn note(&mut self, event: Event, caller: Id, spaces: [Id; 2], cap: Cap) {
         if spaces != [caller; 2] {
             let subject = self.sandbox(spaces[0]).serial;
             self.record(event, subject, cap.object, cap.rights.bits().into(), [0; 4]);

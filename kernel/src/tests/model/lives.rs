@@ -11,6 +11,12 @@ use hic_abi::{Error, ObjectType, Rights, USER_BASE};
 use std::collections::VecDeque;
 use std::format;
 
+/// Whether the bytes of a name up to the first zero are no control characters; those here are ASCII.
+fn is_clean(name: &[u64; 4]) -> bool {
+    let bytes = name.iter().flat_map(|word| word.to_le_bytes());
+    bytes.take_while(|byte| *byte != 0).all(|byte| byte >= b' ' && byte != 0x7f)
+}
+
 impl Model {
     /// `made` is what the kernel returned: an address or a serial number.
     pub fn do_create(&mut self, thread: Id, caller: Id, args: [u64; 5], made: u64) -> Result<u64, Error> {
@@ -62,6 +68,9 @@ impl Model {
 
     fn create_account(&mut self, caller: Id, parent: Id, spec: u64) -> Result<Id, Error> {
         let [frames, objects, name @ ..]: [u64; 6] = self.read_words(caller, spec)?;
+        if !is_clean(&name) {
+            return Err(Error::InvalidArgument);
+        }
         // The account is itself one object of its parent's.
         let objects_left = self.objects_left(parent).checked_sub(1).ok_or(Error::NoMemory)?;
         if self.frames_left(parent) < frames || objects_left < objects {
@@ -80,7 +89,7 @@ impl Model {
         let [slots, priority, budget, period, hard, n0, n1, n2, n3, purpose @ ..] = spec;
         let name = [n0, n1, n2, n3];
         let slots_fit = slots.is_power_of_two() && (64..=65_536).contains(&slots);
-        if !slots_fit || !share_fits(priority, budget, period) {
+        if !slots_fit || !share_fits(priority, budget, period) || !is_clean(&name) {
             return Err(Error::InvalidArgument);
         }
         if self.objects_left(account) == 0 || self.frames_left(account) < 1 + slots / 64 {
@@ -247,6 +256,7 @@ impl Model {
             _ => self.end(cap.object),
         }
         self.drop_cap(place);
+        self.note(Event::CapabilityDeleted, caller, [sandbox; 2], cap);
         Ok(0)
     }
 
