@@ -38,7 +38,8 @@ pub(crate) enum Resched {
 /// Rank of a sandbox that runs although its budget is spent: below every priority.
 const SPENT: i16 = -1;
 
-/// How soon the timer looks after what is left to be done in parts while threads run, nanoseconds: a part takes a fiftieth of it or less.
+/// How soon the timer looks after what is left to be done in parts while threads run, nanoseconds: a part takes some fiftieth of it, on a machine whose
+/// IOMMU is quick.
 const REMAINS_EVERY: u64 = 500_000;
 
 /// Priorities.

@@ -91,7 +91,7 @@ impl ObjectType {
     }
 }
 
-/// A new account's limits; they are taken from the parent's.
+/// A new account's limits; they are taken from the parent's. Its name has no control characters.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct AccountSpec {
@@ -119,7 +119,7 @@ pub struct Share {
     pub hard_limit: bool,
 }
 
-/// A new sandbox.
+/// A new sandbox. Its name has no control characters.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct SandboxSpec {

@@ -15,10 +15,10 @@
 //! | `r13` | address of the thread's [`crate::IpcBuffer`], or 0 | unchanged |
 //!
 //! Some calls may be long: [`Syscall::CapRevoke`]; [`Syscall::CapDelete`] and [`Syscall::CapMove`] of a capability on which mappings hang;
-//! [`Syscall::Destroy`] of a region or a sandbox; [`Syscall::SandboxFreeze`] and [`Syscall::SandboxReset`]; [`Syscall::Create`] of a region while free
+//! [`Syscall::Destroy`] of a region, a device or a sandbox; [`Syscall::SandboxFreeze`] and [`Syscall::SandboxReset`]; [`Syscall::Create`] of a region while free
 //! memory has to be zeroed; [`Syscall::Receive`] and [`Syscall::ReplyReceive`] while calls wait that this receiver cannot take. The kernel does a part and lets the
 //! thread make the same call again, with the same registers, until all is done; whoever is more important runs in between. The program sees one call. A
-//! thread that dies between two parts leaves the rest undone (docs/adr/0012).
+//! thread that dies between two parts leaves the rest undone, and a region that it was destroying can be mapped again (docs/adr/0012).
 //!
 //! `space` arguments are a sandbox capability with MANAGE, or [`crate::SELF`].
 
@@ -57,7 +57,7 @@ pub enum Syscall {
     /// 0, or the address of a [`crate::object::ChannelSpec`] (MANAGE on both its sandboxes); Endpoint, Notification: 0, 0; Port: endpoint (MANAGE), badge. `rdi` returns what identifies it: a region's address,
     /// a sandbox's serial number.
     Create = 13,
-    /// `(space, slot)`: destroy the object (MANAGE).
+    /// `(space, slot)`: destroy the object (MANAGE). Devices and other objects of which there is one stay: only the capability goes.
     Destroy = 14,
     /// `(space or device MANAGE, region, rights)`: map it in that sandbox, or let that device reach it by DMA; `rdi` returns the address
     /// there. With an IOMMU a device reaches nothing else.
