@@ -125,6 +125,12 @@ fn an_iommu_that_does_not_look_into_caches_never_sees_half_a_table() {
     for levels in [3, 4] {
         let mut w = World::with_remapper(Remapper::new(levels, true));
         let (manager, (region, address)) = (w.manager, w.region(3));
+        // What is free was something else once, and no zeros of it were ever written back.
+        let frames: [u64; 8] = core::array::from_fn(|_| w.k.frames.allocate(1).expect("free"));
+        for frame in frames {
+            w.k.frames.free_run(frame, 1);
+            w.k.machine.hide(frame);
+        }
         w.k.machine.never_reached = Some(address - USER_BASE + 3 * PAGE_SIZE);
         let at = map(&mut w, manager, DEVICE, region, BOTH);
         assert!(reaches(&mut w, at + 2 * PAGE_SIZE, true));

@@ -102,6 +102,14 @@ impl SimMachine {
         &mut self.memory[from..from + count as usize]
     }
 
+    /// An IOMMU that does not look into caches sees something else in this page.
+    pub fn hide(&mut self, page: u64) {
+        let from = page.checked_sub(MEMORY_START).expect("an address in memory") as usize;
+        if let Some(behind) = &mut self.behind {
+            behind[from..from + 4096].fill(0xff);
+        }
+    }
+
     /// An entry of a table, as the IOMMU sees it.
     fn seen(&self, at: u64) -> u64 {
         let Some(behind) = &self.behind else { return self.read_u64(at) };
