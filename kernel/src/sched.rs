@@ -11,7 +11,7 @@ use crate::list::List;
 use crate::machine::Machine;
 use crate::objects::{Queue, RUNNABLE, Sandbox, Share, State, Thread};
 use crate::pool::{Link, NONE};
-use hic_abi::{Error, object::MAX_PRIORITY};
+use hic_abi::object::MAX_PRIORITY;
 
 /// What the processor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
