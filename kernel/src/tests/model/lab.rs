@@ -288,6 +288,10 @@ impl Lab {
         let registers = Registers { rax: call.number, rdi, rsi, rdx, r10, r8, r9, r12, r13 };
         let fast = self.w.k.counters.fast_calls;
         let made = self.kernel_call(thread, registers);
+        if self.over {
+            // It is in the middle of a long call, and its registers are still those that it came with.
+            return;
+        }
         self.model.syscall(thread, registers, made);
         self.model.decide(self.w.k.counters.fast_calls != fast);
         let ready = self.model.lives(thread) && self.model.thread(thread).doing == Doing::Ready;

@@ -147,8 +147,11 @@ impl Model {
         let s = self.sandbox_mut(sandbox);
         (s.frozen, s.fault, s.fuse) = (true, fault, (0, 0));
         let (threads, port) = (s.threads.clone(), s.fault_port);
-        for thread in &threads {
-            self.stop(*thread);
+        // Those that have the processor or are about to get it stop first; whoever waited for them is woken in that order.
+        let mut stopping = threads.clone();
+        stopping.sort_by_key(|thread| self.stops_late(*thread));
+        for thread in stopping {
+            self.stop(thread);
         }
         let Sandbox { serial, name, .. } = *self.sandbox(sandbox);
         self.record(Event::SandboxFrozen, serial, fault[0], fault[1], name);

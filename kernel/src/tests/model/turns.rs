@@ -100,8 +100,10 @@ impl Model {
             return;
         }
         let rank = self.stand(thread, false);
+        // One whose server was in the same sandbox, which is freezing, is stopped before it runs.
+        let stays = !self.sandbox(self.home(thread)).frozen;
         let turns = &mut self.turns;
-        turns.look |= turns.running.is_some() && !turns.over && rank > turns.rank;
+        turns.look |= stays && turns.running.is_some() && !turns.over && rank > turns.rank;
     }
 
     /// Puts a thread among the ready ones and its sandbox into the line; the rank at which it waits.
@@ -148,6 +150,15 @@ impl Model {
             self.leave_line(sandbox);
         }
         !more
+    }
+
+    /// Where a thread of a sandbox that freezes comes: the running one, the one to which the processor was handed, the others.
+    pub fn stops_late(&self, thread: Id) -> u8 {
+        match Some(thread) {
+            running if running == self.turns.running => 0,
+            handed if handed == self.turns.handed => 1,
+            _ => 2,
+        }
     }
 
     /// The running thread blocked and this one goes on in its turn.
