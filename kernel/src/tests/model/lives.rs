@@ -27,7 +27,10 @@ impl Model {
         let object = match kind {
             ObjectType::Account => self.create_account(caller, account, a)?,
             ObjectType::Sandbox => self.create_sandbox(caller, account, a, made)?,
-            ObjectType::Region => self.create_region(account, a, made)?,
+            ObjectType::Region => {
+                self.check_channel(caller, b)?;
+                self.create_region(account, a, made)?
+            }
             ObjectType::Endpoint => self.charged(account, Body::Endpoint(Endpoint::default()))?,
             ObjectType::Notification => self.charged(account, Body::Notification(Notification::default()))?,
             ObjectType::Port => {
@@ -42,6 +45,17 @@ impl Model {
         let known = matches!(kind, ObjectType::Sandbox | ObjectType::Region);
         self.thread_mut(thread).registers.rdi = if known { made } else { 0 };
         Ok(0)
+    }
+
+    /// Whether memory can be a channel between those whom a caller names; 0 is memory for nobody in particular. What a channel is used for is tested by
+    /// itself (`tests/channels.rs`): random words name no two sandboxes.
+    fn check_channel(&self, caller: Id, spec: u64) -> Result<(), Error> {
+        if spec == 0 {
+            return Ok(());
+        }
+        let [one, other]: [u64; 2] = self.read_words(caller, spec)?;
+        let (one, other) = (self.space(caller, one)?, self.space(caller, other)?);
+        if one == other { Err(Error::InvalidArgument) } else { Ok(()) }
     }
 
     /// A part of a range of I/O ports, without those of the interrupt controllers and of PCI configuration.
