@@ -57,11 +57,14 @@ pub const MAX_COUNTED: usize = 1024;
 const CHUNK: usize = 64;
 
 /// To read, write and execute.
-const STRONGEST: usize = Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE).bits() as usize;
+const STRONGEST: usize = MAPPING.bits() as usize;
 
 /// Lists of peers: for each strength one, in so many groups that there are as many as capabilities on memory are to be expected.
 const LISTS: usize = STRONGEST + 1;
 const GROUPS: usize = 1 << 12;
+
+/// The rights with which memory is mapped; no other says anything of a mapping.
+pub(crate) const MAPPING: Rights = Rights::READ.union(Rights::WRITE).union(Rights::EXECUTE);
 
 /// What of the rights on an object matters to mappings: how memory may be mapped, whether a device may be mapped into.
 #[inline(always)]

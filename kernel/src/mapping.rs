@@ -4,7 +4,7 @@
 //! two lists, of its region and of its space, and knows the way to its entries in the page tables, so that little is sought when it ends.
 //! Which bits an entry gets, [`RegionLayout`] says; nobody else does.
 
-use crate::caps::Cap;
+use crate::caps::{Cap, MAPPING};
 use crate::config::{DEVICE_EFFORT, EFFORT, ENTRIES_AN_EFFORT, MOVE_EFFORT};
 use crate::iommu::domain;
 use crate::kernel::Kernel;
@@ -29,11 +29,11 @@ impl<M: Machine> Kernel<M> {
         let holder = self.caller();
         let space = if space == SELF { Space::Sandbox(holder) } else { self.mappable(space)? };
         let (region, held) = self.memory_object(region)?;
-        let rights = Rights::from_bits_truncate(rights as u32);
-        if !held.contains(rights | Rights::READ) {
+        let rights = Rights::from_bits_truncate(rights as u32) | Rights::READ;
+        if !held.contains(rights) {
             return Err(Error::MissingRights);
         }
-        let address = self.map_region(space, region, rights, holder);
+        let address = self.map_region(space, region, rights & MAPPING, holder);
         self.answer(address?)
     }
 

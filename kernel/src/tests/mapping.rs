@@ -108,6 +108,21 @@ fn a_child_that_may_only_read_does_not_inherit_its_managers_right_to_write() {
     }
 }
 
+/// Found by the model: a right that says nothing of mappings was part of what a mapping hung on, so a weaker copy kept it and its end did not end it.
+#[test]
+fn what_is_mapped_with_other_rights_ends_with_the_last_capability_as_well() {
+    let mut w = World::new();
+    let (lender, child, (region, address)) = (w.child(), w.child(), w.region(1));
+    w.give(region, lender, 3, Rights::all());
+    w.give(child.cap, lender, 10, Rights::all());
+    w.ok(lender, Syscall::RegionMap, [10, 3, Rights::SEND.bits().into(), 0, 0]);
+    w.ok(lender, Syscall::CapCopy, [0, 1, 0, 3, (Rights::all() - Rights::SEND).bits().into()]);
+    assert!(sees(&mut w, child, address));
+    w.ok(w.manager, Syscall::CapRevoke, [0, region.into(), 0, 0, 0]);
+    assert!(!sees(&mut w, child, address));
+    check(&w.k);
+}
+
 /// Who maps for others may have less afterwards: what it lent with more goes, the rest stays.
 #[test]
 fn what_was_lent_with_more_than_is_left_ends_and_nothing_else() {

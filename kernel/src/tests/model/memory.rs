@@ -138,10 +138,12 @@ impl Model {
         let [space, region, rights, ..] = args;
         let space = self.mappable(caller, space)?;
         let (region, held) = self.memory_object(caller, region)?;
-        let rights = Rights::from_bits_truncate(rights as u32);
-        if !held.contains(rights | Rights::READ) {
+        let rights = Rights::from_bits_truncate(rights as u32) | Rights::READ;
+        if !held.contains(rights) {
             return Err(Error::MissingRights);
         }
+        // What else was asked for is held, and no part of how it is mapped.
+        let rights = rights & (Rights::READ | Rights::WRITE | Rights::EXECUTE);
         let address = self.map(space, region, rights, caller)?;
         self.thread_mut(thread).registers.rdi = address;
         Ok(0)
