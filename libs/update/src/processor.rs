@@ -1,12 +1,13 @@
 //! Which part of the processor is promised to whom, and whether there is room for more (P1.11). In thousandths; a promise is kept by the kernel's scheduler.
 //!
-//! An update runs two instances of a service. One has the service's own share: the old one, until the new one is the default. The other has
-//! [`WARM_UP`]. So an update needs that beside the larger one of the two versions' guarantees, from before anything is made until one of the two is gone.
+//! An update runs two instances of a service. One has the service's own share: the old one, until the new one is the default. To the other
+//! [`WARM_UP`] is promised. So an update needs that beside the larger one of the two versions' guarantees, from before anything is made until one of
+//! the two is gone.
 
 use core::fmt;
 use hic_control::manager::{PROCESSOR_LIMIT, Percent};
 
-/// The quota of an instance beside the one that serves: processor time in each period, nanoseconds.
+/// What is promised to the instance that is not the default: processor time in each period, nanoseconds. While it warms up it gets no more.
 pub const WARM_UP_BUDGET: u64 = 2_000_000;
 /// Its period, nanoseconds: short enough that nobody waits long for the other one's turn.
 pub const WARM_UP_PERIOD: u64 = 10_000_000;
