@@ -506,7 +506,7 @@ def check_manifest(m):
     if (m["budget_us"], m["period_us"]) == (0, 0):
         need(m["cpu"] == "conserving", "manifest")
     else:
-        number(m["budget_us"], 1, m["period_us"]), number(m["period_us"], 100, 1000000)
+        number(m["budget_us"], 1, m["period_us"]), number(m["period_us"], 1000, 1000000)
     number(m["stack_pages"], 1, 256), number(m["heap_pages"], 0, 65536), number(m["cspace_slots"], 16, 65536)
     for region in m["state_regions"]:
         number(region["pages"], 1, 65536)

@@ -16,7 +16,7 @@ pub struct Arguments {
 
 /// Where people look for them.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 what was checked is not good \
-    (verify); 4 diff --fail-on found such a change.";
+    (verify, repo check); 4 diff --fail-on found such a change.";
 
 #[derive(Subcommand)]
 pub enum Command {

@@ -138,6 +138,7 @@ fn compare(field: &str, before: &Value, after: &Value, changes: &mut Vec<Change>
     if before == after {
         return;
     }
+    let said = changes.len();
     let mut say = |direction, text: String| {
         changes.push(Change { weight: weight(field, direction), field: field.to_owned(), text });
     };
@@ -168,9 +169,14 @@ fn compare(field: &str, before: &Value, after: &Value, changes: &mut Vec<Change>
             say(direction, format!("{} -> {}", text(old), text(new)));
         }
     }
+    // As another order, or what no item is named by: said as a whole rather than not at all.
+    if changes.len() == said {
+        let (direction, text) = (Direction::Other, format!("{} -> {}", text(before), text(after)));
+        changes.push(Change { weight: weight(field, direction), field: field.to_owned(), text });
+    }
 }
 
-/// A list by what names its items, each with the rest of what it says.
+/// A list by what names its items, each with the rest of what it says. The second of a name is `NAME #2`.
 fn items(list: &Value) -> BTreeMap<String, String> {
     const NAMES: [&str; 5] = ["name", "service", "module", "ids", "base"];
     let item = |value: &Value| {
@@ -182,7 +188,14 @@ fn items(list: &Value) -> BTreeMap<String, String> {
         let rest: Vec<String> = rest.map(|(key, value)| format!("{key} {}", text(value))).collect();
         (name.map(text).unwrap_or_default(), rest.join(", "))
     };
-    list.as_array().into_iter().flatten().map(item).collect()
+    let mut all = BTreeMap::new();
+    for (name, rest) in list.as_array().into_iter().flatten().map(item) {
+        // Two claims of one kind of device are two, though nothing else tells them apart.
+        let free = (2..).map(|number| format!("{name} #{number}")).find(|key| !all.contains_key(key));
+        let key = if all.contains_key(&name) { free.unwrap_or_default() } else { name };
+        all.insert(key, rest);
+    }
+    all
 }
 
 fn shown(key: &str, detail: &str) -> String {
@@ -263,4 +276,24 @@ fn compare_signer(old: &ModuleReport, new: &ModuleReport, changes: &mut Vec<Chan
         _ => return,
     };
     changes.push(Change { weight, field: "signer".to_owned(), text });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_differs_in_nothing_that_is_named_is_said_as_a_whole() {
+        let mut changes = Vec::new();
+        let (before, after) =
+            (json!([{"ids": ["1"]}, {"ids": ["2"]}]), json!([{"ids": ["2"]}, {"ids": ["1"]}]));
+        compare("devices", &before, &after, &mut changes);
+        let [change] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!((change.weight, change.field.as_str()), (Weight::AsksForMore, "devices"));
+        assert!(change.text.contains(" -> "), "{}", change.text);
+        compare("devices", &before, &before, &mut changes);
+        assert_eq!(changes.len(), 1);
+    }
 }

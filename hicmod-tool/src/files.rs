@@ -10,23 +10,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::new(format_args!("cannot read {}: {error}", path.display())))
 }
 
-/// Writes `bytes` to the file `path`.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes)
-        .map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))
-}
-
 /// Replaces the file `path` as a whole: whoever reads it finds the old bytes or the new ones.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    let fresh = path.with_file_name(name);
-    let replaced = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
-    replaced.map_err(|error| {
-        // What is left of the attempt is of no use.
-        let _ = std::fs::remove_file(&fresh);
-        Failure::new(format_args!("cannot write {}: {error}", path.display()))
-    })
+    hicmod_tool::replace(path, bytes)
+        .map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))
 }
 
 /// Seconds since 1970, UTC.

@@ -10,6 +10,7 @@
 //! - [`new`]: the skeleton of a service.
 //! - [`keys`]: keys, certificates and revocation lists as files; [`SigningSet`] signs modules.
 //! - [`repo`]: a repository of modules with signed metadata.
+//! - [`replace`]: how files are written that may be there already.
 //!
 //! *Private keys.* `rsa` has an open advisory on the timing of private-key operations (RUSTSEC-2023-0071). Keys are used here,
 //! off line, blinded with the system's randomness, and never in the guest; see `hic_hicmod::sign`.
@@ -21,6 +22,7 @@ mod inspect;
 pub mod keys;
 pub mod new;
 mod pack;
+mod replace;
 pub mod repo;
 mod signature;
 
@@ -31,6 +33,7 @@ pub use inspect::{
 };
 pub use keys::{ChainOptions, KeyError, SigningSet, make_chain};
 pub use pack::{PackError, pack, pack_built, parse_manifest};
+pub use replace::replace;
 pub use signature::{
     CertificateReport, SignatureReport, certificate_report, date, hex, is_signed_form_of, parse_date,
 };

@@ -116,3 +116,28 @@ fn the_command_fails_with_one_message_that_names_the_file() {
     assert!(message.starts_with("error: cannot read nowhere.hicmod"), "{message}");
     assert!(!tool(&["archive", "--out", "boot", "no-equals-sign"], directory.path()).status.success());
 }
+
+/// The command where no file may be longer than half a KiB, as on a disk that is full.
+fn on_a_full_disk(arguments: &[&str], directory: &Path) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_hicmod-tool")]);
+    shell.args(arguments).current_dir(directory).output().unwrap()
+}
+
+#[test]
+fn a_full_disk_costs_no_file_and_leaves_no_part_of_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    std::fs::write(at.join("long"), [7; 4096]).unwrap();
+    std::fs::write(at.join("boot"), "the archive before").unwrap();
+    let failed = on_a_full_disk(&["archive", "--out", "boot", "long=long"], at);
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("cannot write boot: File too large"), "{said}");
+    assert_eq!(std::fs::read_to_string(at.join("boot")).unwrap(), "the archive before");
+    let failed = on_a_full_disk(&["key", "--out", "key", "--no-passphrase"], at);
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("key: File too large"), "{said}");
+    assert_eq!(std::fs::read_dir(at).unwrap().count(), 2, "something was left behind");
+    let tried_again = tool(&["key", "--out", "key", "--no-passphrase"], at);
+    assert!(tried_again.status.success(), "{tried_again:?}");
+}

@@ -61,6 +61,33 @@ fn what_asks_for_more_is_said_first() {
 }
 
 #[test]
+fn a_second_device_of_a_kind_is_another_device() {
+    let claim = "{ ids = [\"1af4:1041\"], dma_pages = 64 }";
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let other = claim.replace("64", "32");
+    let lists = [("one", vec![claim]), ("two", vec![claim, claim]), ("mixed", vec![claim, &other])];
+    for (name, claims) in lists.into_iter().chain([("turned", vec![other.as_str(), claim])]) {
+        let text =
+            MANIFEST.replace("\"service\"", "\"driver\"") + &format!("devices = [{}]\n", claims.join(", "));
+        std::fs::write(at.join("echo.elf"), Elf::good().bytes()).unwrap();
+        std::fs::write(at.join("hicmod.toml"), text).unwrap();
+        good(&format!("pack --elf echo.elf --manifest hicmod.toml --out {name}.hicmod"), at);
+    }
+    let more = |old: &str, new: &str| {
+        let (code, _) = bad(&format!("diff {old}.hicmod {new}.hicmod --fail-on asks-for-more"), at);
+        assert_eq!(code, 4, "{old} {new}");
+        good(&format!("diff {old}.hicmod {new}.hicmod"), at)
+    };
+    let text = more("one", "two");
+    assert!(text.contains("devices        new: 1af4:1041 #2 (dma_pages 64)"), "{text}");
+    more("mixed", "two");
+    assert!(more("mixed", "turned").contains("1af4:1041 #2: dma_pages 32 -> dma_pages 64"));
+    let text = good("diff two.hicmod one.hicmod --fail-on may-break", at);
+    assert!(text.contains("gone: 1af4:1041 #2"), "{text}");
+}
+
+#[test]
 fn a_change_that_somebody_must_agree_to_ends_with_a_code_of_its_own() {
     let folder = two_modules(|text| text + "authority = [\"power\"]\n");
     let at = folder.path();
@@ -109,6 +136,32 @@ fn a_new_service_builds_and_becomes_a_module() {
     assert!(text.contains("my-hello 0.1.0") && text.contains("Says hello over TCP port 7101"), "{text}");
     assert!(refused(&format!("new my-hello --hic {}", hic.display()), at).contains("is there already"));
     assert!(refused(&format!("new other --hic {}", at.display()), at).contains("no checkout of HIC"));
+}
+
+#[test]
+fn a_reader_that_wants_no_more_changes_neither_work_nor_exit_code() {
+    let folder = two_modules(|text| text + "authority = [\"power\"]\n");
+    let at = folder.path();
+    let unread = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hicmod-tool"));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.args(arguments.split(' ')).current_dir(at).stdout(writer.try_clone().unwrap()).stderr(writer);
+        command.status().unwrap().code()
+    };
+    assert_eq!(unread("inspect old.hicmod"), Some(0));
+    assert_eq!(unread("diff old.hicmod new.hicmod --fail-on asks-for-more"), Some(4));
+    assert_eq!(unread("key --out key --public public --no-passphrase"), Some(0));
+    assert!(at.join("key").exists() && at.join("public").exists());
+    assert_eq!(unread("completions bash"), Some(0));
+    assert_eq!(unread("inspect nothing"), Some(1));
+    assert_eq!(unread("--help"), Some(0));
+    // A full disk is another thing.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" inspect old.hicmod > /dev/full", env!("CARGO_BIN_EXE_hicmod-tool")]);
+    let output = shell.current_dir(at).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("cannot print: No space"), "{said}");
 }
 
 #[test]

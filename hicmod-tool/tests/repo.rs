@@ -91,6 +91,21 @@ fn a_release_never_changes_and_must_be_signed() {
         .expect("written");
     let output = tool("repo add r again", folder.path());
     assert!(String::from_utf8_lossy(&output.stderr).contains("a release never changes"), "{output:?}");
+    // Nor by a copy into the folder, until it has its published contents again or is withdrawn.
+    let published = folder.path().join("r/targets/echo-0.1.0.hicmod");
+    std::fs::copy(folder.path().join("again"), &published).expect("copied");
+    let before = names(&folder.path().join("r/metadata"));
+    let output = tool("repo publish r", folder.path());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("echo-0.1.0.hicmod is in the"), "{output:?}");
+    assert_eq!(names(&folder.path().join("r/metadata")), before);
+    std::fs::copy(folder.path().join("echo-0.1.0"), &published).expect("copied");
+    good("repo publish r", folder.path());
+    // What cannot be read is not taken for missing.
+    std::fs::create_dir(folder.path().join("r/targets/echo-0.2.0.hicmod")).expect("made");
+    let output = tool("repo add r echo-0.2.0", folder.path());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("0.2.0.hicmod: Is a directory"), "{said}");
+    std::fs::remove_dir(folder.path().join("r/targets/echo-0.2.0.hicmod")).expect("removed");
     assert!(
         !tool("repo init r --no-passphrase", folder.path()).status.success(),
         "a repository is not made twice"
@@ -108,6 +123,8 @@ fn a_changed_file_and_a_late_hour_are_refused_with_the_check() {
     module[100] ^= 1;
     std::fs::write(&path, &module).expect("written");
     assert!(refused("repo check r", folder.path()).contains("target-digest"));
+    std::fs::remove_file(&path).expect("removed");
+    assert!(refused("repo check r", folder.path()).contains("is listed and not there"));
     module.pop();
     std::fs::write(&path, &module).expect("written");
     assert!(refused("repo check r", folder.path()).contains("target-length"));
@@ -139,6 +156,175 @@ fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
         .expect("put back");
     good("repo publish r", folder.path());
     assert!(refused("repo check r", folder.path()).contains("metadata-threshold"));
+}
+
+/// The files of a folder with their contents.
+fn contents(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    entries.map(|path| (name(&path), std::fs::read(&path).expect("read"))).collect()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_exchange_that_cannot_end_leaves_all_keys_where_they_were() {
+    let folder = made();
+    let (at, keys) = (folder.path(), folder.path().join("r.keys"));
+    // The keys of the root alone, as on a machine without a network.
+    let timestamp = keys.join("timestamp.key.pem");
+    std::fs::rename(&timestamp, at.join("timestamp")).expect("moved");
+    let before = contents(&keys);
+    let failed = tool("repo rotate r root --no-passphrase", at);
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("timestamp.key.pem"), "{failed:?}");
+    assert!(contents(&keys) == before, "keys were moved");
+    std::fs::rename(at.join("timestamp"), &timestamp).expect("moved back");
+    let before = contents(&keys);
+    // Tried again, twice named: a key goes once, and what the name of an old key has is not overwritten.
+    let taken = keys.join("timestamp-before-2.key.pem");
+    std::fs::write(&taken, "somebody's").expect("written");
+    let failed = tool("repo rotate r root timestamp timestamp --no-passphrase", at);
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("timestamp-before-2.key.pem"), "{failed:?}");
+    assert_eq!(std::fs::read_to_string(&taken).expect("read"), "somebody's");
+    std::fs::remove_file(&taken).expect("removed");
+    good("repo rotate r root timestamp timestamp --no-passphrase", at);
+    assert!(contents(&keys)["timestamp-before-2.key.pem"] == before["timestamp.key.pem"]);
+    assert!(contents(&keys)["root-2-before-2.key.pem"] == before["root-2.key.pem"]);
+    good("repo check r", at);
+}
+
+#[test]
+fn an_exchange_whose_publication_fails_says_what_is_done_and_what_is_left() {
+    let folder = made();
+    let (at, wrong) = (folder.path(), folder.path().join("r/targets/x-1.0.0.hicmod"));
+    std::fs::write(&wrong, "no module").expect("written");
+    let failed = tool("repo rotate r timestamp --no-passphrase", at);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("root 2 is made") && said.contains("x-1.0.0.hicmod"), "{said}");
+    std::fs::remove_file(&wrong).expect("removed");
+    good("repo publish r", at);
+    good("repo check r", at);
+}
+
+#[test]
+fn root_keys_that_are_elsewhere_stay_keys_of_the_root() {
+    let folder = made();
+    let (at, keys) = (folder.path(), folder.path().join("r.keys"));
+    let key = |number: u8| keys.join(format!("root-{number}.key.pem"));
+    let away = |number: u8| at.join(format!("away-{number}"));
+    // 1 and 3 sign; the root still names 2, which signs the next one with 3.
+    std::fs::rename(key(2), away(2)).expect("moved");
+    good("repo rotate r --no-passphrase", at);
+    good("repo check r", at);
+    std::fs::rename(away(2), key(2)).expect("moved");
+    std::fs::rename(key(1), away(1)).expect("moved");
+    good("repo rotate r timestamp --no-passphrase", at);
+    good("repo check r", at);
+    // One is too few, and nothing is exchanged.
+    std::fs::rename(key(2), away(2)).expect("moved");
+    let before = contents(&keys);
+    let failed = tool("repo rotate r root --no-passphrase", at);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("1 of the keys of root 3") && said.contains("2 must sign"), "{said}");
+    assert!(contents(&keys) == before, "keys were moved");
+    // Exchanged by two, the root has three keys again.
+    std::fs::rename(away(2), key(2)).expect("moved");
+    good("repo rotate r root --no-passphrase", at);
+    assert!(key(1).exists() && key(3).exists() && !keys.join("root-1-before-4.key.pem").exists());
+    std::fs::remove_file(key(2)).expect("removed");
+    good("repo rotate r --no-passphrase", at);
+    good("repo check r", at);
+}
+
+#[test]
+fn a_list_is_signed_anew_when_its_key_is_exchanged_and_its_key_may_be_elsewhere_when_not() {
+    let folder = made();
+    let at = folder.path();
+    good("repo rotate r targets --no-passphrase", at);
+    let text = good("repo check r", at);
+    assert!(text.contains("targets 3") && text.contains("echo 0.1.0"), "{text}");
+    std::fs::remove_file(at.join("r.keys/targets.key.pem")).expect("removed");
+    assert!(good("repo publish r", at).contains("list 3 (unchanged"));
+    good("repo check r", at);
+}
+
+#[test]
+fn private_keys_never_lie_in_the_folder_that_is_handed_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for keys in ["s/keys", "s", "./s/../s/k/../keys"] {
+        let failed = tool(&format!("repo init s --keys {keys} --no-passphrase"), at);
+        assert!(String::from_utf8_lossy(&failed.stderr).contains("--keys"), "{keys}: {failed:?}");
+        assert!(!at.join("s").exists(), "{keys} left something behind");
+    }
+    good("repo init s/ --no-passphrase --root-keys 1 --threshold 1", at);
+    assert!(at.join("s.keys/root-1.key.pem").exists());
+    std::fs::create_dir(at.join("t")).expect("made");
+    good("repo init . --no-passphrase --root-keys 1 --threshold 1", &at.join("t"));
+    assert!(at.join("t.keys/root-1.key.pem").exists());
+    assert_eq!(names(&at.join("t")), ["metadata", "targets"]);
+    good("repo publish .", &at.join("t"));
+}
+
+#[test]
+fn versions_never_begin_anew_because_a_file_cannot_be_read() {
+    let folder = made();
+    let (at, metadata) = (folder.path(), folder.path().join("r/metadata"));
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let timestamp = metadata.join("timestamp.tuf");
+    let newest = std::fs::read(&timestamp).expect("read");
+    std::fs::remove_file(&timestamp).expect("removed");
+    let before = names(&metadata);
+    for damage in [None, Some(&b""[..]), Some(&newest[..20])] {
+        if let Some(bytes) = damage {
+            std::fs::write(&timestamp, bytes).expect("written");
+        }
+        let failed = tool("repo publish r", at);
+        assert!(said(&failed).contains("timestamp.tuf: missing or damaged"), "{failed:?}");
+    }
+    std::fs::remove_file(&timestamp).expect("removed");
+    assert_eq!(names(&metadata), before, "something was written or removed");
+    // With the copy it goes on where it was; a new key lets every system begin anew.
+    std::fs::write(&timestamp, &newest).expect("written");
+    assert!(good("repo publish r", at).contains("timestamp 3"));
+    std::fs::remove_file(&timestamp).expect("removed");
+    good("repo rotate r timestamp --no-passphrase", at);
+    assert!(good("repo check r", at).contains("root 2, timestamp 1,"));
+    // The same with the list.
+    let list = metadata.join("2.targets.tuf");
+    let bytes = std::fs::read(&list).expect("read");
+    std::fs::write(&list, &bytes[..50]).expect("written");
+    let failed = tool("repo publish r", at);
+    assert!(said(&failed).contains("2.targets.tuf: not a metadata file"), "{failed:?}");
+    std::fs::write(&list, &bytes).expect("written");
+    good("repo publish r", at);
+    good("repo check r", at);
+}
+
+#[test]
+fn a_repository_whose_first_publication_did_not_end_is_published_later() {
+    let folder = made();
+    let metadata = folder.path().join("r/metadata");
+    for name in ["timestamp.tuf", "2.snapshot.tuf", "2.targets.tuf"] {
+        std::fs::remove_file(metadata.join(name)).expect("removed");
+    }
+    assert!(good("repo publish r", folder.path()).contains("timestamp 1"));
+    good("repo check r", folder.path());
+}
+
+#[test]
+fn a_threshold_that_no_keys_reach_is_refused_before_keys_are_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failed = tool("repo init s --root-keys 1 --no-passphrase", folder.path());
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("2 keys cannot sign") && said.contains("--threshold from 1 to 1"), "{said}");
+    assert_eq!(names(folder.path()), [""; 0]);
 }
 
 #[test]

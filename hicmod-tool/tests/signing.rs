@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::tool::{bad, good, refused};
+use common::tool::{bad, good, openssl, refused};
 use common::{Elf, MANIFEST};
 
 /// A folder with the authorities `dev` (development) and `other`, whose signers have the key of their folder and `chain.pem`, and the module
@@ -81,6 +81,8 @@ fn a_revoked_signer_is_refused_and_an_overdue_list_is_said() {
     let later = hicmod_tool::date(later.unwrap().as_secs());
     let text = good(&format!("{} --at {later}", verify("b.hicmod")), at);
     assert!(text.contains("overdue"), "{text}");
+    let (code, text) = bad("verify --module b.hicmod --root mine/root.pem --revoked mine/revoked.pem", at);
+    assert!(code == 1 && text.contains("mine/revoked.pem") && text.contains("revoked.crl"), "{code} {text}");
     good("ca refresh --ca mine --days 40", at);
     assert!(!good(&format!("{} --at {later}", verify("b.hicmod")), at).contains("overdue"));
     assert!(refused(&verify("a.hicmod"), at).contains("check revoked"), "still named");
@@ -114,6 +116,21 @@ fn a_new_root_is_accepted_by_the_old_one() {
 }
 
 #[test]
+fn a_root_that_can_have_no_successor_is_not_given_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    good("ca init --out ca --no-passphrase", at);
+    openssl(
+        "req -x509 -new -key ca/root.key.pem -subj /CN=old -sha384 -days 30 -addext basicConstraints=critical,CA:TRUE,pathlen:1 \
+         -addext keyUsage=critical,keyCertSign,cRLSign -outform DER -out ca/root.der",
+        at,
+    );
+    let said = refused("ca rotate-root --ca ca --out next --no-passphrase", at);
+    assert!(said.contains("no successor") && said.contains("hicmod-tool ca init"), "{said}");
+    assert!(!at.join("next").exists(), "something was made");
+}
+
+#[test]
 fn keys_are_private_and_are_never_overwritten() {
     let at = made();
     let mode = |file: &str| std::fs::metadata(at.join(file)).unwrap().permissions().mode() & 0o777;
@@ -134,6 +151,25 @@ fn keys_are_private_and_are_never_overwritten() {
         assert!(refused(again, at).contains("never overwritten"), "{again}");
     }
     assert_eq!(std::fs::read(at.join("dev/root.key.pem")).unwrap(), before);
+}
+
+#[test]
+fn what_would_end_halfway_begins_with_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+    // The root's key is elsewhere, as it should be: another one would not fit the certificate that is there.
+    good("ca init --out ca --no-passphrase", at);
+    std::fs::rename(at.join("ca/root.key.pem"), at.join("safe")).unwrap();
+    let files = count(&at.join("ca"));
+    assert!(refused("ca init --out ca --no-passphrase", at).contains("never overwritten"));
+    assert_eq!(count(&at.join("ca")), files, "something was written");
+    std::fs::write(at.join("public"), "another's").unwrap();
+    for public in ["public", "key"] {
+        let said = refused(&format!("key --out key --public {public} --no-passphrase"), at);
+        assert!(said.contains(&format!("{public} exists")) || said.contains("one file"), "{said}");
+        assert!(!at.join("key").exists(), "a key without its public part");
+    }
 }
 
 #[test]

@@ -57,7 +57,10 @@ pub fn publish(
     let lasts =
         repository.check(now()? + SPARE_S, None).is_ok_and(|checked| checked.not_published.is_empty());
     if changed || !lasts {
-        repository.publish(now()?, LIVES).map_err(|error| anyhow!("development repository: {error}"))?;
+        // A version is built again and again here, and no system but this machine's has the list before.
+        repository
+            .publish_rebuilt(now()?, LIVES)
+            .map_err(|error| anyhow!("development repository: {error}"))?;
     }
     let mut files = Vec::new();
     for entry in std::fs::read_dir(repository.metadata())? {

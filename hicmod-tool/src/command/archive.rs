@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hicmod_tool::{BUILT, archive, built};
 
 use crate::failure::Failure;
-use crate::files::{read, write};
+use crate::files::{read, replace};
 
 /// Put files into a boot archive, in the given order.
 ///
@@ -31,7 +31,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(built) = &built {
         named.push((BUILT, built));
     }
-    write(&out, &archive(&named).map_err(|error| Failure::at(&out, error))?)
+    replace(&out, &archive(&named).map_err(|error| Failure::at(&out, error))?)
 }
 
 /// Splits `NAME=PATH`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hicmod_tool::bind;
 
 use crate::failure::Failure;
-use crate::files::{read, write};
+use crate::files::{read, replace};
 
 /// Write into a kernel which boot archive it starts: it refuses every other one.
 #[derive(clap::Args)]
@@ -26,5 +26,5 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let bound = bind(&read(&kernel)?, &read(&archive)?).map_err(|error| {
         Failure::new(format_args!("{} with {}: {error}", kernel.display(), archive.display()))
     })?;
-    write(&out, &bound)
+    replace(&out, &bound)
 }

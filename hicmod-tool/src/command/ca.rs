@@ -8,6 +8,7 @@ use hicmod_tool::keys::{KeyError, Passphrase, read_certificates};
 
 use crate::failure::Failure;
 use crate::files::now;
+use crate::output::say;
 use crate::passphrase::{Protection, Unlock};
 use crate::progress::Busy;
 
@@ -115,7 +116,8 @@ struct Next {
 ///
 /// Systems that trust the old root believe modules of the new one, since their chain carries a certificate of the new root by the old
 /// (cross.pem). Systems that are made with the new root no longer need the old one. A root that is known to others cannot be
-/// replaced in this way: whoever has it could accept a root, too. Then make a new one with `init` and new systems with it.
+/// replaced in this way: whoever has it could accept a root, too. Nor can one whose certificate leaves no room for a successor (a
+/// path length below 2). Then make a new one with `init` and new systems with it.
 #[derive(clap::Args)]
 pub struct RotateRoot {
     /// The folder of the old authority, with the key of its root.
@@ -194,7 +196,7 @@ fn init(arguments: Init) -> Result<(), Problem> {
     let busy = Busy::new("making two RSA-3072 keys");
     Authority::create(&out, life.options()?, &mut once(&protection, &busy))?;
     drop(busy);
-    println!("root and intermediate made in {}", out.display());
+    say!("root and intermediate made in {}", out.display())?;
     Ok(())
 }
 
@@ -207,7 +209,7 @@ fn issue(arguments: Issue) -> Result<(), Problem> {
     let signer = authority.issue(&subject, days, now()?)?;
     let chain = authority.chain(&signer)?;
     hicmod_tool::keys::write_chain(&out, &chain)?;
-    println!("certificate of a signer for {days} days, with its chain, in {}", out.display());
+    say!("certificate of a signer for {days} days, with its chain, in {}", out.display())?;
     Ok(())
 }
 
@@ -219,8 +221,7 @@ fn revoke(arguments: Revoke) -> Result<(), Problem> {
     let issuer = authority.issuer_of(certificate).ok_or_else(|| KeyError::NotIssuedHere(path.clone()))?;
     authority.unlock(issuer, &mut |path| unlock.ask(path))?;
     authority.update_list(issuer, Some(certificate), next.dates()?)?;
-    say_lists(&ca);
-    Ok(())
+    say_lists(&ca)
 }
 
 fn refresh(arguments: Refresh) -> Result<(), Problem> {
@@ -231,12 +232,12 @@ fn refresh(arguments: Refresh) -> Result<(), Problem> {
         authority.unlock(issuer, &mut |path| unlock.ask(path))?;
         authority.update_list(issuer, None, next.dates()?)?;
     }
-    say_lists(&ca);
-    Ok(())
+    say_lists(&ca)
 }
 
-fn say_lists(ca: &Path) {
-    println!("revocation lists in {} and {}", ca.join(LISTS_DER).display(), ca.join(LISTS_PEM).display());
+fn say_lists(ca: &Path) -> Result<(), Problem> {
+    say!("revocation lists in {} and {}", ca.join(LISTS_DER).display(), ca.join(LISTS_PEM).display())?;
+    Ok(())
 }
 
 fn rotate_root(arguments: RotateRoot) -> Result<(), Problem> {
@@ -247,10 +248,10 @@ fn rotate_root(arguments: RotateRoot) -> Result<(), Problem> {
     let busy = Busy::new("making two RSA-3072 keys");
     old.rotate(&out, life.options()?, &mut once(&protection, &busy))?;
     drop(busy);
-    println!("new root and intermediate in {}; the old root accepts it by cross.pem", out.display());
-    println!(
+    say!("new root and intermediate in {}; the old root accepts it by cross.pem", out.display())?;
+    say!(
         "issue new certificates to the signers with --ca {}, and sign with them from now on",
         out.display()
-    );
+    )?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::arguments;
 use crate::failure::Failure;
+use crate::output::{self, say};
 
 /// Print the completions of a shell: `hicmod-tool completions bash > ~/.local/share/bash-completion/completions/hicmod-tool`.
 #[derive(clap::Args)]
@@ -25,8 +26,9 @@ pub struct Man {
 
 pub fn completions(arguments: Completions) -> Result<(), Failure> {
     let mut command = arguments::Arguments::command();
-    clap_complete::generate(arguments.shell, &mut command, "hicmod-tool", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "hicmod-tool", &mut script);
+    output::bytes(&script)
 }
 
 pub fn man(arguments: Man) -> Result<(), Failure> {
@@ -34,6 +36,6 @@ pub fn man(arguments: Man) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(&out)
         .and_then(|()| clap_mangen::generate_to(arguments::Arguments::command(), &out));
     written.map_err(|error| Failure::at(&out, error))?;
-    println!("man pages written to {}; try: man -M {}/.. hicmod-tool", out.display(), out.display());
+    say!("man pages written to {}; try: man -M {}/.. hicmod-tool", out.display(), out.display())?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use hicmod_tool::diff::{Difference, Weight, diff};
 
 use crate::failure::Failure;
 use crate::files::read;
+use crate::output::{self, say};
 
 /// Show what changed from one module to another, the most dangerous first.
 ///
@@ -51,9 +52,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let difference = diff(&read(&old)?, &read(&new)?)
         .map_err(|error| Failure::new(format_args!("{} and {}: {error}", old.display(), new.display())))?;
     if json {
-        println!("{}", serde_json::to_string(&difference).map_err(Failure::new)?);
+        say!("{}", serde_json::to_string(&difference).map_err(Failure::new)?)?;
     } else {
-        print!("{}", text(&difference));
+        output::bytes(text(&difference).as_bytes())?;
     }
     let heavy = |limit: Limit| difference.changes.iter().any(|change| change.weight <= limit.heaviest());
     match fail_on {

@@ -6,6 +6,7 @@ use hicmod_tool::inspect;
 
 use crate::failure::Failure;
 use crate::files::read;
+use crate::output::say;
 use crate::show;
 
 /// Show what a module or a boot archive holds. Verifies nothing but checksums.
@@ -26,6 +27,6 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         show::report(&report)
     };
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end())?;
     Ok(())
 }

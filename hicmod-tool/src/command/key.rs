@@ -6,6 +6,7 @@ use hicmod_tool::keys::private;
 use rsa::rand_core::OsRng;
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::passphrase::Protection;
 use crate::progress::Busy;
 
@@ -27,8 +28,14 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { out, public, protection } = arguments;
-    if out.exists() {
-        return Err(Failure::new(hicmod_tool::KeyError::Exists(out)));
+    // Both before the first is written: a key without its public part is of no use.
+    if public.as_ref() == Some(&out) {
+        return Err(Failure::new(
+            "--out and --public name one file; the private key and the public one need two",
+        ));
+    }
+    if let Some(taken) = public.iter().chain([&out]).find(|path| path.exists()) {
+        return Err(Failure::new(hicmod_tool::KeyError::Exists(taken.clone())));
     }
     let passphrase = protection.ask(&out).map_err(Failure::new)?;
     let busy = Busy::new("making an RSA-3072 key");
@@ -38,6 +45,6 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         private::write_public(&public, &key).map_err(Failure::new)?;
     }
     drop(busy);
-    println!("private key in {}; keep it to yourself", out.display());
+    say!("private key in {}; keep it to yourself", out.display())?;
     Ok(())
 }

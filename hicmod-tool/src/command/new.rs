@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hicmod_tool::new::{NewError, Skeleton, find_checkout};
 
 use crate::failure::Failure;
+use crate::output::say;
 
 /// Make the skeleton of a service: a package that builds, with tests, and answers over TCP.
 ///
@@ -33,9 +34,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let hic = hic.ok_or_else(|| Failure::new(NewError::NoHic))?;
     let skeleton = Skeleton { name, folder, hic, port };
     for file in skeleton.write().map_err(Failure::new)? {
-        println!("{}", file.display());
+        say!("{}", file.display())?;
     }
-    println!("{} says what comes next", skeleton.folder.join("README.md").display());
+    say!("{} says what comes next", skeleton.folder.join("README.md").display())?;
     Ok(())
 }
 

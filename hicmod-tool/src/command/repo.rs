@@ -1,7 +1,6 @@
 //! `hicmod-tool repo`: a repository of modules, made, filled, published, checked and served.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,6 +16,7 @@ use hicmod_tool::repo::{
 
 use crate::failure::Failure;
 use crate::files::{now, read};
+use crate::output::say;
 use crate::passphrase::{Protection, Unlock};
 
 /// Make and tend a repository of modules: signed metadata that says what is offered today.
@@ -74,12 +74,14 @@ enum Command {
     },
     /// Exchange the keys of roles: after one was lost or stolen.
     ///
-    /// Makes new keys and a new root, signed by the keys before it and its own, and publishes. Systems that know the old root accept the new one and start anew
-    /// with the versions of timestamp and snapshot if one of those two changed.
+    /// Makes new keys and a new root, signed by the keys before it and its own, and publishes. Of the root's keys as many must be there as must sign; the
+    /// others stay named, also where they are elsewhere. If it fails before the new root is written, all keys are where they were.
+    /// Systems that know the old root accept the new one and start anew
+    /// with the versions of timestamp, snapshot and targets if the key of timestamp or snapshot changed.
     Rotate {
         #[command(flatten)]
         place: Place,
-        /// The roles: root, timestamp, snapshot, targets. None: a new root with the keys that are there.
+        /// The roles: root, timestamp, snapshot, targets. None: a new root with the root's keys as before and the other keys that are there.
         #[arg(value_parser = role)]
         roles: Vec<Role>,
         /// Whether systems may use modules that the repository does not list; without it, as before.
@@ -91,6 +93,8 @@ enum Command {
         protection: Protection,
     },
     /// Look at a repository as a system would: all signatures, versions, times and files.
+    ///
+    /// Ends with 0 if all of it is good, with 3 if a system would refuse it, with 1 if it could not be checked.
     Check {
         #[command(flatten)]
         place: Place,
@@ -119,7 +123,7 @@ struct Place {
     /// The repository.
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// The folder of its keys; FOLDER.keys if nothing is said.
+    /// The folder of its keys, never one in FOLDER; FOLDER.keys if nothing is said.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
 }
@@ -229,15 +233,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let options = InitOptions { root_keys, threshold, unlisted, lives: lives.lives(), now: now()? };
             let keys = KeyFolder::new(&place.keys(), Rc::new(Once::new(protection)));
             Repository::init(&place.folder, keys, options).map_err(Failure::new)?;
-            println!("repository made in {}, its keys in {}", place.folder.display(), place.keys().display());
-            println!("systems that shall use it get {}/metadata/1.root.tuf", place.folder.display());
+            say!("repository made in {}, its keys in {}", place.folder.display(), place.keys().display())?;
+            say!("systems that shall use it get {}/metadata/1.root.tuf", place.folder.display())?;
             Ok(())
         }
         Command::Add { place, modules } => {
             let repository = place.open()?;
             for module in modules {
                 let file = repository.add(&module, &read(&module)?).map_err(Failure::new)?;
-                println!("{file} added; `publish` makes it known");
+                say!("{file} added; `publish` makes it known")?;
             }
             Ok(())
         }
@@ -245,19 +249,21 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let repository = place.open_to_sign(Once::new(unlock))?;
             let done = repository.publish(now()?, lives.lives()).map_err(Failure::new)?;
             let list = if done.changed { "new" } else { "unchanged" };
-            println!(
+            say!(
                 "published: timestamp {}, list {} ({list}, {} modules)",
-                done.timestamp, done.targets, done.modules
-            );
+                done.timestamp,
+                done.targets,
+                done.modules
+            )?;
             Ok(())
         }
         Command::Rotate { place, roles, allow_unlisted, lives, protection } => {
             let repository = place.open_to_sign(Once::new(protection))?;
             let version =
                 repository.rotate(&roles, allow_unlisted, now()?, lives.lives()).map_err(Failure::new)?;
-            println!(
+            say!(
                 "root {version} made; the keys before it stay beside the new ones, destroy them when every system has seen it"
-            );
+            )?;
             Ok(())
         }
         Command::Check { place, root, at, json } => {
@@ -268,9 +274,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let server = Server::bind(listen, &place.folder)
                 .map_err(|error| Failure::new(format_args!("cannot listen on {listen}: {error}")))?;
             let address = server.address().map_err(Failure::new)?;
-            println!("serving {} on http://{address}/", place.folder.display());
+            say!("serving {} on http://{address}/", place.folder.display())?;
             // Whoever reads the answers may stop reading: that is no reason to stop serving.
-            server.run(|status, line| drop(writeln!(std::io::stdout(), "{status} {line}")));
+            server.run(|status, line| drop(say!("{status} {line}")));
             Ok(())
         }
     }
@@ -290,25 +296,26 @@ fn check(place: &Place, root: Option<&Path>, now: u64, json: bool) -> Result<(),
     };
     let checked = place.open()?.check(now, root.as_ref()).map_err(refused)?;
     if json {
-        println!("{}", serde_json::to_string(&checked).map_err(Failure::new)?);
+        say!("{}", serde_json::to_string(&checked).map_err(Failure::new)?)?;
     } else {
-        print(&checked);
+        print(&checked)?;
     }
     Ok(())
 }
 
-fn print(checked: &Checked) {
+fn print(checked: &Checked) -> Result<(), Failure> {
     let Checked { root, timestamp, snapshot, targets, .. } = checked;
-    println!("good: root {root}, timestamp {timestamp}, snapshot {snapshot}, targets {targets}");
-    println!("believed until {}", date(checked.expires));
+    say!("good: root {root}, timestamp {timestamp}, snapshot {snapshot}, targets {targets}")?;
+    say!("believed until {}", date(checked.expires))?;
     for module in &checked.modules {
         let signer = module.signer.as_ref().map_or(String::new(), |signer| format!(", signed by {signer}"));
-        println!("  {} {} ({}, {} bytes{signer})", module.name, module.version, module.file, module.length);
+        say!("  {} {} ({}, {} bytes{signer})", module.name, module.version, module.file, module.length)?;
     }
     for file in &checked.not_published {
-        println!("not published: {file}");
+        say!("not published: {file}")?;
     }
     if checked.unlisted_allowed {
-        println!("warning: systems may use modules that are not listed (development)");
+        say!("warning: systems may use modules that are not listed (development)")?;
     }
+    Ok(())
 }

@@ -37,6 +37,18 @@ const ROOT_LIVES: u64 = 10;
 pub const LISTS_DER: &str = "revoked.crl";
 /// The same as PEM: what other tools read.
 pub const LISTS_PEM: &str = "revoked.pem";
+/// What an authority consists of. Where one of them is, none is made.
+const FILES: [&str; 9] = [
+    ROOT_KEY,
+    "root.pem",
+    "root.der",
+    INTERMEDIATE_KEY,
+    "intermediate.pem",
+    "intermediate.der",
+    "cross.pem",
+    "cross.der",
+    LISTS_DER,
+];
 /// `sha256WithRSAEncryption` and `sha384WithRSAEncryption` (RFC 4055, 5): what requests are signed with.
 const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 const SHA384_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
@@ -119,6 +131,10 @@ impl Authority {
     /// # Errors
     /// [`KeyError`]; nothing that exists is overwritten.
     pub fn create(folder: &Path, options: AuthorityOptions, ask: AskNew<'_>) -> Result<Self, KeyError> {
+        // All at once: a key that was moved away leaves its certificate, and another one beside that would belong to nothing.
+        if let Some(path) = FILES.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
+            return Err(KeyError::Exists(path));
+        }
         std::fs::create_dir_all(folder).map_err(|error| KeyError::File(folder.to_owned(), error))?;
         let AuthorityOptions { development, days, now } = options;
         let valid = |lives: u64| validity(now, u64::from(days) * lives);
@@ -235,13 +251,16 @@ impl Authority {
     /// Makes a new authority in `folder` whose root this one's unlocked root accepts: it gets `cross.pem`, valid as long as this root.
     ///
     /// # Errors
-    /// [`KeyError`]; nothing that exists is overwritten.
+    /// [`KeyError::NoSuccessor`]: its certificate leaves no room for one. [`KeyError`]; nothing that exists is overwritten.
     pub fn rotate(
         &self,
         folder: &Path,
         options: AuthorityOptions,
         ask: AskNew<'_>,
     ) -> Result<Self, KeyError> {
+        if !self.may_be_succeeded() {
+            return Err(KeyError::NoSuccessor(self.folder.join("root.der")));
+        }
         let old = self.issuer(Issuer::Root)?;
         let mut new = Self::create(folder, options, ask)?;
         let public = new.issuer(Issuer::Root)?.key.to_public_key();

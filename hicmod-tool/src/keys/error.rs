@@ -41,6 +41,8 @@ pub enum KeyError {
     },
     /// A certificate that neither root nor intermediate of this authority issued.
     NotIssuedHere(PathBuf),
+    /// A root whose certificate does not let it accept another one.
+    NoSuccessor(PathBuf),
     /// The command that signs could not be run.
     Command(String, std::io::Error),
     /// The command that signs ended like this.
@@ -108,6 +110,12 @@ impl KeyError {
             Self::NotIssuedHere(path) => write!(
                 f,
                 "{} was not issued by the root or the intermediate of this folder; give the folder of its issuer with --ca",
+                path.display()
+            ),
+            Self::NoSuccessor(path) => write!(
+                f,
+                "{}: its path length lets the root accept no successor, and every system would refuse what that signs; make a new authority with \
+                 `hicmod-tool ca init`, and new systems with its root",
                 path.display()
             ),
             Self::Command(command, error) => write!(f, "cannot run `{command}`: {error}"),

@@ -50,20 +50,22 @@ pub(super) fn write_certificate(folder: &Path, name: &str, certificate: &[u8]) -
     write_new(&folder.join(format!("{name}.der")), certificate, PUBLIC)
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file that is not there yet: all of it, or nothing.
 pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
     let mut options = std::fs::OpenOptions::new();
-    let opened = options.write(true).create_new(true).mode(mode).open(path);
-    let written = opened.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-        _ => KeyError::File(path.to_owned(), error),
+    let mut file =
+        options.write(true).create_new(true).mode(mode).open(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+            _ => KeyError::File(path.to_owned(), error),
+        })?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        // Part of a file would stand in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+        KeyError::File(path.to_owned(), error)
     })
 }
 
 /// Replaces a file as a whole.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let written = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
-    written.map_err(|error| KeyError::File(path.to_owned(), error))
+    crate::replace(path, bytes).map_err(|error| KeyError::File(path.to_owned(), error))
 }

@@ -1,5 +1,7 @@
 //! A repository looked at as a client would: the walk through its metadata, then each module.
 
+use std::io::ErrorKind;
+
 use hic_hicmod::{Module, RevocationList, TrustRoot, verify};
 use hic_tuf::{Client, FileName, Next, Refused, Role, Trusted};
 use serde::Serialize;
@@ -98,7 +100,11 @@ impl Repository {
         let mut modules = Vec::new();
         for target in current.targets.iter() {
             let path = self.targets().join(target.file);
-            let bytes = std::fs::read(&path).map_err(RepoError::file(&path))?;
+            let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+                // A system that asks for it would be told the same.
+                ErrorKind::NotFound => RepoError::Missing(path.clone()),
+                _ => RepoError::File(path.clone(), error),
+            })?;
             let wrong = |error| RepoError::Target(path.clone(), error);
             target.check_bytes(&bytes).map_err(wrong)?;
             let problem = |error: String| RepoError::Module(path.clone(), error);

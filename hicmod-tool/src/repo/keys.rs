@@ -69,6 +69,11 @@ impl KeyFolder {
         Self { folder: folder.to_owned(), passphrases }
     }
 
+    /// Where they lie.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes all keys, `roots` of them for the root.
     pub(super) fn create(&self, roots: u8) -> Result<(), RepoError> {
         std::fs::create_dir_all(&self.folder).map_err(RepoError::file(&self.folder))?;
@@ -92,34 +97,35 @@ impl KeyFolder {
     /// # Errors
     /// [`RepoError::Key`]: there is none, or one cannot be read.
     pub fn roots(&self) -> Result<Vec<RsaPrivateKey>, RepoError> {
-        let paths = self.paths(Role::Root);
-        let keys = paths.iter().map(|path| self.read(path)).collect::<Result<Vec<_>, RepoError>>()?;
+        let keys: Vec<_> = self.numbered_roots()?.into_iter().map(|(_, key)| key).collect();
         if keys.is_empty() { Ok(vec![self.read(&self.root(1))?]) } else { Ok(keys) }
     }
 
-    /// Puts new keys in the place of those of `roles`, which are kept under other names: `timestamp-before-2.key.pem`.
-    pub(super) fn exchange(&self, roles: &[Role], root: u32) -> Result<(), RepoError> {
-        // All of them are made before the first is put in place: without a passphrase for one of them the old keys stay where they are.
-        let made = |path: PathBuf| self.new_key(&path).map(|key| (path, key));
-        let paths = roles.iter().flat_map(|role| self.paths(*role));
-        let fresh = paths.map(made).collect::<Result<Vec<_>, RepoError>>()?;
-        for (path, (key, passphrase)) in fresh {
-            let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
-            let old = self.folder.join(format!("{stem}-before-{}.key.pem", root + 1));
-            std::fs::rename(&path, &old).map_err(RepoError::file(&path))?;
-            private::write(&path, &key, passphrase.as_ref())?;
-        }
-        Ok(())
+    /// The same with their numbers, which need not be in a row: the others may be elsewhere.
+    pub(super) fn numbered_roots(&self) -> Result<Vec<(u8, RsaPrivateKey)>, RepoError> {
+        let there = (1..=u8::MAX).filter(|number| self.root(*number).exists());
+        there.map(|number| Ok((number, self.read(&self.root(number))?))).collect()
     }
 
-    /// The files of a role's keys; of the root, of those that are there.
-    fn paths(&self, role: Role) -> Vec<PathBuf> {
-        match role {
-            Role::Root => {
-                (1..=u8::MAX).map(|number| self.root(number)).take_while(|path| path.exists()).collect()
+    /// New keys for `roles`, which root `version` will name; nothing is written. Those of the root get the numbers `roots`.
+    pub(super) fn exchange(&self, roles: &[Role], roots: &[u8], version: u32) -> Result<Exchange, RepoError> {
+        let mut exchange = Exchange::default();
+        for role in Role::ALL.into_iter().filter(|role| roles.contains(role)) {
+            let paths = match role {
+                Role::Root => roots.iter().map(|number| self.root(*number)).collect(),
+                _ => vec![self.path(role)],
+            };
+            for path in paths {
+                let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
+                let before = self.folder.join(format!("{stem}-before-{version}.key.pem"));
+                if before.exists() {
+                    return Err(RepoError::Before(before));
+                }
+                let (key, passphrase) = self.new_key(&path)?;
+                exchange.0.push(NewKey { role, replaces: path.exists(), path, before, key, passphrase });
             }
-            _ => vec![self.path(role)],
         }
+        Ok(exchange)
     }
 
     fn read(&self, path: &Path) -> Result<RsaPrivateKey, RepoError> {
@@ -141,11 +147,98 @@ impl KeyFolder {
         Ok((generate_key(&mut OsRng).map_err(KeyError::Sign)?, passphrase))
     }
 
-    fn root(&self, number: u8) -> PathBuf {
+    /// The file of a key of the root.
+    pub(super) fn root(&self, number: u8) -> PathBuf {
         self.folder.join(format!("root-{number}.key.pem"))
     }
 
     fn path(&self, role: Role) -> PathBuf {
         self.folder.join(format!("{role}.key.pem"))
+    }
+}
+
+/// Keys that were made and are not in their places yet.
+#[derive(Default)]
+pub(super) struct Exchange(Vec<NewKey>);
+
+struct NewKey {
+    role: Role,
+    path: PathBuf,
+    /// Where the key goes that lies in `path` now, if one does.
+    before: PathBuf,
+    replaces: bool,
+    key: RsaPrivateKey,
+    passphrase: Option<Passphrase>,
+}
+
+impl Exchange {
+    /// The new keys of a role; none if it keeps those that it has.
+    pub(super) fn of(&self, role: Role) -> impl Iterator<Item = &RsaPrivateKey> {
+        self.0.iter().filter(move |new| new.role == role).map(|new| &new.key)
+    }
+
+    /// Puts the keys in their places, those before them aside (`timestamp-before-2.key.pem`), and does `last`. When any of it fails, each key is where
+    /// it was.
+    pub(super) fn carry_out(&self, last: impl FnOnce() -> Result<(), RepoError>) -> Result<(), RepoError> {
+        let mut done = Vec::new();
+        let mut put = |new| {
+            NewKey::put(new)?;
+            done.push(new);
+            Ok(())
+        };
+        let result = self.0.iter().try_for_each(&mut put).and_then(|()| last());
+        if result.is_err() {
+            done.into_iter().rev().for_each(NewKey::take_back);
+        }
+        result
+    }
+}
+
+impl NewKey {
+    fn put(&self) -> Result<(), RepoError> {
+        if self.replaces {
+            std::fs::rename(&self.path, &self.before).map_err(RepoError::file(&self.path))?;
+        }
+        private::write(&self.path, &self.key, self.passphrase.as_ref()).map_err(|error| {
+            if self.replaces {
+                self.take_back();
+            }
+            error.into()
+        })
+    }
+
+    /// The error that led here is the one to be told.
+    fn take_back(&self) {
+        let _ = match self.replaces {
+            true => std::fs::rename(&self.before, &self.path),
+            false => std::fs::remove_file(&self.path),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_after_keys_were_moved_moves_them_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = KeyFolder::plain(folder.path());
+        keys.make(&keys.root(1)).expect("made");
+        let before = std::fs::read(keys.root(1)).expect("read");
+        // One that replaces a key, and one that is the first of its name.
+        let exchange = keys.exchange(&[Role::Root], &[1, 2], 2).expect("keys");
+        let full = || RepoError::None(folder.path().to_owned());
+        assert!(exchange.carry_out(|| Err(full())).is_err());
+        let names = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!((names, std::fs::read(keys.root(1)).expect("read") == before), (1, true));
+        // Nor does one that cannot be put there leave the first exchanged.
+        std::fs::create_dir(keys.root(2)).expect("made");
+        assert!(exchange.carry_out(|| Ok(())).is_err());
+        assert!(keys.root(2).is_dir() && std::fs::read(keys.root(1)).expect("read") == before);
+        std::fs::remove_dir(keys.root(2)).expect("removed");
+        exchange.carry_out(|| Ok(())).expect("exchanged");
+        assert_eq!(keys.roots().expect("keys").len(), 2);
+        assert!(std::fs::read(folder.path().join("root-1-before-2.key.pem")).expect("read") == before);
     }
 }

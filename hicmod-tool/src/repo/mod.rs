@@ -7,24 +7,26 @@
 //!
 //! What is published is what lies in `targets/`: adding is copying a file there, removing is deleting it. `timestamp.tuf` is written last and
 //! moved into place, so that a client sees the state before or the new one. What it must never do: overwrite a key, or publish a
-//! module under a name whose contents were others before.
+//! module under a name for which the newest list has other contents, unless it is a development build that asks for that.
 
 mod check;
 mod error;
 mod keys;
+mod rotate;
 mod serve;
+mod store;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 
 use hic_hicmod::signature::SignatureBlock;
 use hic_hicmod::verify::{Signer, stated_signer};
 use hic_hicmod::{Container, Module};
 use hic_tuf::metadata::FileRef;
 use hic_tuf::targets::is_file_name;
-use hic_tuf::write::{self, Draft, RoleSpec, reference};
+use hic_tuf::write::{Draft, is_signed, reference};
 use hic_tuf::{FileName, Head, Role, Target, Targets};
-use rsa::RsaPrivateKey;
 use rsa::rand_core::OsRng;
 
 pub use check::{Checked, CheckedModule};
@@ -33,8 +35,6 @@ pub use keys::{KeyFolder, Passphrases};
 pub use serve::Server;
 
 const DAY_S: u64 = 86_400;
-/// Snapshots and targets that stay when newer ones are published.
-const KEPT: usize = 2;
 /// The folder of metadata.
 pub const METADATA: &str = "metadata";
 /// The folder of modules.
@@ -87,6 +87,15 @@ pub struct Published {
     pub changed: bool,
 }
 
+/// What is different from an ordinary publication.
+#[derive(Clone, Copy, Default)]
+struct Publishing {
+    /// Published files may have other contents, and what cannot be read of them is made again.
+    rebuilt: bool,
+    /// Keys of timestamp or snapshot are new, so that systems forget the versions that they saw.
+    anew: bool,
+}
+
 /// A repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -94,12 +103,35 @@ pub struct Repository {
     keys: KeyFolder,
 }
 
-/// `FOLDER.keys`: where the keys of the repository in `FOLDER` lie if nothing else is said.
+/// `FOLDER.keys`, beside the folder: where the keys of the repository in `FOLDER` lie if nothing else is said.
 #[must_use]
 pub fn default_keys(folder: &Path) -> PathBuf {
-    let mut name = folder.as_os_str().to_owned();
+    // `.` and `..` have no name of their own.
+    let named = if folder.file_name().is_some() { folder.to_owned() } else { resolved(folder) };
+    let mut name = named.file_name().unwrap_or_default().to_owned();
     name.push(".keys");
-    PathBuf::from(name)
+    named.with_file_name(name)
+}
+
+/// The place that `path` means, whether all of it is there yet or not.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (mut there, mut rest) = (path.as_path(), Vec::new());
+    loop {
+        if let Ok(mut known) = there.canonicalize() {
+            for part in rest.into_iter().rev() {
+                match part {
+                    Component::ParentDir => drop(known.pop()),
+                    part => known.push(part),
+                }
+            }
+            return known;
+        }
+        let mut parts = there.components();
+        let Some(last) = parts.next_back() else { return path };
+        rest.push(last);
+        there = parts.as_path();
+    }
 }
 
 impl Repository {
@@ -112,13 +144,20 @@ impl Repository {
         if repository.metadata().exists() {
             return Err(RepoError::Exists(repository.metadata()));
         }
+        let InitOptions { root_keys: keys, threshold, .. } = options;
+        if !(1..=keys).contains(&threshold) {
+            return Err(RepoError::TooMany { keys, threshold });
+        }
+        if resolved(repository.keys.folder()).starts_with(resolved(folder)) {
+            return Err(RepoError::KeysInside(repository.keys.folder().to_owned()));
+        }
         // Keys first: without a passphrase for them nothing is left behind that looks like a repository.
         repository.keys.create(options.root_keys)?;
         for path in [repository.metadata(), repository.targets()] {
             std::fs::create_dir_all(&path).map_err(RepoError::file(&path))?;
         }
         let head = head(1, options.now, options.lives.root);
-        let root = repository.root_file(head, options.unlisted, options.threshold, &[])?;
+        let root = repository.first_root(head, options.unlisted, options.threshold)?;
         repository.put(FileName(Role::Root, 1), &root)?;
         repository.publish(options.now, options.lives)?;
         Ok(repository)
@@ -174,19 +213,34 @@ impl Repository {
         match std::fs::read(&path) {
             Ok(before) if before == bytes => Ok(()),
             Ok(_) => Err(RepoError::Taken(file.to_owned())),
-            Err(_) => write_whole(&path, bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => write_whole(&path, bytes),
+            Err(error) => Err(RepoError::File(path, error)),
         }
     }
 
-    /// Signs what lies in `targets/`. An unchanged list that is good for long enough keeps its version; the timestamp is always new.
+    /// Signs what lies in `targets/`. An unchanged list that is good for long enough, and signed by the key that the newest root names,
+    /// keeps its version; the timestamp is always new.
+    ///
+    /// # Errors
+    /// [`RepoError`]; [`RepoError::Taken`] for a file that has other contents than were published under its name.
+    pub fn publish(&self, now: u64, lives: Lives) -> Result<Published, RepoError> {
+        self.publish_files(now, lives, Publishing::default())
+    }
+
+    /// As [`Self::publish`], with files that have other contents than before, too: for development, where a version is built again and again. A system
+    /// that began to fetch such a file before does not get it whole.
     ///
     /// # Errors
     /// [`RepoError`].
-    pub fn publish(&self, now: u64, lives: Lives) -> Result<Published, RepoError> {
+    pub fn publish_rebuilt(&self, now: u64, lives: Lives) -> Result<Published, RepoError> {
+        self.publish_files(now, lives, Publishing { rebuilt: true, ..Publishing::default() })
+    }
+
+    fn publish_files(&self, now: u64, lives: Lives, how: Publishing) -> Result<Published, RepoError> {
         let modules = self.modules()?;
-        let (list, changed) = self.publish_list(&modules, now, lives)?;
+        let timestamp = self.next_timestamp(how.anew)?;
+        let (list, changed) = self.publish_list(&modules, now, lives, how)?;
         let snapshot = self.publish_snapshot(list, now, lives)?;
-        let timestamp = self.version(FileName(Role::Timestamp, 0)).unwrap_or(0) + 1;
         let draft = Draft::pointer(Role::Timestamp, head(timestamp, now, lives.timestamp), snapshot);
         self.put(FileName(Role::Timestamp, 0), &self.sign(&draft, Role::Timestamp)?)?;
         self.remove_old(Role::Targets)?;
@@ -215,6 +269,7 @@ impl Repository {
         modules: &BTreeMap<String, Vec<u8>>,
         now: u64,
         lives: Lives,
+        how: Publishing,
     ) -> Result<(FileRef, bool), RepoError> {
         let mut parsed = Vec::new();
         for (name, bytes) in modules {
@@ -233,114 +288,52 @@ impl Repository {
             }
             targets.push(target);
         }
-        let last = self.newest(Role::Targets);
-        if let Some((version, file)) = &last
-            && Targets::of_verified(file).is_some_and(|list| {
-                fresh(list.head(), now, lives.targets) && list.iter().eq(targets.iter().cloned())
-            })
-        {
-            return Ok((reference(*version, file), false));
+        if let Some(kept) = self.kept_list(&targets, now, lives, how)? {
+            return Ok((kept, false));
         }
-        let version = last.map_or(1, |(version, _)| version + 1);
+        let version = self.next_version(Role::Targets)?;
         let draft = Draft::targets(head(version, now, lives.targets), &targets)?;
         let file = self.sign(&draft, Role::Targets)?;
         self.put(FileName(Role::Targets, version), &file)?;
         Ok((reference(version, &file), true))
     }
 
+    /// The list that is there, if it still says what `targets` do, lasts, and is signed as the newest root wants it.
+    fn kept_list(
+        &self,
+        targets: &[Target<'_>],
+        now: u64,
+        lives: Lives,
+        how: Publishing,
+    ) -> Result<Option<FileRef>, RepoError> {
+        let Some((version, file)) = self.newest(Role::Targets)? else { return Ok(None) };
+        let Some(list) = Targets::of_verified(&file) else {
+            let damaged = RepoError::Damaged(self.path(FileName(Role::Targets, version)));
+            return if how.rebuilt { Ok(None) } else { Err(damaged) };
+        };
+        let is_other = |target: &&Target<'_>| {
+            list.find(target.file).is_some_and(|before| before.digest != target.digest)
+        };
+        if let Some(target) = targets.iter().find(is_other).filter(|_| !how.rebuilt) {
+            return Err(RepoError::Taken(target.file.to_owned()));
+        }
+        // Signed anew once the key is another one: clients believe that of the newest root alone.
+        let kept = fresh(list.head(), now, lives.targets)
+            && list.iter().eq(targets.iter().cloned())
+            && self.with_root(|root| Ok(is_signed(root, Role::Targets, &file)))?;
+        Ok(kept.then(|| reference(version, &file)))
+    }
+
     fn publish_snapshot(&self, list: FileRef, now: u64, lives: Lives) -> Result<FileRef, RepoError> {
-        let version = self.newest(Role::Snapshot).map_or(1, |(version, _)| version + 1);
+        let version = self.next_version(Role::Snapshot)?;
         let draft = Draft::pointer(Role::Snapshot, head(version, now, lives.snapshot), list);
         let file = self.sign(&draft, Role::Snapshot)?;
         self.put(FileName(Role::Snapshot, version), &file)?;
         Ok(reference(version, &file))
     }
 
-    /// Exchanges the keys of `roles` and publishes: what to do when one was lost or stolen. With `unlisted`, the new root also says whether systems
-    /// may use modules that are not listed. The new root is signed by the old root's keys and its own.
-    ///
-    /// # Errors
-    /// [`RepoError`].
-    pub fn rotate(
-        &self,
-        roles: &[Role],
-        unlisted: Option<bool>,
-        now: u64,
-        lives: Lives,
-    ) -> Result<u32, RepoError> {
-        let (version, file) = self.newest(Role::Root).ok_or_else(|| RepoError::None(self.folder.clone()))?;
-        let path = self.metadata().join(FileName(Role::Root, version).to_string());
-        let old = write::root_of(&file).ok_or(RepoError::Damaged(path))?;
-        let (unlisted, threshold) = (unlisted.unwrap_or(old.unlisted), old.role(Role::Root).threshold);
-        let before = self.keys.roots()?;
-        self.keys.exchange(roles, version)?;
-        let root = self.root_file(head(version + 1, now, lives.root), unlisted, threshold, &before)?;
-        self.put(FileName(Role::Root, version + 1), &root)?;
-        self.publish(now, lives)?;
-        Ok(version + 1)
-    }
-
-    /// A root for the keys that are there, signed by them and those in `before`.
-    fn root_file(
-        &self,
-        head: Head,
-        unlisted: bool,
-        threshold: u8,
-        before: &[RsaPrivateKey],
-    ) -> Result<Vec<u8>, RepoError> {
-        let roots = self.keys.roots()?;
-        let modulus = |key: &RsaPrivateKey| write::modulus(&key.to_public_key());
-        let root_moduli = roots.iter().map(modulus).collect::<Result<Vec<_>, _>>()?;
-        let online = [Role::Timestamp, Role::Snapshot, Role::Targets]
-            .map(|role| self.keys.of(role).and_then(|key| Ok(modulus(&key)?)));
-        let [timestamp, snapshot, targets] = online;
-        let (timestamp, snapshot, targets) = ([&timestamp?[..]], [&snapshot?[..]], [&targets?[..]]);
-        let root_keys: Vec<&[u8]> = root_moduli.iter().map(Vec::as_slice).collect();
-        let one = |keys| RoleSpec { threshold: 1, keys };
-        let specs =
-            [RoleSpec { threshold, keys: &root_keys }, one(&timestamp), one(&snapshot), one(&targets)];
-        let draft = Draft::root(&write::root(head, unlisted, specs)?);
-        let mut signers: Vec<&RsaPrivateKey> = roots.iter().collect();
-        signers.extend(before.iter().filter(|key| !roots.contains(key)));
-        Ok(draft.sign(&signers, &mut OsRng)?)
-    }
-
     fn sign(&self, draft: &Draft, role: Role) -> Result<Vec<u8>, RepoError> {
         Ok(draft.sign(&[&self.keys.of(role)?], &mut OsRng)?)
-    }
-
-    fn put(&self, name: FileName, bytes: &[u8]) -> Result<(), RepoError> {
-        write_whole(&self.metadata().join(name.to_string()), bytes)
-    }
-
-    fn version(&self, name: FileName) -> Option<u32> {
-        let file = std::fs::read(self.metadata().join(name.to_string())).ok()?;
-        write::peek(name.0, &file).map(|head| head.version)
-    }
-
-    /// Versions of the files of a role, ascending.
-    fn versions(&self, role: Role) -> Vec<u32> {
-        let names = std::fs::read_dir(self.metadata()).into_iter().flatten().flatten();
-        let ending = format!(".{role}.tuf");
-        let number = |name: std::ffi::OsString| name.to_str()?.strip_suffix(&ending)?.parse().ok();
-        let mut versions: Vec<u32> = names.filter_map(|entry| number(entry.file_name())).collect();
-        versions.sort_unstable();
-        versions
-    }
-
-    fn newest(&self, role: Role) -> Option<(u32, Vec<u8>)> {
-        let version = self.versions(role).pop()?;
-        let path = self.metadata().join(FileName(role, version).to_string());
-        Some((version, std::fs::read(path).ok()?))
-    }
-
-    fn remove_old(&self, role: Role) -> Result<(), RepoError> {
-        let versions = self.versions(role);
-        for version in versions.iter().take(versions.len().saturating_sub(KEPT)) {
-            let path = self.metadata().join(FileName(role, *version).to_string());
-            std::fs::remove_file(&path).map_err(RepoError::file(&path))?;
-        }
-        Ok(())
     }
 }
 
@@ -361,9 +354,25 @@ fn fresh(head: &Head, now: u64, days: u32) -> bool {
     head.expires > now + u64::from(days) * DAY_S / 2
 }
 
-/// Writes beside and moves, so that a reader finds the file before or the new one.
+/// Replaces a file as a whole: a reader finds the one before or the new one.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RepoError> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    std::fs::write(&beside, bytes).map_err(RepoError::file(&beside))?;
-    std::fs::rename(&beside, path).map_err(RepoError::file(path))
+    crate::replace(path, bytes).map_err(RepoError::file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lie_beside_the_folder_however_it_is_written() {
+        for written in ["a/r", "a/r/", "a/r/."] {
+            assert_eq!(default_keys(Path::new(written)), Path::new("a/r.keys"), "{written}");
+        }
+        let here = std::env::current_dir().expect("a folder").canonicalize().expect("a folder");
+        let mut beside = here.clone().into_os_string();
+        beside.push(".keys");
+        assert_eq!(default_keys(Path::new(".")), Path::new(&beside));
+        assert_eq!(default_keys(Path::new("src/..")), Path::new(&beside));
+        assert_eq!(resolved(Path::new("not/there/../yet")), here.join("not/yet"));
+    }
 }

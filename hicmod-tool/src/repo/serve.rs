@@ -2,14 +2,14 @@
 //!
 //! For development and tests. What it hands out is signed, so it needs no secrecy; any other web server does as well. Ranges are answered
 //! (RFC 9110, 14), and a file has an entity tag, so that an interrupted download goes on where it ended, and only if the file is still the same. What it must never do: open a path that a client composed, or keep a client that says
-//! nothing.
+//! nothing, or goes so slowly that others find no place.
 
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{METADATA, TARGETS};
 
@@ -19,8 +19,10 @@ const MAX_REQUEST: usize = 4096;
 const MAX_HEADERS: usize = 32;
 /// Most clients at once; others are turned away.
 const MAX_CLIENTS: usize = 32;
-/// How long a client may be silent.
+/// How long a client may take for a request, and to take an answer beside the time for its length: whoever takes longer keeps others out.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of an answer that a client takes in a second, at least.
+const SLOWEST: u64 = 8192;
 
 /// A server that listens.
 #[derive(Debug)]
@@ -79,11 +81,10 @@ struct Request {
 }
 
 fn serve(stream: TcpStream, folder: &Path, tell: &dyn Fn(u16, &str)) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut out = stream.try_clone()?;
+    let mut out = Paced { stream: stream.try_clone()?, until: Instant::now() };
     let mut input = BufReader::new(stream);
-    while let Some(bytes) = head_of(&mut input)? {
+    while let Some(bytes) = head_of(&mut input, PATIENCE)? {
+        out.expect(0);
         let Some(request) = parse(&bytes, folder) else {
             tell(400, "not a request");
             return out
@@ -98,16 +99,51 @@ fn serve(stream: TcpStream, folder: &Path, tell: &dyn Fn(u16, &str)) -> std::io:
     Ok(())
 }
 
-/// The bytes of the next request up to its empty line; `None` at the end.
-fn head_of(input: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
-    let (mut bytes, mut one) = (Vec::new(), [0]);
+/// The bytes of the next request up to its empty line; `None` at the end. A byte now and then does not make a request: the whole of it must be there
+/// in time.
+fn head_of(input: &mut BufReader<TcpStream>, patience: Duration) -> std::io::Result<Option<Vec<u8>>> {
+    let (mut bytes, mut one, mut until) = (Vec::new(), [0], Instant::now() + patience);
     while !bytes.ends_with(b"\r\n\r\n") {
+        if bytes.len() == 1 {
+            until = Instant::now() + patience;
+        }
+        input.get_ref().set_read_timeout(Some(left(until)?))?;
         if bytes.len() == MAX_REQUEST || input.read(&mut one)? == 0 {
             return Ok((!bytes.is_empty()).then_some(bytes));
         }
         bytes.push(one[0]);
     }
     Ok(Some(bytes))
+}
+
+/// The time until `end`, which is not over.
+fn left(end: Instant) -> std::io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// A client that must take an answer in time, however few bytes it takes at once.
+struct Paced {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Paced {
+    /// From now on, for an answer of `bytes`.
+    fn expect(&mut self, bytes: u64) {
+        self.until = Instant::now() + PATIENCE + Duration::from_secs(bytes / SLOWEST);
+    }
+}
+
+impl Write for Paced {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.until)?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// Reads a request for a file; `None` if it is none. A path that leads nowhere is one of no file.
@@ -142,7 +178,7 @@ fn file_of(path: &str, folder: &Path) -> Option<PathBuf> {
     known.then(|| folder.join(kind).join(name)).filter(|path| path.is_file())
 }
 
-fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
+fn answer(request: &Request, out: &mut Paced) -> std::io::Result<u16> {
     let Some(mut file) = request.path.as_ref().and_then(|path| std::fs::File::open(path).ok()) else {
         head(out, 404, "Not Found", 0, "")?;
         return Ok(404);
@@ -167,6 +203,7 @@ fn answer(request: &Request, out: &mut TcpStream) -> std::io::Result<u16> {
         part.map_or(String::new(), |(from, to)| format!("Content-Range: bytes {from}-{to}/{size}\r\n"));
     head(out, status, reason, length, &format!("Accept-Ranges: bytes\r\nETag: {tag}\r\n{more}"))?;
     if !request.head_only {
+        out.expect(length);
         file.seek(SeekFrom::Start(from))?;
         std::io::copy(&mut file.take(length), out)?;
     }
@@ -231,6 +268,47 @@ mod tests {
         ] {
             assert_eq!(part_of(range, 10), part, "{range}");
         }
+    }
+
+    /// Two ends of a connection.
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+        (client, listener.accept().expect("accepted").0)
+    }
+
+    /// Does `step` each 10 ms until what it returns is dropped.
+    fn slowly(mut step: impl FnMut() + Send + 'static) -> std::sync::mpsc::Sender<()> {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let tick = Duration::from_millis(10);
+        std::thread::spawn(move || {
+            while stopped.recv_timeout(tick) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                step();
+            }
+        });
+        stop
+    }
+
+    fn is_late<T: std::fmt::Debug>(result: &std::io::Result<T>) -> bool {
+        let late = [ErrorKind::TimedOut, ErrorKind::WouldBlock];
+        result.as_ref().is_err_and(|error| late.contains(&error.kind()))
+    }
+
+    #[test]
+    fn a_client_that_sends_or_takes_a_little_now_and_then_is_not_waited_for() {
+        let patience = Duration::from_millis(200);
+        let (mut client, server) = connected();
+        let sending = slowly(move || drop(client.write_all(b"x")));
+        let head = head_of(&mut BufReader::new(server), patience);
+        assert!(is_late(&head), "{head:?}");
+        drop(sending);
+        let (mut client, server) = connected();
+        let mut taken = vec![0; 1 << 16];
+        let taking = slowly(move || drop(client.read(&mut taken)));
+        let mut out = Paced { stream: server, until: Instant::now() + patience };
+        let sent = std::io::copy(&mut std::io::repeat(0).take(1 << 26), &mut out);
+        assert!(is_late(&sent), "{sent:?}");
+        drop(taking);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::manifest::{self, MAX_MANIFEST_BYTES, Manifest};
 pub const VERIFY: u64 = 1;
 /// Words of a question.
 pub const QUESTION_WORDS: usize = 8;
-/// Longest answer, bytes; it fits the payload of a channel. The largest manifest is half as long.
+/// Longest answer, bytes; it fits the payload of a channel. With the largest manifest an answer takes some 3.3 KB.
 pub const MAX_VERDICT_BYTES: usize = 3968;
 /// Longest name of a signer or root that is kept, bytes (RFC 5280, ub-common-name).
 pub const MAX_SIGNER_BYTES: usize = 64;
@@ -276,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::manifest::tests::netstack;
+    use crate::manifest::tests::{largest, netstack};
 
     fn good() -> Verdict {
         Verdict::Good(Facts {
@@ -292,6 +292,14 @@ mod tests {
 
     fn encoded(verdict: &Verdict) -> Vec<u8> {
         verdict.encode(&mut [0; MAX_VERDICT_BYTES]).unwrap().to_vec()
+    }
+
+    #[test]
+    fn the_largest_manifest_and_the_longest_names_fit_a_verdict() {
+        let Verdict::Good(facts) = good() else { panic!("not good") };
+        let signer = core::iter::repeat_n('x', MAX_SIGNER_BYTES).collect();
+        let verdict = Verdict::Good(Facts { signer, manifest: largest(), ..facts });
+        assert_eq!(Verdict::decode(&encoded(&verdict)), Some(verdict));
     }
 
     #[test]

@@ -69,6 +69,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// What is wrong with it in itself.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        (self.version == 0).then_some("versions start at 1")
+    }
+
     /// That `now` lies between issue and expiry.
     pub(crate) fn check_time(&self, now: u64) -> Result<(), Check> {
         if now > self.expires {
@@ -115,8 +120,8 @@ impl<'a> Root<'a> {
     /// What is wrong with it in itself.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
-        if self.head.version == 0 {
-            return Some("versions start at 1");
+        if let Some(problem) = self.head.problem() {
+            return Some(problem);
         }
         if !self.keys.iter().all(Key::is_well_formed) {
             return Some("a key is not RSA-3072");
@@ -145,7 +150,8 @@ impl<'a> Root<'a> {
         }
     }
 
-    fn keys_of(&self, role: Role) -> impl Iterator<Item = &Key<'a>> {
+    /// The same, as keys.
+    pub fn keys_of(&self, role: Role) -> impl Iterator<Item = &Key<'a>> {
         self.role(role).keys.iter().filter_map(|&key| self.keys.get(usize::from(key)))
     }
 
@@ -206,6 +212,8 @@ pub struct Pointer {
 impl Pointer {
     /// Reads a payload.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, Check> {
-        codec::whole(payload).ok_or(Check::Form { problem: "its payload is none of its role" })
+        let form = |problem| Check::Form { problem };
+        let pointer: Self = codec::whole(payload).ok_or(form("its payload is none of its role"))?;
+        pointer.head.problem().map_or(Ok(pointer), |problem| Err(form(problem)))
     }
 }

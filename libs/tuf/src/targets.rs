@@ -208,6 +208,9 @@ impl<'a> Targets<'a> {
         let form = |problem| Check::Form { problem };
         let malformed = form("its payload is no list of targets");
         let ((head, count), entries) = codec::take::<(Head, u32)>(payload).ok_or(malformed)?;
+        if let Some(problem) = head.problem() {
+            return Err(form(problem));
+        }
         let (mut rest, mut last) = (entries, "");
         for _ in 0..count {
             let (target, behind) = codec::take::<Target<'a>>(rest).ok_or(malformed)?;

@@ -245,3 +245,9 @@ pub fn peek(role: Role, file: &[u8]) -> Option<Head> {
 pub fn root_of(file: &[u8]) -> Option<Root<'_>> {
     Root::parse(crate::envelope::Envelope::parse(Role::Root, file).ok()?.payload()).ok()
 }
+
+/// Whether as many keys as must have signed the file of `role`, for clients that know `root`.
+#[must_use]
+pub fn is_signed(root: &Root<'_>, role: Role, file: &[u8]) -> bool {
+    crate::envelope::Envelope::parse(role, file).is_ok_and(|file| root.check_signed(role, &file).is_ok())
+}

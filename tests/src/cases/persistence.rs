@@ -9,13 +9,15 @@ use hic_store::{Defaults, Presence, ServiceDefault};
 
 use super::PORTS;
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, SERVICE, gently_to, only, refusal, wait_for_module, wait_for_repository};
+use super::updating::{
+    NEW, OLD, SERVICE, Update, ask, gently_to, only, refusal, wait_for_module, wait_for_repository,
+};
 use crate::disk;
 use crate::net::Network;
 use crate::process::Outcome;
 use crate::qemu::Machine;
 use crate::runner::TestContext;
-use crate::vm::Vm;
+use crate::vm::{Console, Vm};
 
 /// The version that never comes up.
 const BROKEN: &str = "1.3.1";
@@ -59,7 +61,21 @@ fn survives_a_reboot(
     until(SERVED, || only(&console, NEW))?;
     until(SERVED, || attempts(disk, 0)).context("a default that came up is not proved healthy")?;
     context.note(format!("{NEW} is the default after a reboot"));
+    goes_back(&console).context("a rollback after a reboot")?;
     power_off(&vm)
+}
+
+/// What was before is on record, whatever was asked for and refused since.
+fn goes_back(console: &Console<'_>) -> Result<()> {
+    let refused = refusal(console, &format!("update {SERVICE} 9.9.9"))?;
+    ensure!(refused.code == "unknown-version", "{refused}");
+    let way_back = Update::next(console);
+    ask(console, &format!("rollback {SERVICE}"))?;
+    way_back.watched(console)?;
+    ask(console, "commit")?;
+    let status = way_back.ended(console)?;
+    ensure!(status.outcome == "completed" && status.lost == 0, "{}", status.summary());
+    only(console, OLD).map(|_| ())
 }
 
 fn gives_way(context: &mut TestContext, network: &Network, machine: &Machine, disk: &Path) -> Result<()> {

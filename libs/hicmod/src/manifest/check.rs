@@ -10,8 +10,8 @@ use crate::name::is_valid_name;
 pub const MAX_PRIORITY: u8 = 31;
 /// Highest level in the order of services.
 pub const MAX_ORDER: u8 = 31;
-/// Shortest period of a budget, microseconds: shorter ones would be lost in timer granularity.
-pub const MIN_PERIOD_US: u32 = 100;
+/// Shortest period of a budget, microseconds: Core-0 refuses a shorter one, which would be lost in timer granularity.
+pub const MIN_PERIOD_US: u32 = 1000;
 /// Longest period of a budget, microseconds: a guarantee that comes later than a second is none.
 pub const MAX_PERIOD_US: u32 = 1_000_000;
 /// Largest stack, pages (1 MiB).

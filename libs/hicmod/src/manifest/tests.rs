@@ -81,7 +81,9 @@ fn numbers_out_of_range_are_refused_with_the_range() {
     assert_eq!(out_of(|m| m.heap_pages = 65_537), ("heap_pages", 0, 65_536));
     assert_eq!(out_of(|m| m.cspace_slots = 15), ("cspace_slots", 16, 65_536));
     assert_eq!(out_of(|m| m.state_regions[0].pages = 0), ("state_regions.pages", 1, 65_536));
-    assert_eq!(out_of(|m| m.period_us = 1_000_001), ("period_us", 100, 1_000_000));
+    let short = out_of(|m| (m.budget_us, m.period_us) = (1, 999));
+    assert_eq!(short, ("period_us", 1000, 1_000_000));
+    assert_eq!(out_of(|m| m.period_us = 1_000_001), short);
     assert_eq!(
         out_of(|m| m.restart = Restart::Always { max: 0, window_s: 1 }),
         ("restart.always.max", 1, 65_535)
@@ -221,8 +223,8 @@ fn what_was_written_without_the_checks_is_refused_when_it_is_read() {
     assert_eq!(decode(&bytes), Err(ManifestError::InvalidName { field: "name", value: name("Netstack") }));
 }
 
-#[test]
-fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
+/// As large as a manifest can be.
+pub(crate) fn largest() -> Manifest {
     let numbered = |n: usize| name(&std::format!("a-name-of-twenty-four-{n:02}"));
     let mut largest = driver();
     largest.name = numbered(0);
@@ -240,6 +242,12 @@ fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
     let protocols = Span::only(u16::MAX);
     largest.update = Some(Update { schema: 9999, readable_by: 9999, reads: 9999, tested_with, protocols });
     fill_release(&mut largest, numbered);
+    largest
+}
+
+#[test]
+fn the_largest_manifest_fits_the_bound_and_a_small_buffer_is_an_error() {
+    let largest = largest();
     assert_eq!(decode(&encoded(&largest)), Ok(largest.clone()));
     assert_eq!(encode(&largest, &mut [0; 100]), Err(ManifestError::BufferTooSmall));
     assert_eq!(encode(&largest, &mut [0; 1]), Err(ManifestError::BufferTooSmall));

@@ -71,6 +71,30 @@ fn a_root_that_ended_long_ago_still_leads_to_its_successor() {
 }
 
 #[test]
+fn versions_start_at_one_in_every_role() {
+    let (holders, manifest) = (Holders::default(), manifest());
+    for (versions, role) in [([0, 1, 1], Role::Timestamp), ([1, 0, 1], Role::Snapshot)] {
+        let mut files = repository();
+        files.publish(&holders, versions, &[target(&manifest)]);
+        let refused = files.walk(Trusted::default(), NOW).unwrap_err();
+        assert_eq!((refused.role, refused.check.name()), (role, "metadata-form"));
+    }
+    let mut files = repository();
+    let list = files.0["1.targets.tuf"].clone();
+    let payload = crate::envelope::Envelope::parse(Role::Targets, &list).unwrap().payload();
+    let zero = [&[0], &payload[1..]].concat();
+    assert!(Draft::targets(head(0), &[target(&manifest)]).is_err());
+    let list = sign(&Draft::raw(Role::Targets, zero), &[TARGETS]);
+    let snapshot = sign(&Draft::pointer(Role::Snapshot, head(1), reference(0, &list)), &[SNAPSHOT]);
+    let timestamp = Draft::pointer(Role::Timestamp, head(1), reference(1, &snapshot));
+    files.put("timestamp.tuf", sign(&timestamp, &[TIMESTAMP]));
+    files.put("1.snapshot.tuf", snapshot);
+    files.put("0.targets.tuf", list);
+    let refused = files.walk(Trusted::default(), NOW).unwrap_err();
+    assert_eq!((refused.role, refused.check.name()), (Role::Targets, "metadata-form"));
+}
+
+#[test]
 fn a_walk_follows_so_many_roots_and_no_more() {
     let mut files = repository();
     let holders = Holders { root: (1, std::vec![0]), ..Holders::default() };

@@ -87,9 +87,10 @@ impl Mirror {
         Ok(files)
     }
 
-    /// Publishes anew: another timestamp and snapshot.
+    /// Publishes anew: another timestamp and snapshot. Also after a thief's list, which named other contents.
     pub(super) fn publish(&self) -> Result<()> {
-        self.repository.publish(self.now, Lives::default()).map(|_| ()).map_err(|error| anyhow!("{error}"))
+        let published = self.repository.publish_rebuilt(self.now, Lives::default());
+        published.map(|_| ()).map_err(|error| anyhow!("{error}"))
     }
 
     /// A key of the repository.
