@@ -37,7 +37,7 @@
 //! let (mut rx, mut tx) = unsafe { region::attach(base, len) }?;
 //! loop {
 //!     while let Some(frame) = rx.peek() { stack.on_frame(now, frame.bytes, frame.checksum_valid, ..); rx.consume(); }
-//!     if let Some(bytes) = tx.reserve(len) { fill(bytes); tx.commit(len, Offload::None); }
+//!     if let Some(bytes) = tx.reserve(len) { fill(bytes); tx.commit(Offload::None); }
 //!     if rx.must_kick() | tx.must_kick() { signal(doorbell, link.doorbell_bits) }
 //!     if rx.sleep() && (!blocked || tx.sleep_for_room(1)) { wait(my_notification) }
 //! }

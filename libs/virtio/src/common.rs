@@ -97,11 +97,7 @@ impl Common {
     /// Feature bits that the device offers.
     #[must_use]
     pub fn device_features(&self) -> u64 {
-        let half = |which: u32| {
-            self.0.write(DEVICE_FEATURE_SELECT, which);
-            u64::from(self.0.read::<u32>(DEVICE_FEATURE))
-        };
-        half(0) | half(1) << 32
+        self.features(DEVICE_FEATURE_SELECT, DEVICE_FEATURE)
     }
 
     /// Takes feature bits.
@@ -110,6 +106,20 @@ impl Common {
             self.0.write(DRIVER_FEATURE_SELECT, which);
             self.0.write(DRIVER_FEATURE, bits);
         }
+    }
+
+    /// Feature bits that were taken.
+    #[must_use]
+    pub fn driver_features(&self) -> u64 {
+        self.features(DRIVER_FEATURE_SELECT, DRIVER_FEATURE)
+    }
+
+    fn features(&self, select: usize, at: usize) -> u64 {
+        let half = |which: u32| {
+            self.0.write(select, which);
+            u64::from(self.0.read::<u32>(at))
+        };
+        half(0) | half(1) << 32
     }
 
     /// Counts changes of the device's configuration (4.1.4.3.1).
@@ -156,6 +166,20 @@ impl Common {
         self.0.write(QUEUE_ENABLE, 1u16);
     }
 
+    /// Whether a queue is in use, of this size, with this vector, and there: what [`Self::set_queue_vector`] and [`Self::enable_queue`] made of it.
+    #[must_use]
+    pub fn queue_is(&self, queue: u16, size: u16, vector: u16, places: QueuePlaces) -> bool {
+        let address = |n: usize| {
+            let [low, high] = [0, 4].map(|half| self.0.read::<u32>(QUEUE_ADDRESSES + 8 * n + half));
+            u64::from(low) | u64::from(high) << 32
+        };
+        let here = |at: usize, word: u16| self.0.read::<u16>(at) == word;
+        self.queue_enabled(queue)
+            && here(QUEUE_SIZE, size)
+            && here(QUEUE_VECTOR, vector)
+            && [places.descriptors, places.available, places.used] == [0, 1, 2].map(address)
+    }
+
     /// A queue's notification offset, to be multiplied with the multiplier of the notification capability (4.1.4.4).
     #[must_use]
     pub fn notify_offset(&self, queue: u16) -> u16 {
@@ -197,6 +221,10 @@ mod tests {
             common.enable_queue(5, 16, places);
             common.set_queue_vector(5, 2).unwrap();
             common.mute_configuration();
+            assert!(common.queue_is(5, 16, 2, places));
+            let moved = QueuePlaces { used: 0x4_0000_4000, ..places };
+            assert!(!common.queue_is(5, 8, 2, places) && !common.queue_is(5, 16, 1, places));
+            assert!(!common.queue_is(5, 16, 2, moved));
         });
         assert_eq!(memory[4] & 0xffff, 0xffff);
         assert_eq!((memory[5] >> 16, memory[6], memory[7] & 0xffff), (5, 16 | 2 << 16, 1));

@@ -6,7 +6,11 @@ use core::ptr::NonNull;
 use eth_driver::feature::CardFeatures;
 use eth_driver::header;
 use hic_nic::region::{BUFFER_BYTES, Submission};
-use hic_nic::virtqueue::{Full, Notify, Part, Queue, QueueRecord, ResumeError, Setup, queue_bytes};
+use hic_nic::virtqueue::{
+    Full, Notify, Part, Queue, QueueAddresses, QueueRecord, ResumeError, Setup, queue_bytes,
+};
+use hic_virtio::block::Block;
+use hic_virtio::common::{Common, CommonError, QueuePlaces};
 
 const RX: u16 = 0;
 const TX: u16 = 1;
@@ -14,14 +18,8 @@ const TX: u16 = 1;
 const RX_CHAIN: u16 = 1;
 /// Descriptors of a transmit request: header and frame.
 const TX_CHAIN: u16 = 2;
-/// Interrupt vector of no queue (4.1.5.1.3).
-const NO_VECTOR: u16 = 0xffff;
-/// Reads of the status register until a reset must be done.
-const RESET_READS: usize = 100_000;
-/// Bytes of the common configuration that are used.
-const COMMON_BYTES: u32 = 56;
 /// Station address and link status.
-const DEVICE_BYTES: u32 = 8;
+const DEVICE_BYTES: usize = 8;
 
 const ACKNOWLEDGE: u8 = 1;
 const DRIVER: u8 = 2;
@@ -30,33 +28,19 @@ const FEATURES_OK: u8 = 8;
 /// Status of a card that runs.
 const RUNS: u8 = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
 
-// Offsets in the common configuration (4.1.4.3).
-const DEVICE_FEATURE_SELECT: usize = 0;
-const DEVICE_FEATURE: usize = 4;
-const DRIVER_FEATURE_SELECT: usize = 8;
-const DRIVER_FEATURE: usize = 12;
-const CONFIG_VECTOR: usize = 16;
-const STATUS: usize = 20;
-const QUEUE_SELECT: usize = 22;
-const QUEUE_SIZE_AT: usize = 24;
-const QUEUE_VECTOR: usize = 26;
-const QUEUE_ENABLE: usize = 28;
-const QUEUE_NOTIFY: usize = 30;
-const QUEUE_ADDRESSES: usize = 32;
-
 /// What the card does not do.
 #[derive(Clone, Copy, Debug)]
 pub enum CardError {
-    /// Its register blocks are too short.
-    Registers,
-    /// It does not finish its reset.
-    Reset,
+    /// What every virtio device must do.
+    Common(CommonError),
+    /// The block of what it says of itself is too short.
+    TooShort,
     /// It lacks a feature that the driver needs, or does not keep to those negotiated.
     Features {
         /// What it offers.
         offered: u64,
     },
-    /// A queue is shorter than the driver's, or has no interrupt or notification register.
+    /// A queue is shorter than the driver's, or has no notification register.
     Queue {
         /// Its number.
         queue: u16,
@@ -80,8 +64,8 @@ pub enum CardError {
 impl fmt::Display for CardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Registers => f.write_str("the card's register blocks are too short"),
-            Self::Reset => f.write_str("the card does not finish its reset"),
+            Self::Common(error) => error.fmt(f),
+            Self::TooShort => f.write_str("the card's own configuration is too short"),
             Self::Features { offered } => write!(f, "the card's features do not suffice: {offered:#x}"),
             Self::Queue { queue, size } => {
                 write!(f, "queue {queue} cannot be used, it has {size} descriptors")
@@ -95,138 +79,72 @@ impl fmt::Display for CardError {
     }
 }
 
-/// A register that can be read and written as a whole.
-trait Register: Copy {}
-impl Register for u8 {}
-impl Register for u16 {}
-impl Register for u32 {}
-
-/// A mapped block of registers.
-#[derive(Clone, Copy, Debug)]
-struct Block {
-    base: NonNull<u8>,
-    len: usize,
-}
-
-impl Block {
-    fn place<T: Register>(&self, offset: usize) -> *mut T {
-        assert!(offset + size_of::<T>() <= self.len, "register {offset} outside its block");
-        self.base.as_ptr().wrapping_add(offset).cast()
-    }
-
-    fn read<T: Register>(&self, offset: usize) -> T {
-        // SAFETY: inside the mapped block, aligned as the specification places it; any bits are an integer.
-        unsafe { self.place::<T>(offset).read_volatile() }
-    }
-
-    fn write<T: Register>(&self, offset: usize, value: T) {
-        // SAFETY: as in `read`; what a register does is the card's business, and its DMA goes only where the queues say.
-        unsafe { self.place::<T>(offset).write_volatile(value) }
-    }
-}
-
 /// The card's mapped registers, long enough for what is used of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers {
-    common: Block,
+    common: Common,
     notify: Block,
     notify_multiplier: u32,
     device: Block,
 }
 
 impl Registers {
-    /// From mapped blocks: address and bytes each.
+    /// From mapped blocks.
     pub fn new(
-        common: (NonNull<u8>, u32),
-        notify: (NonNull<u8>, u32),
+        common: Block,
+        notify: Block,
         notify_multiplier: u32,
-        device: (NonNull<u8>, u32),
+        device: Block,
     ) -> Result<Self, CardError> {
-        if common.1 < COMMON_BYTES || device.1 < DEVICE_BYTES {
-            return Err(CardError::Registers);
+        let common = Common::new(common).map_err(CardError::Common)?;
+        if device.len() < DEVICE_BYTES {
+            return Err(CardError::TooShort);
         }
-        let block = |(base, len): (NonNull<u8>, u32)| Block { base, len: len as usize };
-        Ok(Self { common: block(common), notify: block(notify), notify_multiplier, device: block(device) })
-    }
-
-    fn reset(&self) -> Result<(), CardError> {
-        self.common.write(STATUS, 0u8);
-        let done = (0..RESET_READS).any(|_| self.common.read::<u8>(STATUS) == 0);
-        if done { Ok(()) } else { Err(CardError::Reset) }
+        Ok(Self { common, notify, notify_multiplier, device })
     }
 
     /// Status bits and features (3.1.1); what was taken.
     fn negotiate(&self) -> Result<CardFeatures, CardError> {
-        self.common.write(STATUS, ACKNOWLEDGE);
-        self.common.write(STATUS, ACKNOWLEDGE | DRIVER);
-        let word = |half: u32| {
-            self.common.write(DEVICE_FEATURE_SELECT, half);
-            u64::from(self.common.read::<u32>(DEVICE_FEATURE))
-        };
-        let offered = word(0) | word(1) << 32;
+        self.common.set_status(ACKNOWLEDGE);
+        self.common.set_status(ACKNOWLEDGE | DRIVER);
+        let offered = self.common.device_features();
         let taken = CardFeatures::negotiate(offered).ok_or(CardError::Features { offered })?;
-        for (half, bits) in [(0u32, taken.bits() as u32), (1, (taken.bits() >> 32) as u32)] {
-            self.common.write(DRIVER_FEATURE_SELECT, half);
-            self.common.write(DRIVER_FEATURE, bits);
-        }
-        self.common.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-        let kept = self.common.read::<u8>(STATUS) & FEATURES_OK != 0;
+        self.common.set_driver_features(taken.bits());
+        self.common.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+        let kept = self.common.status() & FEATURES_OK != 0;
         if kept { Ok(taken) } else { Err(CardError::Features { offered }) }
     }
 
     /// Tells the card where a queue is; where to tell it of requests.
     fn enable_queue(&self, number: u16, queue: &Queue<'_>) -> Result<Doorbell, CardError> {
-        self.common.write(QUEUE_SELECT, number);
-        let size = self.common.read::<u16>(QUEUE_SIZE_AT);
+        let size = self.common.queue_size(number);
         let refused = CardError::Queue { queue: number, size };
         if size < QUEUE_SIZE {
             return Err(refused);
         }
-        self.common.write(QUEUE_SIZE_AT, QUEUE_SIZE);
-        self.common.write(QUEUE_VECTOR, number);
-        if self.common.read::<u16>(QUEUE_VECTOR) == NO_VECTOR {
-            return Err(refused);
-        }
-        let places = queue.addresses();
-        for (n, address) in [places.descriptors, places.available, places.used].into_iter().enumerate() {
-            self.common.write(QUEUE_ADDRESSES + 8 * n, address as u32);
-            self.common.write(QUEUE_ADDRESSES + 8 * n + 4, (address >> 32) as u32);
-        }
+        self.common.set_queue_vector(number, number).map_err(CardError::Common)?;
         let doorbell = self.doorbell(number).ok_or(refused)?;
-        self.common.write(QUEUE_ENABLE, 1u16);
+        self.common.enable_queue(number, QUEUE_SIZE, places(queue));
         Ok(doorbell)
     }
 
-    /// Where the card is told of requests of the selected queue; `None` if that lies outside its registers.
+    /// Where the card is told of requests of a queue; `None` if that lies outside its registers.
     fn doorbell(&self, number: u16) -> Option<Doorbell> {
-        let offset = u32::from(self.common.read::<u16>(QUEUE_NOTIFY)).checked_mul(self.notify_multiplier)?;
-        let offset = Some(offset as usize).filter(|at| at + 2 <= self.notify.len)?;
+        let offset = u32::from(self.common.notify_offset(number)).checked_mul(self.notify_multiplier)?;
+        let offset = Some(offset as usize).filter(|at| self.notify.holds::<u16>(*at))?;
         Some(Doorbell { block: self.notify, offset, queue: number })
     }
 
     /// Whether the card runs with these features.
     fn check_running(&self, features: CardFeatures) -> Result<(), CardError> {
-        let status = self.common.read::<u8>(STATUS);
-        let word = |half: u32| {
-            self.common.write(DRIVER_FEATURE_SELECT, half);
-            u64::from(self.common.read::<u32>(DRIVER_FEATURE))
-        };
-        let same = status == RUNS && word(0) | word(1) << 32 == features.bits();
+        let status = self.common.status();
+        let same = status == RUNS && self.common.driver_features() == features.bits();
         if same { Ok(()) } else { Err(CardError::NotRunning { status }) }
     }
 
     /// Whether the running card has this queue; where to tell it of requests.
     fn find_queue(&self, number: u16, queue: &Queue<'_>) -> Result<Doorbell, CardError> {
-        self.common.write(QUEUE_SELECT, number);
-        let places = queue.addresses();
-        let is_at = |(n, address): (usize, u64)| {
-            let [low, high] = [0, 4].map(|half| self.common.read::<u32>(QUEUE_ADDRESSES + 8 * n + half));
-            u64::from(low) | u64::from(high) << 32 == address
-        };
-        let same = self.common.read::<u16>(QUEUE_ENABLE) == 1
-            && self.common.read::<u16>(QUEUE_SIZE_AT) == QUEUE_SIZE
-            && self.common.read::<u16>(QUEUE_VECTOR) == number
-            && [places.descriptors, places.available, places.used].into_iter().enumerate().all(is_at);
+        let same = self.common.queue_is(number, QUEUE_SIZE, number, places(queue));
         let doorbell = self.doorbell(number).filter(|_| same);
         doorbell.ok_or(CardError::OtherQueue { queue: number })
     }
@@ -234,6 +152,11 @@ impl Registers {
     fn mac(&self) -> [u8; 6] {
         core::array::from_fn(|n| self.device.read(n))
     }
+}
+
+fn places(queue: &Queue<'_>) -> QueuePlaces {
+    let QueueAddresses { descriptors, available, used } = queue.addresses();
+    QueuePlaces { descriptors, available, used }
 }
 
 /// Where the card is told of new requests of a queue.
@@ -305,7 +228,7 @@ impl Card {
 
     /// Stops the card: it touches no memory any more.
     pub fn reset(&self) -> Result<(), CardError> {
-        self.registers.reset()
+        self.registers.common.reset().map_err(CardError::Common)
     }
 
     /// Starts it after a reset, with empty queues.
@@ -314,12 +237,12 @@ impl Card {
     /// The card was reset, and nothing of an earlier start of it is in use: `records` are its queues' records alone.
     pub unsafe fn start(&self, records: *mut [QueueRecord; 2]) -> Result<Running, CardError> {
         let features = self.registers.negotiate()?;
-        self.registers.common.write(CONFIG_VECTOR, NO_VECTOR);
+        self.registers.common.mute_configuration();
         // SAFETY: the caller's contract: nobody else uses the records.
         let [rx, tx]: &'static mut [QueueRecord; 2] = unsafe { &mut *records };
         let rx = self.live(RX, RX_CHAIN, features, rx)?;
         let tx = self.live(TX, TX_CHAIN, features, tx)?;
-        self.registers.common.write(STATUS, RUNS);
+        self.registers.common.set_status(RUNS);
         Ok(self.running(rx, tx, features))
     }
 

@@ -8,6 +8,5 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
-pub mod capability;
 pub mod feature;
 pub mod header;

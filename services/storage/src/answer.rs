@@ -58,7 +58,8 @@ pub fn answer<'b, D: Disk>(
     result.unwrap_or_else(Reply::Failed)
 }
 
-fn list<D: Disk>(repository: &Repository<D>, index: u32) -> Result<Reply<'static>, StoreError> {
+fn list<D: Disk>(repository: &mut Repository<D>, index: u32) -> Result<Reply<'static>, StoreError> {
+    repository.ready()?;
     let count = repository.count() as u32;
     let Listed { name, size, stamp } = repository.file(index as usize)?;
     Ok(Reply::File { count, name: name.clone(), size, stamp })

@@ -16,6 +16,9 @@ use crate::disk::{Disk, DiskError, SECTOR_BYTES};
 pub const CHUNK_SECTORS: usize = 32;
 /// Chunks that are kept.
 const LINES: usize = 4;
+/// Sectors that one operation reads at most. The longest chain of clusters that a module or a folder can have is 65,536 links, each a read of the
+/// allocation table; as many again are for what lies in the clusters.
+const MAX_READS: u32 = 1 << 17;
 
 /// A disk with a cache.
 pub struct Cached<D>(RefCell<Inner<D>>);
@@ -26,6 +29,10 @@ struct Inner<D> {
     /// Counts uses, to find the line that was not used for longest.
     uses: u64,
     last_read: u64,
+    /// Sectors that the operation under way may still read.
+    left: u32,
+    /// The first read of the operation that failed.
+    trouble: Option<DiskError>,
 }
 
 struct Line {
@@ -40,7 +47,7 @@ impl<D: Disk> Cached<D> {
     pub fn new(disk: D) -> Self {
         let line = || Line { first: None, used: 0, bytes: vec![0; CHUNK_SECTORS * SECTOR_BYTES].into() };
         let lines = (0..LINES).map(|_| line()).collect();
-        Self(RefCell::new(Inner { disk, lines, uses: 0, last_read: 0 }))
+        Self(RefCell::new(Inner { disk, lines, uses: 0, last_read: 0, left: MAX_READS, trouble: None }))
     }
 
     /// Reads one sector.
@@ -67,6 +74,20 @@ impl<D: Disk> Cached<D> {
         self.0.get_mut().disk.flush()
     }
 
+    /// An operation begins. One that would read without end, as a damaged file system can have it do, fails with [`DiskError::Endless`].
+    pub fn begin(&mut self) {
+        let inner = self.0.get_mut();
+        (inner.left, inner.trouble) = (MAX_READS, None);
+    }
+
+    /// Whether all reads of the operation went well: the file system takes a table that it cannot read for the end of a file or folder.
+    ///
+    /// # Errors
+    /// That of the first one that did not.
+    pub fn went_well(&mut self) -> Result<(), DiskError> {
+        self.0.get_mut().trouble.map_or(Ok(()), Err)
+    }
+
     /// Forgets what was read: somebody else may have written to the disk.
     pub fn forget(&mut self) {
         for line in &mut self.0.get_mut().lines {
@@ -83,6 +104,15 @@ impl<D: Disk> Cached<D> {
 impl<D: Disk> Inner<D> {
     fn read(&mut self, sector: u64, out: &mut [u8; SECTOR_BYTES]) -> Result<(), DiskError> {
         self.last_read = sector;
+        let read = self.copy(sector, out);
+        if let Err(error) = read {
+            self.trouble.get_or_insert(error);
+        }
+        read
+    }
+
+    fn copy(&mut self, sector: u64, out: &mut [u8; SECTOR_BYTES]) -> Result<(), DiskError> {
+        self.left = self.left.checked_sub(1).ok_or(DiskError::Endless)?;
         let bytes = self.cached(sector)?.ok_or(DiskError::Outside { sector })?;
         out.copy_from_slice(bytes);
         Ok(())

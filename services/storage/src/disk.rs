@@ -17,6 +17,8 @@ pub enum DiskError {
     ReadOnly,
     /// The disk reports an error.
     Failed,
+    /// More was read than any whole file system asks for: a chain of clusters is a circle.
+    Endless,
 }
 
 impl fmt::Display for DiskError {
@@ -25,6 +27,7 @@ impl fmt::Display for DiskError {
             Self::Outside { sector } => write!(f, "sector {sector} lies beyond the end of the disk"),
             Self::ReadOnly => f.write_str("the disk cannot be written"),
             Self::Failed => f.write_str("the disk reports an error"),
+            Self::Endless => f.write_str("the file system has no end"),
         }
     }
 }

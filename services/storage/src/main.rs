@@ -49,7 +49,7 @@ const NO_CHANNEL: u64 = 1;
 /// Exit code after an error of its own endpoint.
 const NO_ENDPOINT: u64 = 2;
 
-/// The repository, or why there is none: then each request is answered with that.
+/// The disk, or why there is none: then each request is answered with that.
 type Store = Result<Repository<VirtioDisk>, StoreError>;
 
 fn main(page: &'static StartPage) -> u64 {
@@ -76,8 +76,12 @@ fn open_store(page: &'static StartPage, role: Role) -> Store {
         );
         return Err(StoreError::NoDisk);
     }
-    let repository = Repository::open(disk).inspect_err(|error| log!("{error}"))?;
-    log!("ready: {} files", repository.count());
+    let mut repository = Repository::new(disk);
+    match repository.rescan() {
+        Ok(()) => log!("ready: {} files", repository.count()),
+        // Each request tries again.
+        Err(error) => log!("{error}"),
+    }
     if repository.left_out() > 0 {
         log!("{} files are too many and left out", repository.left_out());
     }

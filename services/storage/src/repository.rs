@@ -69,13 +69,13 @@ pub struct Listed<'r> {
 /// The repository.
 pub struct Repository<D: Disk> {
     volumes: Volumes<D>,
-    volume: RawVolume,
-    folder: RawDirectory,
+    /// The volume and the folder; `None` while they could not be opened, or what is in them could not be read.
+    place: Option<(RawVolume, RawDirectory)>,
     modules: Vec<Module>,
     /// Found by name only: whoever wants one knows what it is called.
     metadata: Vec<Module>,
     left_out: usize,
-    /// Where the record's file lies; `None` if it must be made first.
+    /// Where the record's file lies; `None` while nobody asked, or if it must be made first.
     state: Option<[u64; STATE_SECTORS]>,
 }
 
@@ -95,52 +95,65 @@ fn disk_error(error: DiskError) -> StoreError {
 }
 
 impl<D: Disk> Repository<D> {
-    /// Finds the partition, the folder, the module files and the record's file.
-    ///
-    /// # Errors
-    /// [`StoreError::NoDisk`]: no partition with a FAT file system and the folder. [`StoreError::Device`]. [`StoreError::Corrupt`].
-    pub fn open(disk: D) -> Result<Self, StoreError> {
-        let volumes = Volumes::new_with_limits(Cached::new(disk), Epoch, 1);
-        let (volume, folder) = open_folder(&volumes)?;
-        let mut repository = Self {
-            volumes,
-            volume,
-            folder,
+    /// What is on this disk; nothing is read yet.
+    pub fn new(disk: D) -> Self {
+        Self {
+            volumes: Volumes::new_with_limits(Cached::new(disk), Epoch, 1),
+            place: None,
             modules: Vec::new(),
             metadata: Vec::new(),
             left_out: 0,
             state: None,
-        };
-        repository.look()?;
-        Ok(repository)
+        }
     }
 
-    /// Looks at the disk as if for the first time: a host may have put files there.
+    /// Finds the partition, the folder and the module files, as if for the first time: a host may have put files there.
     ///
     /// # Errors
-    /// As [`Self::open`]; there are no files then, and the next attempt begins anew.
+    /// [`StoreError::NoDisk`]: no partition with a FAT file system and the folder. [`StoreError::Device`]. [`StoreError::Corrupt`]. There are no files then,
+    /// and the next attempt begins anew.
     pub fn rescan(&mut self) -> Result<(), StoreError> {
         (self.modules, self.metadata, self.left_out, self.state) = (Vec::new(), Vec::new(), 0, None);
-        // They are closed already where the last attempt failed.
-        let _ = (self.volumes.close_dir(self.folder), self.volumes.close_volume(self.volume));
-        self.volumes.device(Cached::forget);
-        (self.volume, self.folder) = open_folder(&self.volumes)?;
-        self.look()
+        self.close();
+        self.volumes.device(|disk| {
+            disk.forget();
+            disk.begin();
+        });
+        self.place = Some(open_folder(&self.volumes)?);
+        self.scan().inspect_err(|_| self.close())
     }
 
-    fn look(&mut self) -> Result<(), StoreError> {
-        self.scan()?;
-        match self.locate_state() {
-            Err(StoreError::NotFound) => Ok(()),
-            result => result,
+    fn close(&mut self) {
+        if let Some((volume, folder)) = self.place.take() {
+            // What a disk that failed leaves open it gives back all the same.
+            let _ = (self.volumes.close_dir(folder), self.volumes.close_volume(volume));
         }
+    }
+
+    /// Begins an operation: opens what could not be opened before.
+    ///
+    /// # Errors
+    /// As [`Self::rescan`].
+    pub(crate) fn ready(&mut self) -> Result<(), StoreError> {
+        match self.place {
+            None => self.rescan(),
+            Some(_) => {
+                self.volumes.device(Cached::begin);
+                Ok(())
+            }
+        }
+    }
+
+    fn folder(&self) -> Result<RawDirectory, StoreError> {
+        self.place.map(|(_, folder)| folder).ok_or(StoreError::NoDisk)
     }
 
     fn scan(&mut self) -> Result<(), StoreError> {
         let mut storage = [0; LONG_NAME_BYTES];
         let mut long_names = LfnBuffer::new(&mut storage);
+        let folder = self.folder()?;
         let (modules, metadata, left_out) = (&mut self.modules, &mut self.metadata, &mut self.left_out);
-        let listed = self.volumes.iterate_dir_lfn(self.folder, &mut long_names, |entry, long| {
+        let listed = self.volumes.iterate_dir_lfn(folder, &mut long_names, |entry, long| {
             let is_file = !entry.attributes.is_directory() && !entry.attributes.is_volume();
             let extension = entry.name.extension();
             if !is_file || ![MODULE_EXTENSION, METADATA_EXTENSION].contains(&extension) {
@@ -149,12 +162,7 @@ impl<D: Disk> Repository<D> {
             let modules = if extension == METADATA_EXTENSION { &mut *metadata } else { &mut *modules };
             if modules.len() == MAX_FILES {
                 *left_out += 1;
-                // A directory whose cluster chain is a circle must not be walked for ever.
-                return if *left_out > MAX_FILES {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                };
+                return ControlFlow::Continue(());
             }
             // A name that a console must not see is as good as none.
             let is_good = |name: &FileName| !name.is_empty() && !name.chars().any(char::is_control);
@@ -164,7 +172,8 @@ impl<D: Disk> Repository<D> {
             modules.push(Module { name, short: entry.name, size: entry.size, stamp });
             ControlFlow::Continue(())
         });
-        listed.map_err(store_error)
+        listed.map_err(store_error)?;
+        self.volumes.device(Cached::went_well).map_err(disk_error)
     }
 
     /// Module files that are listed.
@@ -191,6 +200,7 @@ impl<D: Disk> Repository<D> {
     /// # Errors
     /// [`StoreError`].
     pub fn read(&mut self, name: &str, offset: u32, out: &mut [u8]) -> Result<usize, StoreError> {
+        self.ready()?;
         let mut files = self.modules.iter().chain(&self.metadata);
         let module = files.find(|file| file.name == name).ok_or(StoreError::NotFound)?;
         if offset >= module.size {
@@ -208,7 +218,8 @@ impl<D: Disk> Repository<D> {
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Device`].
     pub fn read_state<'b>(&mut self, out: &'b mut [u8]) -> Result<Option<&'b [u8]>, StoreError> {
-        let Some(sectors) = self.state else { return Ok(None) };
+        self.ready()?;
+        let Some(sectors) = self.state()? else { return Ok(None) };
         let halves = self.halves(&sectors)?;
         match pair::contents(&halves[0], &halves[1]) {
             Contents::Empty => Ok(None),
@@ -226,7 +237,8 @@ impl<D: Disk> Repository<D> {
     /// # Errors
     /// [`StoreError`]. The record before is still there.
     pub fn write_state(&mut self, record: &[u8]) -> Result<(), StoreError> {
-        let sectors = match self.state {
+        self.ready()?;
+        let sectors = match self.state()? {
             Some(sectors) => sectors,
             None => self.make_state()?,
         };
@@ -253,6 +265,7 @@ impl<D: Disk> Repository<D> {
         if place >= MAX_KEPT {
             return Err(StoreError::Malformed);
         }
+        self.ready()?;
         let name = ShortFileName::create_from_str(&kept_name(place)).map_err(|_| StoreError::Malformed)?;
         let mode = if offset == 0 { Mode::ReadWriteCreateOrTruncate } else { Mode::ReadWriteAppend };
         let written = self.with_file(&name, mode, |volumes, file| {
@@ -287,12 +300,21 @@ impl<D: Disk> Repository<D> {
             volumes.write(file, &[0; pair::FILE_BYTES])
         })?;
         self.volumes.device(Cached::flush).map_err(disk_error)?;
-        self.locate_state()?;
-        self.state.ok_or(StoreError::Corrupt)
+        self.state()?.ok_or(StoreError::Corrupt)
     }
 
-    /// Learns the sectors of the record's file, if there is one of the right size.
-    fn locate_state(&mut self) -> Result<(), StoreError> {
+    /// Where the record's file lies, if there is one of the right size. Only who needs it looks: on a repository disk a file of this name is nothing.
+    fn state(&mut self) -> Result<Option<[u64; STATE_SECTORS]>, StoreError> {
+        if self.state.is_none() {
+            self.state = match self.locate_state() {
+                Err(StoreError::NotFound) => None,
+                located => located?,
+            };
+        }
+        Ok(self.state)
+    }
+
+    fn locate_state(&self) -> Result<Option<[u64; STATE_SECTORS]>, StoreError> {
         let name = ShortFileName::create_from_str(STATE_FILE).map_err(|_| StoreError::Malformed)?;
         let sectors = self.with_file(&name, Mode::ReadOnly, |volumes, file| {
             if volumes.file_length(file)? as usize != pair::FILE_BYTES {
@@ -314,8 +336,7 @@ impl<D: Disk> Repository<D> {
                 return Err(StoreError::Corrupt);
             }
         }
-        self.state = sectors;
-        Ok(())
+        Ok(sectors)
     }
 
     fn with_file<T>(
@@ -324,10 +345,18 @@ impl<D: Disk> Repository<D> {
         mode: Mode,
         act: impl FnOnce(&Volumes<D>, RawFile) -> Result<T, Error<DiskError>>,
     ) -> Result<T, StoreError> {
-        let file = self.volumes.open_file_in_dir(self.folder, name, mode).map_err(store_error)?;
+        let file = match self.volumes.open_file_in_dir(self.folder()?, name, mode) {
+            Ok(file) => file,
+            Err(error) => {
+                // The file system takes a folder that it cannot read for one that does not have the file.
+                self.volumes.device(Cached::went_well).map_err(disk_error)?;
+                return Err(store_error(error));
+            }
+        };
         let result = act(&self.volumes, file);
         let closed = self.volumes.close_file(file);
-        result.and_then(|value| closed.map(|()| value)).map_err(store_error)
+        let value = result.and_then(|value| closed.map(|()| value)).map_err(store_error)?;
+        self.volumes.device(Cached::went_well).map(|()| value).map_err(disk_error)
     }
 }
 
@@ -335,6 +364,7 @@ impl<D: Disk> Repository<D> {
 fn open_folder<D: Disk>(volumes: &Volumes<D>) -> Result<(RawVolume, RawDirectory), StoreError> {
     let no_disk = |error| match error {
         Error::DeviceError(DiskError::Failed) => StoreError::Device,
+        Error::DeviceError(DiskError::Endless) => StoreError::Corrupt,
         _ => StoreError::NoDisk,
     };
     let volume = volumes.open_raw_volume(VolumeIdx(0)).map_err(no_disk)?;

@@ -8,8 +8,13 @@ fn contents(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).map(|n| (n ^ n >> 8) as u8).collect()
 }
 
+fn try_open(image: Image) -> Result<Repository<Image>, StoreError> {
+    let mut repository = Repository::new(image);
+    repository.rescan().map(|()| repository)
+}
+
 fn open(image: &Image) -> Repository<Image> {
-    Repository::open(image.clone()).unwrap()
+    try_open(image.clone()).unwrap()
 }
 
 fn state(repository: &mut Repository<Image>) -> Option<Vec<u8>> {
@@ -87,7 +92,7 @@ fn a_disk_that_fails_for_a_while_is_there_again_at_the_next_scan() {
         assert_eq!(repository.rescan(), Err(StoreError::Device));
         assert_eq!(
             (repository.count(), repository.read(MODULE, 0, &mut [0; 4])),
-            (0, Err(StoreError::NotFound))
+            (0, Err(StoreError::Device))
         );
         image.0.borrow_mut().broken = false;
         assert_eq!(repository.rescan(), Ok(()));
@@ -170,10 +175,10 @@ fn power_that_fails_at_any_write_leaves_the_record_before_or_the_new_one_and_a_w
     let sectors = HALF_SECTORS;
     for kept in 0..=sectors {
         let torn = Image::from_bytes(before.clone());
-        let repository = open(&torn);
+        let mut repository = open(&torn);
         // The writes of one record, of which the disk kept some when power failed before the flush.
         let mut out = [0; HALF_BYTES];
-        let places = repository.state.unwrap();
+        let places = repository.state().unwrap().unwrap();
         let halves = repository.halves(&places).unwrap();
         let half = pair::next(pair::contents(&halves[0], &halves[1]), b"new", &mut out).unwrap();
         let first = half.offset() / SECTOR_BYTES;
@@ -195,7 +200,7 @@ fn writing_the_record_touches_no_sector_but_those_of_its_file() {
     let before = image.seen();
     let mut repository = open(&image);
     repository.write_state(b"record").unwrap();
-    let places = repository.state.unwrap();
+    let places = repository.state().unwrap().unwrap();
     let after = image.seen();
     for (n, (a, b)) in before.chunks(SECTOR_BYTES).zip(after.chunks(SECTOR_BYTES)).enumerate() {
         assert!(a == b || places.contains(&(n as u64)), "sector {n}");
@@ -222,7 +227,7 @@ fn a_disk_without_the_records_file_gets_one_with_the_first_record() {
 fn two_broken_halves_are_reported_and_the_next_record_repairs_them() {
     let image = Image::with_files(&[]);
     let mut repository = open(&image);
-    let places = repository.state.unwrap();
+    let places = repository.state().unwrap().unwrap();
     for place in [places[0], places[HALF_SECTORS]] {
         image.0.borrow_mut().bytes[place as usize * SECTOR_BYTES] = 1;
     }
@@ -236,11 +241,72 @@ fn two_broken_halves_are_reported_and_the_next_record_repairs_them() {
 #[test]
 fn a_disk_that_is_no_repository_is_refused_with_a_reason() {
     let blank = Image::from_bytes(vec![0; 1 << 20]);
-    assert_eq!(Repository::open(blank).err(), Some(StoreError::NoDisk));
-    assert_eq!(Repository::open(Image::from_bytes(Vec::new())).err(), Some(StoreError::NoDisk));
+    assert_eq!(try_open(blank).err(), Some(StoreError::NoDisk));
+    assert_eq!(try_open(Image::from_bytes(Vec::new())).err(), Some(StoreError::NoDisk));
     let image = Image::with_files(&[]);
     image.0.borrow_mut().broken = true;
-    assert_eq!(Repository::open(image).err(), Some(StoreError::Device));
+    assert_eq!(try_open(image).err(), Some(StoreError::Device));
+}
+
+#[test]
+fn a_disk_that_could_not_be_read_at_first_is_tried_again_at_each_request() {
+    let image = Image::with_files(&[(MODULE, b"module")]);
+    image.0.borrow_mut().broken = true;
+    let mut repository = Repository::new(image.clone());
+    assert_eq!(repository.rescan(), Err(StoreError::Device));
+    assert_eq!(repository.read_state(&mut [0; 64]), Err(StoreError::Device));
+    image.0.borrow_mut().broken = false;
+    assert_eq!(repository.read_state(&mut [0; 64]), Ok(None));
+    assert_eq!(repository.read(MODULE, 0, &mut [0; 10]), Ok(6));
+    // A host makes the file system and the folder while the machine runs.
+    let made = image.0.borrow().bytes.clone();
+    let blank = Image::from_bytes(vec![0; made.len()]);
+    let mut repository = Repository::new(blank.clone());
+    assert_eq!(repository.rescan(), Err(StoreError::NoDisk));
+    blank.0.borrow_mut().bytes = made;
+    assert_eq!(repository.rescan().map(|()| repository.count()), Ok(1));
+}
+
+/// The image with the folder's only cluster followed by itself, and without the mark behind its last entry.
+fn folder_that_is_a_circle(image: &Image) {
+    let mut platter = image.0.borrow_mut();
+    let bytes = &mut platter.bytes;
+    let volume = 2048 * SECTOR_BYTES;
+    let number = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    // FAT16: reserved sectors, tables, root folder of a fixed size, clusters from number 2 on.
+    let [root_entries, reserved, table] = [17, 14, 22].map(|at| number(bytes, volume + at));
+    let (per_cluster, tables) = (usize::from(bytes[volume + 13]), usize::from(bytes[volume + 16]));
+    let first_table = volume + reserved * SECTOR_BYTES;
+    let root = first_table + tables * table * SECTOR_BYTES;
+    // The volume may have the same name.
+    let is_it = |at: &usize| bytes[*at..].starts_with(b"HIC        \x10");
+    let folder = (root..).step_by(32).find(is_it).unwrap();
+    let cluster = number(bytes, folder + 26);
+    for copy in 0..tables {
+        let link = first_table + copy * table * SECTOR_BYTES + 2 * cluster;
+        bytes[link..link + 2].copy_from_slice(&(cluster as u16).to_le_bytes());
+    }
+    let start = root + root_entries * 32 + (cluster - 2) * per_cluster * SECTOR_BYTES;
+    let entries = start..start + per_cluster * SECTOR_BYTES;
+    for entry in entries.step_by(32).filter(|at| bytes[*at] == 0).collect::<Vec<_>>() {
+        bytes[entry] = 0xe5;
+    }
+}
+
+#[test]
+fn a_folder_without_end_is_refused_and_the_others_need_not_wait_for_it() {
+    let image = Image::with_files(&[("README.txt", b"not a module")]);
+    folder_that_is_a_circle(&image);
+    let mut repository = Repository::new(image.clone());
+    assert_eq!(repository.rescan(), Err(StoreError::Corrupt));
+    assert_eq!(repository.read(MODULE, 0, &mut [0]), Err(StoreError::Corrupt));
+}
+
+#[test]
+fn a_damaged_record_is_no_reason_to_refuse_the_modules() {
+    let image = Image::with_files(&[(MODULE, b"module"), (STATE_FILE, b"not a record")]);
+    let mut repository = open(&image);
+    assert_eq!(repository.read(MODULE, 0, &mut [0; 10]), Ok(6));
 }
 
 #[test]
@@ -258,6 +324,21 @@ fn a_disk_that_breaks_later_says_so_and_goes_on_when_it_works_again() {
 }
 
 #[test]
+fn a_record_that_cannot_be_looked_up_is_not_taken_for_none() {
+    let image = Image::with_files(&[]);
+    open(&image).write_state(b"kept").unwrap();
+    let mut repository = open(&image);
+    for _ in 0..2 {
+        repository.volumes.device(Cached::forget);
+        image.0.borrow_mut().broken = true;
+        assert_eq!(repository.read_state(&mut [0; 64]), Err(StoreError::Device));
+        assert_eq!(repository.write_state(b"new"), Err(StoreError::Device));
+        image.0.borrow_mut().broken = false;
+    }
+    assert_eq!(state(&mut repository).as_deref(), Some(&b"kept"[..]));
+}
+
+#[test]
 fn flipped_bits_in_the_tables_never_make_reads_leave_the_disk() {
     let bytes = contents(20_000);
     let image = Image::with_files(&[(MODULE, &bytes)]);
@@ -268,7 +349,7 @@ fn flipped_bits_in_the_tables_never_make_reads_leave_the_disk() {
         image.0.borrow_mut().bytes[at] ^= 1 << bit;
         // A panic ends the service only; what counts here is that it neither reads beyond the disk nor reads for ever.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            if let Ok(mut repository) = Repository::open(image.clone()) {
+            if let Ok(mut repository) = try_open(image.clone()) {
                 let mut out = vec![0; bytes.len()];
                 let _ = repository.read(MODULE, 0, &mut out);
                 let _ = repository.read_state(&mut [0; hic_store::MAX_RECORD_BYTES]);
