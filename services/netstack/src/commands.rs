@@ -303,15 +303,15 @@ impl Context<'_> {
                 Err(_) => Ok(Answer::plain(kept)),
             };
         }
+        // The connection's record decides: one that this command took before a crash is not taken again.
+        let taken = if self.orphans.is_empty() { None } else { self.stack.opened_by(origin) };
+        let taken = self.unless_frozen(taken)?;
         let Some(notification) = self.shell.copy_of_notification(listener) else {
             // An answer like any other: its number is used up here as it is at the caller's.
             let message = Message::error(NetError::NoMemory, 0);
             self.stack.answered(listener, seq, message, self.shell);
             return Ok(Answer::plain(message));
         };
-        // The connection's record decides: one that this command took before a crash is not taken again.
-        let taken = if self.orphans.is_empty() { None } else { self.stack.opened_by(origin) };
-        let taken = self.unless_frozen(taken)?;
         let accepted = match taken {
             Some(socket) => Ok(socket),
             None => self.stack.accept(id, origin, self.shell).map(Socket::Connection),

@@ -15,8 +15,9 @@ const SUSPICION: u64 = 60_000_000_000;
 pub struct Crumb {
     /// Position in the receive ring + 1 of the frame looked at last; 0 = none.
     pub frame: u64,
-    /// Starts that found it unconsumed.
-    pub deaths: u64,
+    /// The frame, by the same number, that a start found unconsumed and served again; 0 = none. Not a count: the frame looked at goes on, this one does
+    /// not, and no frame may be judged by a death that belongs to another.
+    pub tried: u64,
     /// The flow that killed before; 0 = none.
     pub suspect: u64,
     /// Since when, monotonic nanoseconds.
@@ -40,7 +41,7 @@ impl Crumb {
     #[must_use]
     pub fn judge(self, position: u64, frame: Option<&[u8]>, now: u64) -> (Self, Sentence) {
         let suspect = if now.saturating_sub(self.since) < SUSPICION { self.suspect } else { 0 };
-        let free = Self { frame: 0, deaths: 0, suspect, since: self.since };
+        let free = Self { frame: 0, tried: 0, suspect, since: self.since };
         let Some(frame) = frame.filter(|_| self.frame == position.wrapping_add(1)) else {
             return (free, Sentence::Serve);
         };
@@ -48,10 +49,10 @@ impl Crumb {
         if flow != 0 && flow == suspect {
             return (Self { suspect: 0, ..free }, Sentence::Reset);
         }
-        if self.deaths > 0 {
+        if self.tried == self.frame {
             return (Self { suspect: flow, since: now, ..free }, Sentence::Drop);
         }
-        (Self { frame: self.frame, deaths: 1, ..free }, Sentence::Serve)
+        (Self { frame: self.frame, tried: self.frame, ..free }, Sentence::Serve)
     }
 }
 
@@ -118,17 +119,26 @@ mod tests {
         let crumb = looking_at(Crumb::default(), 5);
         let (crumb, first) = crumb.judge(5, Some(&frame(1)), 0);
         let (crumb, second) = looking_at(crumb, 5).judge(5, Some(&frame(1)), 1);
-        assert_eq!((first, second, crumb.deaths), (Sentence::Serve, Sentence::Drop, 0));
+        assert_eq!((first, second, crumb.tried), (Sentence::Serve, Sentence::Drop, 0));
     }
 
     #[test]
     fn a_second_frame_of_the_flow_that_kills_costs_the_connection_and_no_other() {
-        let (crumb, _) = looking_at(Crumb { deaths: 1, ..Crumb::default() }, 5).judge(5, Some(&frame(1)), 9);
+        let (crumb, _) = looking_at(Crumb { tried: 6, ..Crumb::default() }, 5).judge(5, Some(&frame(1)), 9);
         let (_, other) = looking_at(crumb, 6).judge(6, Some(&frame(2)), 10);
         let (after, same) = looking_at(crumb, 6).judge(6, Some(&frame(1)), 10);
         assert_eq!((other, same, after.suspect), (Sentence::Serve, Sentence::Reset, 0));
         let (_, late) = looking_at(crumb, 6).judge(6, Some(&frame(1)), 10 + SUSPICION);
         assert_eq!(late, Sentence::Serve);
+    }
+
+    #[test]
+    fn a_frame_is_not_judged_by_the_death_of_the_one_before() {
+        let (crumb, _) = looking_at(Crumb::default(), 5).judge(5, Some(&frame(1)), 0);
+        // The second try went well; much later, another frame is the one at which the service dies.
+        let (crumb, first) = looking_at(crumb, 6).judge(6, Some(&frame(2)), 1);
+        let (_, second) = looking_at(crumb, 6).judge(6, Some(&frame(2)), 2);
+        assert_eq!((first, second, crumb.suspect), (Sentence::Serve, Sentence::Drop, 0));
     }
 
     #[test]
@@ -141,7 +151,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_frames_are_judged_without_panic(frame in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Crumb { frame: 1, deaths: 1, suspect: 3, since: 0 }.judge(0, Some(&frame), 1);
+            let _ = Crumb { frame: 1, tried: 1, suspect: 3, since: 0 }.judge(0, Some(&frame), 1);
         }
     }
 }

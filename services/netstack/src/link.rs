@@ -34,14 +34,16 @@ pub struct Wire {
 /// [`Error::NotSupported`].
 pub fn attach(port: Handle, grants: &Grants) -> Result<(Wire, RxHalf), Error> {
     let (attached, region, doorbell) = ask(port, grants)?;
-    match open(region) {
-        Ok((rx, tx)) => Ok((Wire { tx: RefCell::new(tx), attached, port, region, doorbell }, rx)),
-        Err(error) => {
-            cap::drop_slot(region);
-            cap::drop_slot(doorbell);
-            Err(error)
-        }
-    }
+    let (rx, tx) = open_or_drop(region, doorbell)?;
+    Ok((Wire { tx: RefCell::new(tx), attached, port, region, doorbell }, rx))
+}
+
+/// Opens a packet region; if that fails, nothing is kept of what came with it.
+fn open_or_drop(region: Handle, doorbell: Handle) -> Result<(RxHalf, TxHalf), Error> {
+    open(region).inspect_err(|_| {
+        cap::drop_slot(region);
+        cap::drop_slot(doorbell);
+    })
 }
 
 fn open(slot: Handle) -> Result<(RxHalf, TxHalf), Error> {
@@ -109,7 +111,7 @@ impl Wire {
         if same {
             cap::drop_slot(region);
         } else {
-            let (new_rx, new_tx) = open(region)?;
+            let (new_rx, new_tx) = open_or_drop(region, doorbell)?;
             *rx = new_rx;
             self.tx = RefCell::new(new_tx);
             let _ = sys::region_unmap(SELF, self.region);

@@ -25,7 +25,7 @@ const BACKLOG: u16 = 256;
 const RING: u32 = 16 * 1024;
 /// How old the list on the page may be.
 const FRESH: Nanos = 1_000_000_000;
-/// How long the module manager may take for one record.
+/// How long the module manager may take for the whole list.
 const PATIENCE: Nanos = 100_000_000;
 /// More services than this are not listed.
 const MAX_ROWS: u64 = 256;
@@ -43,6 +43,15 @@ struct Services {
     buffer: Buffer,
 }
 
+/// What the module manager's list has at an index.
+enum Listed {
+    Service(Row),
+    /// Whoever was there is gone.
+    Nobody,
+    /// It is beyond the last.
+    End,
+}
+
 impl Services {
     fn refresh(&mut self) {
         let now = clock::now();
@@ -54,8 +63,9 @@ impl Services {
         let mut rows = Vec::new();
         for index in 0..MAX_ROWS {
             match self.ask(manager, index, now + PATIENCE) {
-                Some(Some(row)) => rows.push(row),
-                Some(None) => {
+                Some(Listed::Service(row)) => rows.push(row),
+                Some(Listed::Nobody) => {}
+                Some(Listed::End) => {
                     self.rows = rows;
                     return;
                 }
@@ -65,17 +75,20 @@ impl Services {
         }
     }
 
-    /// One record; `Some(None)` beyond the last.
-    fn ask(&mut self, manager: Handle, index: u64, deadline: Nanos) -> Option<Option<Row>> {
+    /// One record; `None` if no answer came in time.
+    fn ask(&mut self, manager: Handle, index: u64, deadline: Nanos) -> Option<Listed> {
         let request = Message::new(LIST, [index, 0, 0, 0]);
         let answer = ipc::call(manager, request, &mut self.buffer, deadline).ok()?;
         if answer.label() != hic_control::OK {
-            return Some(None);
+            return Some(Listed::End);
         }
         let mut info = ServiceInfo::zeroed();
         let bytes = self.buffer.data(answer.info.inline_len());
         info.as_bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Some(Row {
+        if info.state == ServiceState::Absent as u64 {
+            return Some(Listed::Nobody);
+        }
+        Some(Listed::Service(Row {
             name: name_str(&info.name).into(),
             version: name_str(&info.version).into(),
             state: ServiceState::name(info.state),

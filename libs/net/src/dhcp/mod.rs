@@ -22,7 +22,7 @@ const REQUEST_TRIES: u8 = 4;
 const DECLINE_PAUSE: Micros = Micros::from_secs(10);
 /// Between renewals at least (RFC 2131 4.4.5).
 const MIN_RENEW: Micros = Micros::from_secs(60);
-/// Leases shorter than this are taken as this long: a server must not make us busy.
+/// Leases shorter than this are taken as this long, and none is renewed before half of it: a server must not make us busy.
 const MIN_LEASE: u32 = 10;
 
 /// A lease, as plain data.
@@ -239,11 +239,11 @@ impl Client {
     }
 
     fn bind(&mut self, now: Micros, message: &ServerMessage) -> Actions {
-        let seconds = u64::from(message.lease_seconds.max(MIN_LEASE));
+        let (seconds, least) = (u64::from(message.lease_seconds.max(MIN_LEASE)), u64::from(MIN_LEASE / 2));
         let at = |seconds: u64| now.after(Micros::from_secs(seconds));
         // RFC 2131 4.4.5: T1 is half, T2 seven eighths, unless the server says otherwise and in that order.
-        let rebind = message.rebind_seconds.map_or(seconds * 7 / 8, u64::from).min(seconds);
-        let renew = message.renew_seconds.map_or(seconds / 2, u64::from).min(rebind);
+        let rebind = message.rebind_seconds.map_or(seconds * 7 / 8, u64::from).clamp(least, seconds);
+        let renew = message.renew_seconds.map_or(seconds / 2, u64::from).clamp(least, rebind);
         let previous = self.lease();
         let server = message.server.or(previous.map(|lease| lease.server));
         let lease = Lease {

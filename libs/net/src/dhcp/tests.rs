@@ -68,6 +68,17 @@ fn a_lease_is_renewed_at_t1_with_its_server_and_at_t2_with_any() {
 }
 
 #[test]
+fn no_server_has_us_renew_without_end() {
+    let mut client = bound();
+    client.on_timer(secs(1800), 5);
+    let (lease_seconds, renew_seconds, rebind_seconds) = (1, Some(0), Some(0));
+    let message =
+        ServerMessage { lease_seconds, renew_seconds, rebind_seconds, ..answer(&client, Kind::Ack) };
+    client.on_message(secs(1800), 6, &message);
+    assert_eq!(client.deadline(), Some(secs(1805)));
+}
+
+#[test]
 fn an_expired_lease_is_lost_and_discovery_begins_again() {
     let mut client = bound();
     let actions = client.on_timer(secs(3600), 9);

@@ -162,9 +162,9 @@ impl Stack {
     /// Another instance has these sockets now (a listener's with its unit). Their places stay free until they come back
     /// or this instance is alone ([`Stack::clear_reservations`]). Flows, regions and records are not touched.
     pub fn forget(&mut self, sockets: &[Socket]) {
-        let sockets = self.with_units(sockets);
+        let all = self.with_units(sockets);
         // A listener's books are still needed while its connections leave.
-        for socket in sockets.iter().rev() {
+        for socket in all.iter().rev() {
             match *socket {
                 Socket::Connection(id) => self.forget_connection(id),
                 Socket::Listener(id) => {
@@ -180,7 +180,8 @@ impl Stack {
             }
             self.frozen.remove(socket);
         }
-        self.reserve(sockets);
+        // Those as well that a restarted engine never had.
+        self.reserve(all.into_iter().chain(sockets.iter().copied()));
     }
 
     fn forget_connection(&mut self, id: Id) {

@@ -21,6 +21,8 @@ use netstack::records::{Batch, Phase, Places, Truth};
 
 /// How long the driver holds flows at most: many times what a batch takes, and less than a peer's patience.
 const HOLD: Nanos = 1_000_000_000;
+/// Choices for one batch: what is chosen can end before it is frozen, with a frame that came before the fence.
+const MAX_CHOICES: usize = 16;
 /// Connections that may come to a listener between the choice and the first hold, and be counted.
 const LATE_COMERS: usize = 8;
 
@@ -68,6 +70,22 @@ impl Netstack {
     }
 
     fn export_items(&mut self, number: u64, wave: Wave, max: usize) -> Result<Exported, Refusal> {
+        for _ in 0..MAX_CHOICES {
+            if let Some(exported) = self.choose_and_freeze(number, wave, max)? {
+                return Ok(exported);
+            }
+        }
+        log!("whatever was chosen ended before it could be frozen");
+        Err(Refusal::NoResources)
+    }
+
+    /// One choice; `None` if all of it ended with a frame that was taken in before the fence.
+    fn choose_and_freeze(
+        &mut self,
+        number: u64,
+        wave: Wave,
+        max: usize,
+    ) -> Result<Option<Exported>, Refusal> {
         let now = Micros(clock::now_micros());
         let mut heads = self.stack.movable(now);
         let orphans = heads.iter().map(|(_, socket)| *socket).filter(|socket| self.orphans.has(*socket));
@@ -76,7 +94,7 @@ impl Netstack {
         heads.sort_by_key(|(_, socket)| !is_listener(*socket));
         let heads: Vec<Socket> = heads.into_iter().map(|(_, socket)| socket).collect();
         if heads.is_empty() {
-            return Ok(Exported { left: self.items() as u64, ..Exported::default() });
+            return Ok(Some(Exported { left: self.items() as u64, ..Exported::default() }));
         }
         let frozen_at = clock::now();
         let mut chosen = self.choose(&heads, max);
@@ -84,10 +102,13 @@ impl Netstack {
             // An accept whose answer did not arrive is repeated at the listener's port: what it took must be there.
             chosen.extend(orphans);
         }
-        let frozen = self.freeze(&chosen)?;
-        if frozen.is_empty() {
+        if chosen.is_empty() {
             log!("no listener of {} fits into a batch: too many connections wait on each", heads.len());
             return Err(Refusal::NoResources);
+        }
+        let frozen = self.freeze(&chosen)?;
+        if frozen.is_empty() {
+            return Ok(None);
         }
         let mut places = Places::default();
         frozen.iter().copied().filter_map(place::of).for_each(|place| places.insert(place));
@@ -101,7 +122,7 @@ impl Netstack {
             return Err(Refusal::NoResources);
         }
         self.write_journal();
-        Ok(exported)
+        Ok(Some(exported))
     }
 
     fn choose(&mut self, heads: &[Socket], max: usize) -> Vec<Socket> {

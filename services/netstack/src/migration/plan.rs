@@ -58,10 +58,9 @@ impl Netstack {
         let Some(plan) = self.moves.journal.plan else { return };
         self.stack.set_lane(Some(if plan.lane == 0 { Lane::Even } else { Lane::Odd }));
         self.stack.set_reset_strangers(false);
-        let here = |place: &usize| self.shell.records.socket(*place).is_some();
-        let reserved = self.moves.journal.reserved.iter().filter(|place| !here(place));
-        let reserved: alloc::vec::Vec<Socket> = reserved.filter_map(place::at).collect();
-        self.stack.reserve(reserved);
+        let here = |place: usize| self.shell.records.socket(place).is_some();
+        let taken: alloc::vec::Vec<Socket> = self.moves.journal.taken(here).filter_map(place::at).collect();
+        self.stack.reserve(taken);
     }
 
     /// All instances number their connections by one secret. An instance that has nothing yet takes the peer's.

@@ -111,6 +111,8 @@ impl Netstack {
             batch.places.iter().filter_map(|place| self.shell.records.socket(place)).collect();
         self.stack.forget(&sockets);
         batch.places.iter().for_each(|place| self.shell.let_go(place));
+        // A start before the next question must know it, too.
+        self.moves.journal.reserved.add(&batch.places);
         self.moves.journal.given = batch.number;
         self.no_batch();
     }

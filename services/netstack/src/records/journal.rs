@@ -135,10 +135,20 @@ pub struct Journal {
     pub own_format: bool,
     /// All state was given away or is not wanted any more.
     pub retired: bool,
-    /// Places in which the peer had something when the update began.
+    /// Places in which the peer has something: what it had when the update began, and what was given to it since.
     pub reserved: Places,
     /// Places of a dead peer that were dealt with.
     pub salvaged: Places,
+}
+
+impl Journal {
+    /// Places that no new socket may take: what is there is the peer's and not here yet, or of the batch under way. That one has its places on record
+    /// at both ends, and after a restart in no engine. `here` tells what is on record.
+    pub fn taken(&self, here: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+        let batch = self.batch.places;
+        let awaited = move |place: &usize| !here(*place) && !batch.contains(*place);
+        self.reserved.iter().filter(awaited).chain(batch.iter())
+    }
 }
 
 const FIXED: usize = 16;

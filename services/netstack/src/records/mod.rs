@@ -1,7 +1,7 @@
 //! The state region: what must survive this instance, as records in double buffers.
 //!
 //! ```text
-//!    0  magic | secret | base slot | crumb: frame, deaths, suspect, since | frames dropped    words, each valid by itself
+//!    0  magic | secret | base slot | crumb: frame, tried, suspect, since | frames dropped    words, each valid by itself
 //!  512  journal of the update       3072  neighbours                             blocks (double-buffered)
 //! 8192  slot 0: the interface       8192 + 1 × SLOT  slot 1: place 0     …
 //!  slot  sequence | socket | port, region handles | notification handle | its bits | longest freeze | copy 0 | copy 1
@@ -162,8 +162,8 @@ impl View {
     /// Which frame was being looked at.
     #[must_use]
     pub fn crumb(&self) -> Crumb {
-        let [frame, deaths, suspect, since] = core::array::from_fn(|n| self.memory.load(CRUMB + n * 8));
-        Crumb { frame, deaths, suspect, since }
+        let [frame, tried, suspect, since] = core::array::from_fn(|n| self.memory.load(CRUMB + n * 8));
+        Crumb { frame, tried, suspect, since }
     }
 
     /// Frames dropped because they killed whoever looked at them.
@@ -308,8 +308,8 @@ impl Records {
 
     /// Keeps what a start found out about the frame that its predecessor died of.
     pub fn set_crumb(&mut self, crumb: Crumb) {
-        // The frame last: with another one the rest means nothing.
-        for (n, word) in [crumb.frame, crumb.deaths, crumb.suspect, crumb.since].into_iter().enumerate().rev()
+        // The frame last: without it nothing is tried or judged.
+        for (n, word) in [crumb.frame, crumb.tried, crumb.suspect, crumb.since].into_iter().enumerate().rev()
         {
             self.memory.store(CRUMB + n * 8, word);
         }
@@ -357,7 +357,6 @@ impl Records {
     pub fn open(&mut self, place: usize, socket: Socket) {
         if place < place::PLACES {
             self.close(place);
-            self.set_handles(place, Handles::default());
             self.memory.store(at(1 + place) + FREEZE, 0);
             self.memory.store(at(1 + place) + 8, place::to_word(socket));
         }
@@ -382,12 +381,13 @@ impl Records {
         }
     }
 
-    /// Forgets a socket. The slots that its record named are nobody's from then on: a later start empties them.
+    /// Forgets a socket, and then the slots that its record named: they are nobody's, and a later start empties them.
     pub fn close(&mut self, place: usize) {
         if place < place::PLACES {
             let at = at(1 + place);
             self.memory.store(at + 8, 0);
             self.memory.store(at, 0);
+            self.set_handles(place, Handles::default());
         }
     }
 

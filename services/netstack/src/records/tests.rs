@@ -53,6 +53,31 @@ fn a_socket_is_on_record_until_it_is_closed_and_none_that_had_its_place_before()
 }
 
 #[test]
+fn a_closed_socket_names_no_slots() {
+    let mut memory = Region::new(0);
+    let mut records = memory.attach();
+    records.open(4, Socket::Connection(Id(4)));
+    records.set_handles(4, Handles { port: 70, region: 71, notification: 72, bits: 1 });
+    assert_eq!(records.handles(4).each().count(), 3);
+    records.close(4);
+    assert_eq!(records.handles(4).each().count(), 0, "a start would keep these slots for nobody");
+}
+
+#[test]
+fn no_new_socket_takes_a_place_of_the_batch_under_way_or_of_what_is_still_the_peer_s() {
+    let set = |places: &[usize]| {
+        let mut set = Places::default();
+        places.iter().for_each(|place| set.insert(*place));
+        set
+    };
+    // Of the peer's four, 2 came here and 4 is in the batch; of the batch, 4 and 6 are on record.
+    let batch = Batch { number: 1, phase: Phase::Leaving, places: set(&[4, 6]), ..Batch::default() };
+    let journal = Journal { batch, reserved: set(&[1, 2, 3, 4]), ..Journal::default() };
+    let on_record = |place: usize| [2, 4, 6, 8].contains(&place);
+    assert!(journal.taken(on_record).eq([1, 3, 4, 6]));
+}
+
+#[test]
 fn a_successor_finds_what_was_published_last() {
     let mut memory = Region::new(0);
     let mut records = memory.attach();
