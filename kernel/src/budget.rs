@@ -57,8 +57,8 @@ impl<M: Machine> Kernel<M> {
         let sandbox = &mut self.sandboxes[index];
         let budget = &mut sandbox.budget;
         budget.left = budget.left.saturating_sub(elapsed.min(now - budget.since));
-        let wrong_queue = if budget.left == 0 { Queue::Priority } else { Queue::Spent };
-        if sandbox.queue == wrong_queue {
+        // The other way [`Self::replenish`] leads, to which the timer comes at once.
+        if budget.left == 0 && sandbox.queue == Queue::Priority {
             self.move_queue(index, false);
         }
     }

@@ -111,7 +111,8 @@ impl Manager {
     /// Whether a module is a default, or the one before it, or what an operator asks for just now.
     pub fn is_wanted(&self, name: &str, version: Version) -> bool {
         // Until the record is written, a power cut leads back to the one on the disk.
-        let records = [&self.repository.defaults, &self.repository.on_disk].into_iter().flatten();
+        let on_disk = self.journal.defaults.load();
+        let records = [&self.repository.defaults, &on_disk].into_iter().flatten();
         let mut services = records.filter_map(|record| record.service(name));
         let is_default = services.any(|s| s.version == version || s.previous == Some(version));
         let request = self.journal.update.slots.load().map(|(request, _)| request);

@@ -20,7 +20,6 @@ impl Manager {
     /// Finds out which versions are the defaults, and fetches those that are not in the archive.
     pub fn load_defaults(&mut self) {
         self.read_defaults();
-        self.repository.on_disk.clone_from(&self.repository.defaults);
         let Some(defaults) = &self.repository.defaults else { return };
         let missing = |service: &ServiceDefault| {
             service.presence != Presence::Removed && !self.is_loaded(&service.name, service.version)

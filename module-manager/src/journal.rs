@@ -13,13 +13,13 @@ pub use kept::KeptDefaults;
 use crate::policy::Window;
 use crate::rollout::record::PlanRecord;
 use core::sync::atomic::{Ordering, compiler_fence};
-use hic_abi::Handle;
 use hic_abi::start::{Grant, MAX_GRANTS};
+use hic_abi::{Handle, Nanos};
 use hic_control::manager::ServiceInfo;
 use hic_rt::loader::Instance;
 
 /// Marks a journal of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl5");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl6");
 /// Instances that the journal holds.
 pub const MAX_SERVICES: usize = 48;
 /// Grants in a record.
@@ -158,6 +158,8 @@ pub struct Record {
     pub info: ServiceInfo,
     /// Its sandbox and memory.
     pub instance: Instance,
+    /// When its sandbox was made, monotonic nanoseconds.
+    pub made_at: Nanos,
     /// A [`Standing`] number.
     pub standing: u64,
     /// Pays for what it makes at run time. It belongs to the service and outlives its instances.
@@ -307,6 +309,8 @@ fn push<T, const N: usize>(list: &mut [T; N], count: &mut u64, value: T) -> bool
 pub struct UpdateRecord {
     /// Records of the old and the new instance, + 1; 0 = there is none.
     pub parties: [u64; 2],
+    /// Lines of its report that were told.
+    pub told: u64,
     /// The request and how far it is.
     pub slots: hic_update::Slots,
 }

@@ -11,6 +11,7 @@
 //! | [`patience`] | how long a question to a service may stay open |
 //! | [`plan`] | what an update would do, in words |
 //! | [`policy`] | whether a service that died is started again |
+//! | [`report`] | the lines that whoever follows an update or a task is told |
 //! | [`shares`] | with which share of the processor an instance runs |
 //! | [`rollout`] | the steps of a plan, one after the other, and back |
 //! | [`turns`] | whose turn it is to use the network |
@@ -31,6 +32,7 @@ pub mod mirrors;
 pub mod patience;
 pub mod plan;
 pub mod policy;
+pub mod report;
 pub mod rollout;
 pub mod shares;
 pub mod turns;

@@ -47,7 +47,6 @@ impl Manager {
         let text = move || text.ok().and_then(Result::ok).ok_or(Refusal::Malformed);
         Some(match message.label() {
             request::UPDATE => text().map(|text| self.order_update(&text, [word, share], buffer)),
-            request::ROLLBACK if self.is_updating() => Ok(self.order_event(Event::RollbackRequested, buffer)),
             request::ROLLBACK => text().map(|service| self.order_rollback(&service, buffer)),
             request::ABORT => Ok(self.order_event(Event::AbortRequested, buffer)),
             request::COMMIT => Ok(self.order_event(Event::CommitRequested, buffer)),
@@ -96,6 +95,16 @@ impl Manager {
         if share != 0 {
             policy.share = share;
         }
+        self.order_exchange(service, version, policy, buffer)
+    }
+
+    fn order_exchange(
+        &mut self,
+        service: &str,
+        version: &str,
+        policy: Policy,
+        buffer: &mut Buffer,
+    ) -> Message {
         if let Some(refusal) = self.objected(service, version, buffer) {
             return refusal;
         }
@@ -124,18 +133,14 @@ impl Manager {
     }
 
     fn order_rollback(&mut self, service: &str, buffer: &mut Buffer) -> Message {
-        if let Some(begun) = self.begin_rollback(service) {
-            return begun_task(begun, buffer);
+        if self.is_updating_that(service) {
+            return self.order_event(Event::RollbackRequested, buffer);
         }
-        // After the commit this is an update of its own, and what is said of the version before counts.
-        if let Some(before) = self.version_before(service) {
-            if let Some(refusal) = self.objected(service, name_str(&before), buffer) {
-                return refusal;
-            }
-            self.note_downgrade(service, name_str(&before));
+        // After the commit it is an update of its own.
+        match self.version_before(service) {
+            Ok((version, policy)) => self.order_exchange(service, name_str(&version), policy, buffer),
+            Err(error) => self.accepted(Err(error), (service, ""), buffer),
         }
-        let result = self.roll_back(service);
-        self.accepted(result, (service, ""), buffer)
     }
 
     fn accepted(
@@ -188,7 +193,7 @@ impl Manager {
             step_number: status.number().unwrap_or(0),
             steps: hic_update::STEPS,
             total: report.total,
-            moved: report.migrated + report.moved_back,
+            moved: report.migrated.saturating_add(report.moved_back),
             lost: report.lost,
             batches: report.batches,
             longest_freeze: report.longest_freeze,
@@ -204,7 +209,7 @@ impl Manager {
     /// A line of the report.
     fn update_line(&self, index: usize, buffer: &mut Buffer) -> Result<Message, Refusal> {
         let running = self.update.as_ref().ok_or(Refusal::NotFound)?;
-        let line = running.lines.get(index).ok_or(Refusal::NotFound)?;
+        let line = running.report.line(index).ok_or(Refusal::NotFound)?;
         Ok(inline(buffer, line.as_bytes()))
     }
 

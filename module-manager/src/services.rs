@@ -115,7 +115,7 @@ impl Manager {
         let service_account = self.service_account(index, account, &manifest, purpose)?;
         let instance = self.new_instance(account, &manifest, &image, purpose)?;
         let record = &mut self.journal.records[index];
-        record.instance = instance;
+        (record.instance, record.made_at) = (instance, clock::now());
         hold(record, instance.sandbox)?;
         hold(record, instance.region)?;
         let kind = ObjectType::Account;

@@ -25,6 +25,8 @@ pub struct Seen {
     pub state: ServiceState,
     /// Whether there is a port on which to ask it.
     pub askable: bool,
+    /// Serial number of its sandbox: with another one, another instance has come to the same index.
+    pub serial: u64,
 }
 
 /// What to do next.
@@ -51,14 +53,34 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Liveness {
     phase: Phase,
-    misses: [u8; MAX_SERVICES],
+    misses: [Misses; MAX_SERVICES],
+    /// Lists in a row for which the module manager did not answer; `None` until the first one came: at boot it has long work to do.
+    unlisted: Option<u8>,
+}
+
+/// Questions in a row that an instance did not answer.
+#[derive(Clone, Copy, Debug)]
+struct Misses {
+    serial: u64,
+    count: u8,
+}
+
+/// Counts a miss; whether it was the last one that is forgiven, and the counting begins anew.
+const fn is_too_many(count: &mut u8) -> bool {
+    *count += 1;
+    let over = *count >= MISSES;
+    if over {
+        *count = 0;
+    }
+    over
 }
 
 impl Liveness {
     /// A watch whose first round begins at `start`.
     #[must_use]
     pub const fn new(start: Nanos) -> Self {
-        Self { phase: Phase::Idle { until: start }, misses: [0; MAX_SERVICES] }
+        let misses = [Misses { serial: 0, count: 0 }; MAX_SERVICES];
+        Self { phase: Phase::Idle { until: start }, misses, unlisted: None }
     }
 
     /// What to do at time `now`, given the services as last listed.
@@ -87,39 +109,44 @@ impl Liveness {
         Step::Wait(until)
     }
 
-    /// The list came.
-    pub fn listed(&mut self) {
-        self.phase = Phase::Asking { next: 0 };
+    /// The list came. An instance that took another's place does not answer for it.
+    pub fn listed(&mut self, services: &[Seen]) {
+        for (misses, seen) in self.misses.iter_mut().zip(services) {
+            if misses.serial != seen.serial {
+                *misses = Misses { serial: seen.serial, count: 0 };
+            }
+        }
+        (self.phase, self.unlisted) = (Phase::Asking { next: 0 }, Some(0));
     }
 
-    /// The module manager did not answer: this round is left out.
-    pub fn not_listed(&mut self, now: Nanos) {
+    /// There is no list, so this round is left out. Whether the module manager, if it was `silent`, is hung and must be killed now: it is not
+    /// asked like the others, since without a list nobody is.
+    #[must_use]
+    pub fn not_listed(&mut self, now: Nanos, silent: bool) -> bool {
         self.phase = Phase::Idle { until: now.saturating_add(INTERVAL) };
+        match &mut self.unlisted {
+            Some(count) if silent => is_too_many(count),
+            _ => false,
+        }
     }
 
     /// The service answered, or was started anew.
     pub fn answered(&mut self, index: usize) {
         if let Some(misses) = self.misses.get_mut(index) {
-            *misses = 0;
+            misses.count = 0;
         }
     }
 
     /// The service did not answer in time; whether it must be killed now.
     #[must_use]
     pub fn missed(&mut self, index: usize) -> bool {
-        let Some(misses) = self.misses.get_mut(index) else { return false };
-        *misses += 1;
-        if *misses < MISSES {
-            return false;
-        }
-        *misses = 0;
-        true
+        self.misses.get_mut(index).is_some_and(|misses| is_too_many(&mut misses.count))
     }
 
     /// Whether the service owes an answer.
     #[must_use]
     pub fn is_late(&self, index: usize) -> bool {
-        self.misses.get(index).is_some_and(|&m| m > 0)
+        self.misses.get(index).is_some_and(|misses| misses.count > 0)
     }
 }
 
@@ -130,14 +157,14 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    const UP: Seen = Seen { state: ServiceState::Running, askable: true };
-    const MUTE: Seen = Seen { state: ServiceState::Running, askable: false };
-    const FROZEN: Seen = Seen { state: ServiceState::Frozen, askable: true };
-    const STOPPED: Seen = Seen { state: ServiceState::Stopped, askable: true };
+    const UP: Seen = Seen { state: ServiceState::Running, askable: true, serial: 1 };
+    const MUTE: Seen = Seen { askable: false, ..UP };
+    const FROZEN: Seen = Seen { state: ServiceState::Frozen, ..UP };
+    const STOPPED: Seen = Seen { state: ServiceState::Stopped, ..UP };
 
     fn round(watch: &mut Liveness, now: Nanos, services: &[Seen]) -> Vec<Step> {
         assert_eq!(watch.next(now, services), Step::List);
-        watch.listed();
+        watch.listed(services);
         let mut steps = vec![];
         loop {
             match watch.next(now, services) {
@@ -173,8 +200,32 @@ mod tests {
     fn without_a_list_the_round_is_left_out() {
         let mut watch = Liveness::new(0);
         assert_eq!(watch.next(0, &[UP]), Step::List);
-        watch.not_listed(10);
+        assert!(!watch.not_listed(10, true));
         assert_eq!(watch.next(11, &[UP]), Step::Wait(10 + INTERVAL));
+    }
+
+    #[test]
+    fn a_module_manager_that_gives_no_list_twice_in_a_row_is_killed_but_not_at_boot() {
+        let mut watch = Liveness::new(0);
+        assert!((0..9).all(|round| !watch.not_listed(round, true)), "it is still starting");
+        watch.listed(&[]);
+        assert!(!watch.not_listed(10, true));
+        assert!(!watch.not_listed(11, false), "a refusal is an answer");
+        watch.listed(&[]);
+        assert!(!watch.not_listed(12, true));
+        assert!(watch.not_listed(13, true));
+        assert!(!watch.not_listed(14, true), "a killed one starts with a clean sheet");
+    }
+
+    #[test]
+    fn another_instance_at_the_same_index_does_not_answer_for_the_one_before() {
+        let mut watch = Liveness::new(0);
+        watch.listed(&[UP]);
+        assert!(!watch.missed(0));
+        watch.listed(&[Seen { serial: 2, ..UP }]);
+        assert!(!watch.is_late(0) && !watch.missed(0));
+        watch.listed(&[Seen { serial: 2, ..UP }]);
+        assert!(watch.missed(0));
     }
 
     proptest! {

@@ -77,17 +77,22 @@ impl Manager {
     pub fn list(&mut self) -> Result<Vec<ServiceInfo>, Failure> {
         let mut services = Vec::new();
         while services.len() < MAX_SERVICES {
-            match self.ask(Message::new(LIST, [services.len() as u64, 0, 0, 0])) {
-                Ok(_) => {}
+            match self.service(services.len() as u64) {
+                Ok(info) => services.push(info),
                 Err(Failure::Refused(Refusal::NotFound)) => break,
                 Err(failure) => return Err(failure),
             }
-            let mut info = ServiceInfo::zeroed();
-            let size = size_of::<ServiceInfo>();
-            info.as_bytes_mut().copy_from_slice(self.buffer.data(size));
-            services.push(info);
         }
         Ok(services)
+    }
+
+    /// The one at this index.
+    pub fn service(&mut self, index: u64) -> Result<ServiceInfo, Failure> {
+        self.ask(Message::new(LIST, [index, 0, 0, 0]))?;
+        let mut info = ServiceInfo::zeroed();
+        let size = size_of::<ServiceInfo>();
+        info.as_bytes_mut().copy_from_slice(self.buffer.data(size));
+        Ok(info)
     }
 
     /// Has a frozen service started again; whether it was. `fault` are the words of its fault, 0 if they are not known.
@@ -97,15 +102,18 @@ impl Manager {
             .map(|answer| answer.words[0] != 0)
     }
 
-    /// Has a service frozen that does not answer. A module manager that does not answer cannot do that to itself: the keeper is asked.
+    /// Has the module manager frozen that does not answer. It cannot do that to itself: the keeper is asked, who starts it again.
+    pub fn kill_manager(&self) -> Result<(), Failure> {
+        let keeper = self.keeper.ok_or(Failure::Refused(Refusal::NotAllowed))?;
+        let freeze = Message::new(keeper::FREEZE, [keeper::MANAGER, 0, 0, 0]);
+        ipc::call_retry(keeper, freeze, clock::now() + PATIENCE).map(|_| ()).map_err(Failure::Unreached)
+    }
+
+    /// Has a service frozen that does not answer.
     pub fn kill(&mut self, service: &ServiceInfo) -> Result<(), Failure> {
         let name = name_str(&service.name);
         if name == "module-manager" {
-            let keeper = self.keeper.ok_or(Failure::Refused(Refusal::NotAllowed))?;
-            let freeze = Message::new(keeper::FREEZE, [keeper::MANAGER, 0, 0, 0]);
-            return ipc::call_retry(keeper, freeze, clock::now() + PATIENCE)
-                .map(|_| ())
-                .map_err(Failure::Unreached);
+            return self.kill_manager();
         }
         // Of two instances of one service, this one.
         let instance = format!("{name}@{}", name_str(&service.version));

@@ -12,7 +12,7 @@ use hic_control::monitor::FaultInfo;
 /// Marks the region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"HICaudit");
 /// Of this layout.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Records that one drain takes at most.
 pub const STAGED: usize = 64;
 /// Faults remembered.

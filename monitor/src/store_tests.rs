@@ -73,7 +73,7 @@ fn faults_come_back_newest_first() {
     let mut history = History::zeroed();
     assert!(history.fault(0).is_none());
     for service in 0..FAULTS as u64 + 3 {
-        history.note_fault(FaultInfo { nanos: service, service, words: [0; 4] });
+        history.note_fault(FaultInfo { nanos: service, service, serial: 0, words: [0; 4] });
     }
     assert_eq!(history.fault(0).map(|f| f.service), Some(FAULTS as u64 + 2));
     assert_eq!(history.fault(FAULTS as u64 - 1).map(|f| f.service), Some(3));

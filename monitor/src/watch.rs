@@ -1,6 +1,6 @@
 //! Faults and liveness: carries out what [`monitor::liveness`] says.
 
-use crate::manager::Manager;
+use crate::manager::{Failure, Manager};
 use alloc::vec::Vec;
 use hic_abi::{Error, Handle, Nanos, name_str};
 use hic_control::fault::Words;
@@ -29,12 +29,14 @@ impl Watch {
         Self { manager, liveness: Liveness::new(clock::now()), services, seen, ports }
     }
 
-    /// Services watched, and how many of them run and answer.
+    /// Services there are, and how many of them run and answer.
     pub fn health(&self) -> (u64, u64) {
+        let present =
+            || self.seen.iter().enumerate().filter(|(_, seen)| !matches!(seen.state, ServiceState::Absent));
         let healthy = |(index, seen): &(usize, &Seen)| {
             seen.state == ServiceState::Running && !self.liveness.is_late(*index)
         };
-        (self.seen.len() as u64, self.seen.iter().enumerate().filter(healthy).count() as u64)
+        (present().count() as u64, present().filter(healthy).count() as u64)
     }
 
     /// Does one step that is due; when the next one is.
@@ -54,11 +56,17 @@ impl Watch {
             Ok(services) => {
                 self.services = services;
                 self.find_ports();
-                self.liveness.listed();
+                self.liveness.listed(&self.seen);
             }
             Err(failure) => {
                 log!("cannot list the services: {failure}");
-                self.liveness.not_listed(clock::now());
+                let silent = matches!(failure, Failure::Unreached(Error::Timeout));
+                if self.liveness.not_listed(clock::now(), silent) {
+                    log!("module-manager does not answer: killed");
+                    self.manager.kill_manager().unwrap_or_else(|failure| {
+                        log!("module-manager cannot be killed: {failure}");
+                    });
+                }
             }
         }
     }
@@ -81,7 +89,7 @@ impl Watch {
                 _ => ServiceState::Stopped,
             };
             self.ports.push(port);
-            self.seen.push(Seen { state, askable: port.is_some() });
+            self.seen.push(Seen { state, askable: port.is_some(), serial: service.serial });
         }
     }
 
@@ -115,13 +123,12 @@ impl Watch {
             return log!("a fault without a service: {}", Words(words));
         };
         let index = service as usize;
-        if index >= self.services.len()
-            && let Ok(services) = self.manager.list()
-        {
-            self.services = services;
-        }
-        log!("{} {}", self.name(index), Words(words));
-        store.history_mut().note_fault(FaultInfo { nanos: clock::now(), service, words });
+        // Asked for anew: another instance may have come to this index since the last round.
+        let died = self.manager.service(service).ok();
+        let name = died.as_ref().map_or_else(|| self.name(index), |died| name_str(&died.name));
+        log!("{name} {}", Words(words));
+        let serial = died.map_or(0, |died| died.serial);
+        store.history_mut().note_fault(FaultInfo { nanos: clock::now(), service, serial, words });
         if !Words(words).is_restart() {
             self.revive(index, words, store);
         }

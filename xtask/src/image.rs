@@ -211,7 +211,6 @@ impl Builder {
     }
 
     /// The development chain, read or made when the first module is signed.
-    /// The development chain.
     pub fn signing(&mut self) -> Result<Rc<Signing>> {
         if let Some(signing) = &self.signing {
             return Ok(Rc::clone(signing));

@@ -8,7 +8,7 @@ use hic_abi::audit::{Event, HASHED_BYTES, Record};
 use hic_abi::inspect::{CapInfo, MemoryInfo, SandboxInfo, SystemInfo, What};
 use hic_abi::object::SandboxSpec;
 use hic_abi::syscall::Syscall;
-use hic_abi::{Error, ObjectType, Plain, Rights, name_bytes};
+use hic_abi::{Error, ObjectType, Plain, Rights, SELF, name_bytes};
 use sha2::{Digest, Sha256};
 use std::vec::Vec;
 
@@ -50,6 +50,22 @@ fn what_decides_over_others_is_recorded_with_actor_and_subject() {
     assert_eq!(&of(Event::Purpose)[0].text[..4], b"test");
     assert_eq!((of(Event::SandboxFrozen)[0].subject, of(Event::SandboxFrozen)[0].b), (subject, 9));
     chain(&records, [0; 32]);
+}
+
+#[test]
+fn the_end_of_an_account_is_on_record_with_what_it_gave_back() {
+    let mut w = World::new();
+    let account = w.account(ACCOUNT, 32, 4);
+    drain(&mut w);
+    w.ok(w.manager, Syscall::Destroy, [SELF.into(), account.into(), 0, 0, 0]);
+    let records = drain(&mut w);
+    let actor = w.k.sandboxes[w.manager.sandbox].serial;
+    let [ended] =
+        records.iter().filter(|r| r.event == Event::AccountDestroyed as u32).collect::<Vec<_>>()[..]
+    else {
+        panic!("{records:?}");
+    };
+    assert_eq!((ended.actor, ended.a, &ended.text[..5]), (actor, 32, &b"child"[..]));
 }
 
 #[test]

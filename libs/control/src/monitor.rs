@@ -37,6 +37,8 @@ pub struct FaultInfo {
     pub nanos: u64,
     /// Index of the service at the module manager.
     pub service: u64,
+    /// Serial number of its sandbox: another instance may be at this index by now. 0 = not known.
+    pub serial: u64,
     /// Cause, detail, address, instruction pointer.
     pub words: [u64; 4],
 }

@@ -147,7 +147,6 @@ impl Instance {
         heap_pages: u64,
     ) -> Result<Self, LoadError> {
         let (sandbox, region) = (new_slot()?, new_slot()?);
-        let serial = sys::create_sandbox(account, sandbox, spec).map_err(at("sandbox"))?;
         let layout = InstanceLayout { image_pages: image.memory_pages() as u64, stack_pages, heap_pages };
         let undo = |error| {
             for slot in [region, sandbox] {
@@ -156,6 +155,7 @@ impl Instance {
             }
             error
         };
+        let serial = sys::create_sandbox(account, sandbox, spec).map_err(at("sandbox")).map_err(undo)?;
         let address =
             sys::create_region(account, region, layout.bytes()).map_err(at("memory")).map_err(undo)?;
         let instance = Self {

@@ -17,8 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use hic_tuf::Trusted;
 
-use crate::MAX_RECORD_BYTES;
-
 /// Boots in which a default may fail before the version before it is started.
 pub const MAX_BOOT_ATTEMPTS: u32 = 2;
 /// Most services with a default of their own: as many as the longest record holds, with room to spare.
@@ -420,7 +418,7 @@ impl Defaults {
         fell_back
     }
 
-    /// Writes the record to `buffer` and returns the part that was used; [`MAX_RECORD_BYTES`] always suffice.
+    /// Writes the record to `buffer` and returns the part that was used; [`crate::MAX_RECORD_BYTES`] always suffice.
     ///
     /// # Errors
     /// [`RecordError::Malformed`]: the buffer is too small.
@@ -452,8 +450,6 @@ impl Defaults {
         if rest.is_empty() && valid && !twice { Ok(defaults) } else { Err(RecordError::Malformed) }
     }
 }
-
-const _: () = assert!(MAX_SERVICES * 64 + MAX_SOURCES * (MAX_SOURCE_BYTES + 1) + 128 <= MAX_RECORD_BYTES);
 
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,7 @@ pub struct Facts {
     pub load: u64,
     /// Load above which it is not updated.
     pub max_load: u64,
-    /// The storage that records the default answers.
+    /// The storage that records the default runs, or there is none on this machine.
     pub storage: bool,
     /// Instances and services that exist.
     pub instances: u64,
@@ -94,6 +94,8 @@ pub enum Refused {
     UnknownService,
     /// No such version in the repository.
     UnknownVersion,
+    /// A rollback is wanted, and nothing says which version was there before.
+    NoVersionBefore,
     /// It serves already.
     SameVersion,
     /// The service does not support it.
@@ -173,6 +175,7 @@ impl Refused {
             Self::Busy { .. } => "update-running",
             Self::UnknownService => "unknown-service",
             Self::UnknownVersion => "unknown-version",
+            Self::NoVersionBefore => "no-version-before",
             Self::SameVersion => "same-version",
             Self::NotUpdatable => "not-updatable",
             Self::Pair(problem) => problem.code(),
@@ -208,6 +211,7 @@ impl Refused {
             Self::Dependencies => with(14, 0, 0),
             Self::Denied => with(15, 0, 0),
             Self::Processor(Short { free, wanted }) => with(16, free, wanted),
+            Self::NoVersionBefore => with(17, 0, 0),
         }
     }
 
@@ -233,6 +237,7 @@ impl Refused {
             14 => Self::Dependencies,
             15 => Self::Denied,
             16 => Self::Processor(Short { free: a, wanted: b }),
+            17 => Self::NoVersionBefore,
             _ => return None,
         })
     }
@@ -263,6 +268,9 @@ impl fmt::Display for Refused {
             Self::Busy { phase } => write!(f, "another update is under way ({})", phase.name()),
             Self::UnknownService => f.write_str("there is no such service"),
             Self::UnknownVersion => f.write_str("there is no such version in the repository"),
+            Self::NoVersionBefore => {
+                f.write_str("no version was there before this one; `update` leads to another")
+            }
             Self::SameVersion => f.write_str("this version serves already"),
             Self::NotUpdatable => f.write_str(
                 "a manifest of the pair has no section [update], so nothing passes from one version to the other while it serves; \

@@ -40,7 +40,7 @@ impl Window {
         if self.recent(now).count() == BATCHES {
             return 0;
         }
-        rate.saturating_sub(self.recent(now).map(|batch| batch.items).sum())
+        self.recent(now).fold(rate, |room, batch| room.saturating_sub(batch.items))
     }
 
     /// Nothing moved in the last second.

@@ -89,7 +89,7 @@ impl Report {
 
     pub(crate) fn from_counts(request: &Request, counts: &Counts) -> Self {
         let [migrated, moved_back] = counts.moved;
-        let moved = migrated + moved_back;
+        let moved = migrated.saturating_add(moved_back);
         let set = |time: Nanos| (time != 0).then_some(time);
         Self {
             request: *request,
@@ -168,7 +168,7 @@ impl fmt::Display for Report {
         let share = self.request.policy.share;
         writeln!(f, "moving: {} in all, at most {share} of 1000 of the time", Millis(self.moving))?;
         let [old, new] = self.faults;
-        if old + new > 0 {
+        if old > 0 || new > 0 {
             writeln!(f, "faults: old {old}, new {new}")?;
         }
         match (&self.outcome, &self.reason) {

@@ -106,7 +106,7 @@ pub struct Policy {
     pub longest_pause: Nanos,
     /// For each of the four waves, time between two health checks of the new version while it takes items (P3.5); 0 = one after each batch.
     pub wave_checks: [Nanos; 4],
-    /// Batches of one update, at most: an exporter that never comes to an end is faulty.
+    /// Batches of one way, there or back, at most: an exporter that never comes to an end is faulty.
     pub max_batches: u64,
     /// Time for a question, a restart, or a record, before the step has failed.
     pub step_deadline: Nanos,

@@ -71,7 +71,7 @@ impl Manager {
                 .as_ref()
                 .is_some_and(|record| kept::names(record, &manifest.name, manifest.version, archived))
         };
-        (by(&self.repository.defaults), by(&self.repository.on_disk))
+        (by(&self.repository.defaults), by(&self.journal.defaults.load()))
     }
 
     fn ask_keep(&mut self, keep: &Keep) {

@@ -91,10 +91,8 @@ pub struct Repository {
     before: Vec<File>,
     /// Where to go on with a scan that something more urgent interrupted.
     rest: Option<u32>,
-    /// The defaults as they are to be on the disk; `None` while nothing was read.
+    /// The defaults as they are to be on the disk; `None` while nothing was read. What lies there is `journal.defaults`.
     pub defaults: Option<Defaults>,
-    /// The defaults as they lie on the disk: what a power cut leads back to.
-    pub on_disk: Option<Defaults>,
     /// What the metadata of each place says.
     pub mirrors: Mirrors,
     /// What counts is something else than at the last scan: every file is looked at again.
@@ -428,7 +426,6 @@ impl Manager {
     /// After a restart of the manager: what was under way is forgotten, and nobody is left with a question about memory that will go.
     pub fn calm_services(&mut self) {
         self.repository.defaults = self.journal.defaults.load();
-        self.repository.on_disk.clone_from(&self.repository.defaults);
         for service in [STORAGE, VAULT, VERIFIER] {
             self.calm(service);
             // Whoever reads memory that goes now dies of it. That is not its fault: deaths begin to count anew.

@@ -33,7 +33,6 @@ impl Manager {
 
     pub(super) fn wrote(&mut self, record: &[u8], result: Result<(), StoreError>) -> Job {
         self.journal.defaults.written(record, result);
-        self.repository.on_disk = self.journal.defaults.load();
         // An answer to what was replaced meanwhile says nothing.
         if !self.repository.dirty {
             self.repository.written = Some(result);

@@ -40,13 +40,12 @@ use hic_store::defaults::{Said, Sources};
 use hic_update::Policy as UpdatePolicy;
 use module_manager::install::Refused;
 use module_manager::journal::Phase;
+use module_manager::report::Report;
 use module_manager::rollout::Rollout;
 use module_manager::turns::Busy;
 
 /// Codes of notes in the audit log.
 const NOTE_TASK: u64 = 4;
-/// Most lines of a report: a repository holds 256 files, and each may have changed.
-const MAX_LINES: usize = 300;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +104,7 @@ pub struct Task {
     /// The plan of an update.
     rollout: Option<Rollout>,
     stage: Stage,
-    /// Lines of the report that an earlier start of the manager told, and those since.
-    told_before: usize,
-    lines: Vec<String>,
+    report: Report,
     outcome: Option<Result<String, String>>,
 }
 
@@ -204,8 +201,7 @@ impl Manager {
             parts: Vec::new(),
             rollout: None,
             stage: Stage::Reading,
-            told_before: 0,
-            lines: Vec::new(),
+            report: Report::default(),
             outcome: None,
         });
         let known = order.module().is_some_and(|(name, version)| self.is_loaded(name, version));
@@ -395,10 +391,10 @@ impl Manager {
 
     /// A line of the task's report.
     fn add_line(&mut self, line: String) {
-        if let Some(task) = self.task.as_mut().filter(|task| task.lines.len() < MAX_LINES) {
-            task.lines.push(line);
+        if let Some(task) = &mut self.task {
+            task.report.add(line);
             if task.rollout.is_some() {
-                self.journal.plan.set_told(task.told_before + task.lines.len());
+                self.journal.plan.set_told(task.report.told());
             }
         }
     }
@@ -452,9 +448,6 @@ impl Manager {
     /// A line of its report.
     pub fn task_line(&self, index: usize) -> Result<&str, Refusal> {
         let task = self.task.as_ref().ok_or(Refusal::NotFound)?;
-        match index.checked_sub(task.told_before) {
-            Some(index) => task.lines.get(index).map(String::as_str).ok_or(Refusal::NotFound),
-            None => Ok("(told before the module manager was started again; the log has it)"),
-        }
+        task.report.line(index).ok_or(Refusal::NotFound)
     }
 }

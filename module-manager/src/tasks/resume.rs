@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hic_abi::name_str;
+use module_manager::report::Report;
 use module_manager::rollout::record::Saved;
 use module_manager::rollout::{Found, Leg, Resume};
 
@@ -23,8 +24,7 @@ impl Manager {
             parts: Vec::new(),
             rollout: Some(rollout),
             stage: if outcome.is_some() { Stage::Over } else { Stage::Resuming },
-            told_before: told as usize,
-            lines: Vec::new(),
+            report: Report::after(told as usize),
             outcome,
         });
     }

@@ -17,20 +17,6 @@ impl Manager {
         self.begin_ordered(Order::Update(name, version, policy))
     }
 
-    /// Begins `rollback NAME` where no rolling update led to what runs: the way to the version before, as an update of its own. `None`: this service is
-    /// moved while it serves, or there is none.
-    pub fn begin_rollback(&mut self, name: &str) -> Option<Answer<u64>> {
-        let plain = |manifest: &&Manifest| manifest.name == name && manifest.exchange() != Exchange::Rolling;
-        if !self.running().iter().any(plain) {
-            return None;
-        }
-        let service = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(name));
-        Some(match service.and_then(|service| service.previous) {
-            Some(previous) => self.begin_planned(name, previous, Policy::default()),
-            None => Err(format!("unknown-version: no version of {name} was there before this one")),
-        })
-    }
-
     /// Whether an update of this service is one rolling update, which the engine makes and the operator follows there. One whose module must be read or
     /// fetched first is a task, which takes as long as that takes: the engine's steps have their deadlines.
     pub fn moves_alone(&self, name: &str, version: &str) -> bool {
@@ -94,7 +80,7 @@ impl Manager {
         if !self.journal.plan.begin(task.number, &Goal { name, version, policy }, &rollout) {
             return Err(format!("too-long: a plan of more than {MAX_LEGS} steps cannot be recorded"));
         }
-        self.journal.plan.set_told(task.lines.len());
+        self.journal.plan.set_told(task.report.told());
         task.rollout = Some(rollout);
         Ok(())
     }

@@ -14,9 +14,6 @@ use hic_store::Defaults;
 use hic_update::{Action, Event, Failed, Who};
 use module_manager::journal::Phase;
 
-/// Lines kept for those who follow an update.
-const MAX_LINES: usize = 256;
-
 impl Manager {
     pub(super) fn carry_out(&mut self, action: Action) -> Option<Event<'static>> {
         match action {
@@ -71,8 +68,9 @@ impl Manager {
 
     /// A line for the log and for whoever follows the update.
     pub fn tell_update(&mut self, line: String) {
-        if let Some(running) = self.update.as_mut().filter(|running| running.lines.len() < MAX_LINES) {
-            running.lines.push(line.clone());
+        if let Some(running) = &mut self.update {
+            running.report.add(line.clone());
+            self.journal.update.told = running.report.told() as u64;
         }
         // Those who follow a plan, too.
         self.tell_moving(&line);
@@ -180,26 +178,11 @@ impl Manager {
     }
 
     pub(super) fn record_default(&mut self, who: Who) -> Option<Event<'static>> {
-        let request = self.request()?;
-        let (version, before) = match who {
-            Who::Old => (&request.from, &request.to),
-            Who::New => (&request.to, &request.from),
-        };
-        let parse = |text: &[u8; 16]| name_str(text).parse::<Version>().ok();
-        let name = name_str(&request.service).parse().ok();
-        let module = self.module(name_str(&request.service), name_str(version));
-        let epoch = module.map_or(0, |module| self.modules[module].module.manifest.epoch);
         if self.journal.find(VAULT).is_none() {
             log!("update: no system disk; after a boot the archive's version is the default");
             return Some(Event::Recorded(Ok(())));
         }
-        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
-        let set = name.zip(parse(version)).zip(parse(before));
-        let set = set.map(|((name, version), before)| {
-            defaults.raise_epoch(&name, epoch)?;
-            defaults.set_default(&name, version, before)
-        });
-        if !matches!(set, Some(Ok(()))) {
+        if self.enter_default(who).is_none() {
             return Some(Event::Recorded(Err(Failed { code: 0, at: AT_RECORD })));
         }
         if let Some(running) = &mut self.update {
@@ -207,6 +190,34 @@ impl Manager {
         }
         self.write_defaults();
         None
+    }
+
+    /// Enters a version as the default, or has the record say again what it said before that. `None`: it cannot be entered.
+    fn enter_default(&mut self, who: Who) -> Option<()> {
+        let request = self.request()?;
+        let (version, other) = match who {
+            Who::Old => (&request.from, &request.to),
+            Who::New => (&request.to, &request.from),
+        };
+        let module = self.module(name_str(&request.service), name_str(version));
+        let epoch = module.map_or(0, |module| self.modules[module].module.manifest.epoch);
+        let name = name_str(&request.service).parse().ok()?;
+        let [version, other] = [version, other].map(|text| name_str(text).parse::<Version>().ok());
+        let (version, other) = version.zip(other)?;
+        let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
+        let running = self.update.as_mut()?;
+        match running.before.clone().filter(|_| who == Who::Old) {
+            // Not by the older version's own epoch: the newer one raised it, and whoever is below it would not be started. A manager that dies
+            // between the two does not know any more what was said, and leaves the epoch raised.
+            Some(before) => defaults.restore(before),
+            None => {
+                let said =
+                    defaults.choose(&name, epoch, |defaults| defaults.set_default(&name, version, other));
+                // Of two tries, what was said before the first.
+                running.before.get_or_insert(said.ok()?);
+            }
+        }
+        Some(())
     }
 
     pub(super) fn finish_record(&mut self) {

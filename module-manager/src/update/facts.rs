@@ -2,7 +2,7 @@
 
 use crate::manager::Manager;
 use crate::modules::Loaded;
-use crate::repository::File;
+use crate::repository::{File, VAULT};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
@@ -66,7 +66,8 @@ impl Manager {
             needed_processor: self.update_needs(),
             load: self.load(old),
             max_load: MAX_LOAD,
-            storage: true,
+            // Without a system disk an update is good until the next boot; with one, the record must get there.
+            storage: self.journal.find(VAULT).is_none_or(|vault| self.runs(vault)),
             instances: self.journal.services().iter().filter(|r| r.is_used()).count() as u64,
             max_instances: MAX_SERVICES as u64,
         };
@@ -154,7 +155,8 @@ impl Manager {
     /// Thousandths of a processor that the instance has used since it exists.
     pub(super) fn load(&self, index: usize) -> u64 {
         let used = self.sandbox_info(index).map_or(0, |info| info.cpu_nanos);
-        used.saturating_mul(1000) / clock::now().max(1)
+        let since = clock::now().saturating_sub(self.journal.records[index].made_at);
+        used.saturating_mul(1000) / since.max(1)
     }
 }
 

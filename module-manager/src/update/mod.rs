@@ -4,15 +4,18 @@
 //! says; what the world knows better (who lives, where the batch token is) is looked at then.
 
 use crate::manager::{Manager, StartError};
+use crate::modules::is_version;
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
-use hic_abi::{FOREVER, Nanos, name_str};
+use core::fmt::Write as _;
+use hic_abi::{FOREVER, Nanos, name_bytes, name_str};
 use hic_rt::loader::LoadError;
 use hic_rt::{clock, log};
+use hic_store::defaults::Said;
 use hic_update::check::Refused;
 use hic_update::{Action, Engine, Event, Failed, Observed, Outcome, Policy, Request, Who};
 use module_manager::journal::Phase;
+use module_manager::report::Report;
 
 /// Steps of the manager inside an action, for the report of one that failed.
 const AT_CREATE: u64 = 1;
@@ -33,15 +36,17 @@ pub struct Running {
     pub engine: Engine,
     /// Waits for the default to be written.
     recording: bool,
+    /// What the record of defaults said before the new version was entered, if it was.
+    before: Option<Said>,
     /// Number of the question whose answer was heard last, of old and new.
     heard: [u64; 2],
-    /// What was done, for whoever follows it; only ever grows.
-    pub lines: Vec<String>,
+    /// What was done, for whoever follows it.
+    pub report: Report,
 }
 
 impl Running {
-    fn new(engine: Engine) -> Self {
-        Self { engine, recording: false, heard: [0; 2], lines: Vec::new() }
+    fn new(engine: Engine, report: Report) -> Self {
+        Self { engine, recording: false, before: None, heard: [0; 2], report }
     }
 }
 
@@ -108,7 +113,8 @@ impl Manager {
         let engine = Engine::new(request, clock::now());
         self.journal.update.parties = [old as u64 + 1, 0];
         self.journal.update.slots.begin(&request, &engine.journal());
-        self.update = Some(Running::new(engine));
+        self.journal.update.told = 0;
+        self.update = Some(Running::new(engine, Report::default()));
         self.note(NOTE_UPDATE, 0, format_args!("update {service} {version}"));
         self.drive(Event::Began);
         // The module is in memory, or nowhere: what is refused is refused at once.
@@ -190,7 +196,7 @@ impl Manager {
         {
             self.set_standing(default, other);
         }
-        self.update = Some(Running::new(engine));
+        self.update = Some(Running::new(engine, Report::after(self.journal.update.told as usize)));
         self.act(actions);
     }
 
@@ -202,29 +208,30 @@ impl Manager {
         self.drive(Event::Died { who, fault });
     }
 
-    /// The version to which a rollback of this service would lead, once its last update is over.
-    pub fn version_before(&self, service: &str) -> Option<[u8; 16]> {
-        let (request, _) = self.journal.update.slots.load()?;
-        let is_it = name_str(&request.service) == service && !self.is_updating();
-        is_it.then_some(request.from)
+    /// Whether an update of this service is under way.
+    pub fn is_updating_that(&self, service: &str) -> bool {
+        self.is_updating() && self.request().is_some_and(|request| name_str(&request.service) == service)
     }
 
-    /// Back to the version before: in the update under way, or by another one.
-    pub fn roll_back(&mut self, service: &str) -> Result<(), Refused> {
-        let Some((request, _)) = self.journal.update.slots.load() else {
-            return Err(Refused::UnknownVersion);
-        };
-        let is_it = name_str(&request.service) == service;
-        let runs = self.is_updating();
-        if runs && is_it {
-            self.drive(Event::RollbackRequested);
-            return Ok(());
+    /// The version to which a rollback leads, and how: where the update came from that led to what runs; or, if none of this start of the system did, what
+    /// the record of defaults has as the version before.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownService`], [`Refused::NoVersionBefore`].
+    pub fn version_before(&self, service: &str) -> Result<([u8; 16], Policy), Refused> {
+        let index = self.journal.find(service).ok_or(Refused::UnknownService)?;
+        let current = self.journal.records[index].info.version;
+        let led_here = |request: &Request| name_str(&request.service) == service && request.to == current;
+        if let Some(request) = self.request().filter(led_here) {
+            return Ok((request.from, request.policy));
         }
-        let current = self.journal.find(service).ok_or(Refused::UnknownService)?;
-        let current = self.journal.records[current].info.version;
-        if !is_it || request.to != current {
-            return Err(Refused::UnknownVersion);
-        }
-        self.begin_update(service, name_str(&request.from), request.policy)
+        let recorded = self.repository.defaults.as_ref().and_then(|defaults| defaults.service(service));
+        let mut text = heapless::String::<16>::new();
+        recorded
+            .and_then(|recorded| recorded.previous)
+            .filter(|previous| !is_version(*previous, name_str(&current)))
+            .filter(|previous| write!(text, "{previous}").is_ok())
+            .ok_or(Refused::NoVersionBefore)?;
+        Ok((name_bytes(&text), Policy::default()))
     }
 }

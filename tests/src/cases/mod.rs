@@ -356,4 +356,12 @@ mod tests {
         assert_eq!(names.len(), ALL.len());
         assert!(ALL.iter().all(|test| (1..=SLOTS).contains(&test.slots)));
     }
+
+    #[test]
+    fn the_readme_lists_every_test() {
+        let readme = include_str!("../../README.md");
+        let is_missing = |test: &&SystemTest| !readme.contains(&format!("`{}`", test.name));
+        let missing: Vec<_> = ALL.iter().filter(is_missing).map(|test| test.name).collect();
+        assert_eq!(missing, <[&str; 0]>::default());
+    }
 }

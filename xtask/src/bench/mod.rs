@@ -123,10 +123,11 @@ pub fn run(options: &BenchOptions) -> Result<()> {
         figures.extend(compare(&mut builder, &folder)?);
     }
     let report = Report { kernel_sha256: sha256(&kernel)?, figures };
-    let file = folder.join("report.json");
-    std::fs::write(&file, serde_json::to_vec(&report)?)
-        .with_context(|| format!("cannot write {}", file.display()))?;
     print!("{}", table(&report));
+    let file = folder.join("report.json");
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&file, serde_json::to_vec(&report)?))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     println!("report {}", file.display());
     let missing = missing(options, &report.figures);
     ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));

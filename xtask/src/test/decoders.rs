@@ -68,7 +68,8 @@ fn run(root: &Path, found: &Path, target: &str, seconds: u32) -> Result<bool> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let mut command = fuzz();
-    command.args(["run", "--fuzz-dir", PROGRAMS, "--sanitizer", "none", target]).current_dir(root);
+    command.args(["run", "--fuzz-dir", PROGRAMS, "--sanitizer", "none", "--target-dir"]).current_dir(root);
+    command.arg(found.join("build")).arg(target);
     command.arg(&own);
     command.args(
         [Path::new(CORPUS).join(target), PathBuf::from(VECTORS)]

@@ -26,7 +26,7 @@ impl Summary {
         self.skipped += 1;
     }
 
-    /// The names of all that passed and did not also fail.
+    /// The names of all that passed.
     #[must_use]
     pub fn passed_tests(&self) -> &BTreeSet<String> {
         &self.passed

@@ -1,4 +1,5 @@
 use super::*;
+use crate::MAX_RECORD_BYTES;
 use proptest::prelude::*;
 use std::format;
 

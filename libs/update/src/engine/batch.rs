@@ -167,7 +167,8 @@ impl Engine {
             Err(refusal) => return self.batch_refused(to, refusal),
         };
         let salvage = self.at.phase == Phase::Salvage;
-        self.counts.left = left;
+        // What is salvaged is here once it is served, and not before.
+        self.counts.left = if salvage { left.saturating_add(items) } else { left };
         if salvage && items == 0 {
             return self.salvage_over();
         }
@@ -276,14 +277,20 @@ impl Engine {
     pub(super) fn migrated(&mut self, answer: Migrated) {
         let forward = self.at.importer() == Who::New;
         let counts = &mut self.counts;
+        // What an instance says of itself is not checked, so the sums must bear anything.
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         if self.at.phase == Phase::Switch {
-            counts.downtime += answer.longest_freeze;
+            add(&mut counts.downtime, answer.longest_freeze);
         } else {
             let [there, back] = &mut counts.moved;
-            *(if forward { there } else { back }) += answer.items;
-            counts.way_moved += answer.items + answer.lost;
+            add(if forward { there } else { back }, answer.items);
+            add(&mut counts.way_moved, answer.items.saturating_add(answer.lost));
         }
-        counts.lost += answer.lost;
+        add(&mut counts.lost, answer.lost);
+        if self.at.phase == Phase::Salvage {
+            // It goes on: only refusals in a row end it.
+            counts.refusals = 0;
+        }
         counts.longest_freeze = counts.longest_freeze.max(answer.longest_freeze);
         counts.total_freeze = counts.total_freeze.saturating_add(answer.total_freeze);
         counts.batches += 1;
@@ -306,7 +313,7 @@ impl Engine {
             self.at.step = Step::Pace;
             if self.counts.refusals >= MAX_REFUSALS {
                 // What cannot be taken must not keep everything else from being served.
-                self.counts.lost += self.counts.left.max(1);
+                self.counts.lost = self.counts.lost.saturating_add(self.counts.left.max(1));
                 self.salvage_over();
             }
             return;
@@ -337,7 +344,7 @@ impl Engine {
             self.go(Phase::Rest, Step::Pace);
         } else if moved
             && self.at.phase == Phase::Migrate
-            && self.counts.way_moved + 1 >= self.counts.way_goal
+            && self.counts.way_moved.saturating_add(1) >= self.counts.way_goal
         {
             self.wave_over();
         }

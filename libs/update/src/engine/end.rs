@@ -37,7 +37,8 @@ impl Engine {
     /// The service's own ports are served again.
     pub(super) fn served_again(&mut self) {
         if self.counts.down_since != 0 {
-            self.counts.downtime += self.now.saturating_sub(self.counts.down_since);
+            self.counts.downtime =
+                self.counts.downtime.saturating_add(self.now.saturating_sub(self.counts.down_since));
             self.counts.down_since = 0;
         }
     }

@@ -75,6 +75,23 @@ fn a_release_that_fails_at_any_question_goes_back() {
     }
 }
 
+/// The figures are the instance's own.
+#[test]
+fn whoever_claims_to_have_moved_more_than_there_is_overflows_no_sum() {
+    let questions = [label::PREPARE, label::EXPORT, label::IMPORT, label::MIGRATE, label::CHECK];
+    for (who, question) in Who::BOTH.into_iter().flat_map(|who| questions.map(|question| (who, question))) {
+        for back in [false, true] {
+            let mut world = scenario().bug(who, Bug::Boasts(question));
+            if back {
+                world.run_to(Phase::Watch);
+                world.strike(Blow::Rollback);
+            }
+            let outcome = world.run();
+            assert!(outcome.serving().is_some(), "{who:?}, {question}: {outcome}");
+        }
+    }
+}
+
 /// These it is asked on the way back only.
 #[test]
 fn a_release_that_cannot_give_back_is_salvaged() {

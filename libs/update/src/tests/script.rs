@@ -22,6 +22,8 @@ pub enum Bug {
     DiesAfter(u64),
     Hangs(u64),
     Refuses(u64),
+    /// It answers, with the largest figures that there are.
+    Boasts(u64),
     NeverRestarts,
 }
 

@@ -44,11 +44,12 @@ fn reasons() -> Vec<Reason> {
     all
 }
 
-fn refusals() -> [Refused; 15] {
+fn refusals() -> [Refused; 16] {
     [
         Refused::Busy { phase: Phase::Watch },
         Refused::UnknownService,
         Refused::UnknownVersion,
+        Refused::NoVersionBefore,
         Refused::SameVersion,
         Refused::NotUpdatable,
         Refused::Pair(PairProblem::Backward),

@@ -85,12 +85,15 @@ impl Sources {
         services.iter().find(is_it).map(|service| service.sandbox)
     }
 
-    /// Faults name services by their index. The list is worth showing without them when the monitor does not answer.
+    /// Faults name services by index and serial number. The list is worth showing without them when the monitor does not answer.
     fn add_faults(&mut self, services: &mut [(u64, Service)]) {
         for index in 0..MAX_FAULTS {
             let fault = self.record::<FaultInfo>("monitor", (FAULTS, index), Refusal::NotFound as u32);
             let Ok(Some((fault, _))) = fault else { return };
-            let at = services.iter_mut().find(|(index, _)| *index == fault.service);
+            let died = |(index, service): &&mut (u64, Service)| {
+                (*index, service.sandbox) == (fault.service, fault.serial)
+            };
+            let at = services.iter_mut().find(died);
             if let Some((_, service)) = at.filter(|(_, service)| service.last_fault.is_none()) {
                 service.last_fault = Some(Words(fault.words).to_string());
             }

@@ -87,7 +87,10 @@ impl Sources {
             self.check(MANAGER, "the question", &answer)?;
             task.lines.push(self.text(&answer));
         }
-        let end = Task::end(task.name, task.number, info.as_ref(), &task.lines);
-        Ok(Seen { lines: task.lines.iter().skip(from).cloned().collect(), end })
+        let told = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| !line.is_empty()).cloned().collect()
+        };
+        let end = Task::end(task.name, task.number, info.as_ref(), &told(&task.lines));
+        Ok(Seen { lines: told(task.lines.get(from..).unwrap_or_default()), end })
     }
 }

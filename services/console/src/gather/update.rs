@@ -130,7 +130,9 @@ impl Sources {
 
     /// `update status`
     pub fn update_status(&mut self) -> Result<Update, CommandError> {
-        self.last_update()?.ok_or_else(no_update)
+        let mut update = self.last_update()?.ok_or_else(no_update)?;
+        update.lines.retain(|line| !line.is_empty());
+        Ok(update)
     }
 
     /// What is new about a followed update. The state is asked for before the lines, so that at the end none is missed.
@@ -139,6 +141,9 @@ impl Sources {
         let mut text = String::new();
         for line in self.update_lines(follow.line)? {
             follow.line += 1;
+            if line.is_empty() {
+                continue;
+            }
             text.push_str(&clean(&line));
             text.push('\n');
         }
@@ -166,7 +171,8 @@ impl Sources {
         Ok(info.map(|(info, _)| Update::from(&info)))
     }
 
-    /// The lines of the report from a number on. Lines are only ever added to it.
+    /// The lines of the report from a number on. Lines are only ever added to it; empty ones stand for what was told before the module manager was started
+    /// again.
     fn update_lines(&mut self, from: u64) -> Result<Vec<String>, CommandError> {
         let mut lines = Vec::new();
         while lines.len() < MAX_ROWS {

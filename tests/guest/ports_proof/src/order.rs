@@ -52,11 +52,13 @@ fn queue_and_switch(director: &Director, round: u64) -> Result<(), Failure> {
         director.until("a caller is queued", || Ok(director.queued()? + served == place + 1))?;
         director.switch(NOBODY[(place & 1) as usize])?;
         if place == round % CALLERS as u64 {
-            // A server takes the first of them, the others stay in the queue.
+            // A server takes the first of them, the others stay in the queue; but for those that it comes to while our turn is over between the two.
             director.switch((round & 1) as usize)?;
             director.switch(NOBODY[0])?;
-            served = 1;
-            director.until("the first is served", || Ok(board.entered.load(Relaxed) == 1))?;
+            director.until("the first is served", || {
+                served = board.entered.load(Relaxed);
+                Ok(served > 0 && served + director.queued()? == place + 1)
+            })?;
         }
     }
     director.switch(1 - (round & 1) as usize)?;
