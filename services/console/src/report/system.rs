@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// `help`
 #[derive(Clone, Debug, Serialize)]
@@ -283,16 +284,14 @@ fn duration(seconds: u64) -> String {
     if days > 0 { format!("{days} d {time}") } else { time }
 }
 
-/// Unix time as a date and time, by counting days in 400-year eras that begin in March (proleptic Gregorian calendar).
+/// Unix time in seconds as a date and time; as the number that it is, past the year 9999.
 fn utc(unix: u64) -> String {
-    let (days, rest) = (unix / 86_400 + 719_468, unix % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, (shifted + 2) % 12 + 1);
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
+    let Some(date) = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok())
+    else {
+        return format!("{unix} s after 1970-01-01 00:00:00 UTC");
+    };
+    let (hour, minute, second) = date.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", date.date())
 }
 
 #[cfg(test)]
@@ -332,6 +331,7 @@ mod tests {
     #[test]
     fn dates_are_those_of_the_calendar() {
         assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc(u64::MAX), "18446744073709551615 s after 1970-01-01 00:00:00 UTC");
         assert_eq!(utc(951_782_399), "2000-02-28 23:59:59 UTC");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00:00 UTC");
         assert_eq!(utc(1_767_225_599), "2025-12-31 23:59:59 UTC");
