@@ -10,7 +10,9 @@ mod update;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use console::error::CommandError;
+use console::report::MAX_ROWS;
 use hic_abi::{Error, Handle, Nanos, Plain};
 use hic_control::{Refusal, grants};
 use hic_rt::ipc::{self, Buffer, Message};
@@ -20,6 +22,9 @@ pub use update::Begun;
 
 /// How long a service may take to answer; a restart of that service fits in.
 const PATIENCE: Nanos = 3_000_000_000;
+
+/// Label of the answer beyond the last record.
+const END: u32 = Refusal::NotFound as u32;
 
 /// What the console may ask.
 pub struct Sources {
@@ -122,6 +127,30 @@ impl Sources {
         let mut record = T::zeroed();
         record.as_bytes_mut().copy_from_slice(self.buffer.data(size_of::<T>()));
         Ok(Some((record, answer.words[0])))
+    }
+
+    /// The texts that a service has under a label from a number on, at most [`MAX_ROWS`]; `about` and `word` (word 1) say of what.
+    fn texts(
+        &mut self,
+        whom: &str,
+        (label, from): (u32, u64),
+        (word, about): (u64, &str),
+    ) -> Result<Vec<String>, CommandError> {
+        let mut texts = Vec::new();
+        // A server that died may have taken the question from the buffer.
+        let repeat = if about.is_empty() { Repeat::Always } else { Repeat::Never };
+        while texts.len() < MAX_ROWS {
+            let number = from.saturating_add(texts.len() as u64);
+            let mut message = Message::new(label, [number, word, 0, 0]);
+            message.info = message.info.with_inline(self.buffer.put(about.as_bytes()));
+            let answer = self.ask(whom, message, repeat)?;
+            if answer.label() == END {
+                break;
+            }
+            self.check(whom, "the question", &answer)?;
+            texts.push(self.text(&answer));
+        }
+        Ok(texts)
     }
 
     /// A record that is always there.

@@ -2,7 +2,7 @@
 
 use super::services::MANAGER;
 use super::tasks::Followed;
-use super::{Repeat, Sources};
+use super::{END, Repeat, Sources};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,9 +18,6 @@ use hic_control::manager::{
     UPDATE_STATUS, UpdateInfo,
 };
 use hic_rt::ipc::Message;
-
-/// Beyond the last record.
-const END: u32 = Refusal::NotFound as u32;
 
 /// An update that was begun.
 pub enum Begun {
@@ -57,7 +54,11 @@ impl Sources {
         let mut found = Versions::of(self.modules()?, name, version);
         for module in &mut found.modules {
             let what = format!("{} {}", module.name, module.version);
-            module.facts = self.texts((MODULE_LINE, 0), &what)?.iter().map(|line| Fact::of(line)).collect();
+            module.facts = self
+                .texts(MANAGER, (MODULE_LINE, 0), (0, &what))?
+                .iter()
+                .map(|line| Fact::of(line))
+                .collect();
         }
         if found.modules.is_empty() {
             let version = version.map_or_else(String::new, |version| format!(" {version}"));
@@ -70,24 +71,7 @@ impl Sources {
 
     /// What the service in a sandbox asked for and was denied.
     pub fn denied(&mut self, sandbox: u64) -> Result<Vec<String>, CommandError> {
-        self.texts((DENIED, sandbox), "")
-    }
-
-    /// The texts that the module manager has under a label, with this word 1, about something; there may be none.
-    fn texts(&mut self, (label, word): (u32, u64), about: &str) -> Result<Vec<String>, CommandError> {
-        let mut texts = Vec::new();
-        while texts.len() < MAX_ROWS {
-            let mut message = Message::new(label, [texts.len() as u64, word, 0, 0]);
-            message.info = message.info.with_inline(self.buffer.put(about.as_bytes()));
-            // A server that died may have taken the question from the buffer.
-            let answer = self.ask(MANAGER, message, Repeat::Never)?;
-            if answer.label() == END {
-                break;
-            }
-            self.check(MANAGER, "the question", &answer)?;
-            texts.push(self.text(&answer));
-        }
-        Ok(texts)
+        self.texts(MANAGER, (DENIED, 0), (sandbox, ""))
     }
 
     /// `update <service> <version>`
@@ -174,17 +158,7 @@ impl Sources {
     /// The lines of the report from a number on. Lines are only ever added to it; empty ones stand for what was told before the module manager was started
     /// again.
     fn update_lines(&mut self, from: u64) -> Result<Vec<String>, CommandError> {
-        let mut lines = Vec::new();
-        while lines.len() < MAX_ROWS {
-            let at = [from.saturating_add(lines.len() as u64), 0, 0, 0];
-            let answer = self.ask(MANAGER, Message::new(UPDATE_LINE, at), Repeat::Always)?;
-            if answer.label() == END {
-                break;
-            }
-            self.check(MANAGER, "the question", &answer)?;
-            lines.push(self.text(&answer));
-        }
-        Ok(lines)
+        self.texts(MANAGER, (UPDATE_LINE, from), (0, ""))
     }
 }
 
