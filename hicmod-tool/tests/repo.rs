@@ -143,6 +143,8 @@ fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
     let said = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(!none.status.success() && said.contains("--passphrase-file"), "{said}");
     good("repo publish r", folder.path());
+    let timestamp = folder.path().join("r/metadata/timestamp.tuf");
+    let before = std::fs::read(&timestamp).expect("read");
     good("repo rotate r timestamp root --no-passphrase", folder.path());
     let json: serde_json::Value =
         serde_json::from_str(&good("repo check r --json", folder.path())).expect("JSON");
@@ -154,7 +156,12 @@ fn keys_are_exchanged_and_the_old_ones_sign_nothing_any_more() {
     }
     std::fs::rename(keys.join("timestamp-before-2.key.pem"), keys.join("timestamp.key.pem"))
         .expect("put back");
-    good("repo publish r", folder.path());
+    let failed = tool("repo publish r", folder.path());
+    assert!(
+        String::from_utf8_lossy(&failed.stderr).contains("timestamp.key.pem: not a key that root 2 names")
+    );
+    good("repo check r", folder.path());
+    std::fs::write(&timestamp, before).expect("written");
     assert!(refused("repo check r", folder.path()).contains("metadata-threshold"));
 }
 
@@ -251,6 +258,29 @@ fn a_list_is_signed_anew_when_its_key_is_exchanged_and_its_key_may_be_elsewhere_
     assert!(text.contains("targets 3") && text.contains("echo 0.1.0"), "{text}");
     std::fs::remove_file(at.join("r.keys/targets.key.pem")).expect("removed");
     assert!(good("repo publish r", at).contains("list 3 (unchanged"));
+    good("repo check r", at);
+}
+
+#[test]
+fn nothing_is_published_with_a_key_that_the_root_does_not_name() {
+    let folder = made();
+    let (at, keys) = (folder.path(), folder.path().join("r.keys"));
+    let timestamp = || std::fs::read(at.join("r/metadata/timestamp.tuf")).expect("read");
+    let before = timestamp();
+    for role in ["timestamp", "snapshot"] {
+        let (key, own) = (keys.join(format!("{role}.key.pem")), at.join("own"));
+        std::fs::rename(&key, &own).expect("moved");
+        std::fs::copy(keys.join("root-1.key.pem"), &key).expect("copied");
+        let failed = tool("repo publish r", at);
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(said.contains(&format!("{role}.key.pem: not a key that root 1 names for {role}")), "{said}");
+        assert!(timestamp() == before, "something was published");
+        std::fs::rename(&own, &key).expect("moved");
+        good("repo check r", at);
+    }
+    // A new root may name it.
+    std::fs::copy(keys.join("root-1.key.pem"), keys.join("timestamp.key.pem")).expect("copied");
+    good("repo rotate r", at);
     good("repo check r", at);
 }
 

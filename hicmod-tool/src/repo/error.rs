@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hic_tuf::write::WriteError;
-use hic_tuf::{Refused, TargetError};
+use hic_tuf::{Refused, Role, TargetError};
 
 use crate::keys::KeyError;
 
@@ -36,6 +36,15 @@ pub enum RepoError {
         found: usize,
         /// How many must sign.
         needed: u8,
+    },
+    /// A key that signs with every publication is none that the newest root names for its role.
+    StrangeKey {
+        /// Where it is.
+        key: PathBuf,
+        /// What it should sign.
+        role: Role,
+        /// Version of the root.
+        root: u32,
     },
     /// Keys were exchanged for the root of this version, and publishing failed.
     NotPublished(u32, Box<RepoError>),
@@ -106,6 +115,12 @@ impl fmt::Display for RepoError {
                  not end may have left one as root-N-before-{}.key.pem)",
                 folder.display(),
                 root.saturating_add(1)
+            ),
+            Self::StrangeKey { key, role, root } => write!(
+                f,
+                "{}: not a key that root {root} names for {role}, so every system would refuse what it signs; bring back the right one, or let a new \
+                 root name this one with `hicmod-tool repo rotate`",
+                key.display()
             ),
             Self::NotPublished(root, error) => write!(
                 f,

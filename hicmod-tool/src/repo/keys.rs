@@ -152,7 +152,8 @@ impl KeyFolder {
         self.folder.join(format!("root-{number}.key.pem"))
     }
 
-    fn path(&self, role: Role) -> PathBuf {
+    /// The file of the key of another role.
+    pub(super) fn path(&self, role: Role) -> PathBuf {
         self.folder.join(format!("{role}.key.pem"))
     }
 }

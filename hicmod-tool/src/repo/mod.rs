@@ -332,8 +332,14 @@ impl Repository {
         Ok(reference(version, &file))
     }
 
+    /// Signs with the key of a role, if that is one that the newest root names for it.
     fn sign(&self, draft: &Draft, role: Role) -> Result<Vec<u8>, RepoError> {
-        Ok(draft.sign(&[&self.keys.of(role)?], &mut OsRng)?)
+        let file = draft.sign(&[&self.keys.of(role)?], &mut OsRng)?;
+        self.with_root(|root| match is_signed(root, role, &file) {
+            true => Ok(()),
+            false => Err(RepoError::StrangeKey { key: self.keys.path(role), role, root: root.head.version }),
+        })?;
+        Ok(file)
     }
 }
 
