@@ -8,6 +8,7 @@
 //!   load       clients with numbered data: they know which byte must come next
 //!   net        user networking, or a tap in a network namespace of our own; a lossy wire; DHCP; tshark
 //!   vm         one machine: serial line, console, QMP
+//!   figures    the kernel's benchmarks, and their limits
 //!   backtrace  names for the addresses of a kernel panic
 //!   disk       the repository disk: an image that the host reads and writes
 //!   process    a running QEMU, and what its exit status means
@@ -20,6 +21,7 @@
 pub mod backtrace;
 pub mod cases;
 pub mod disk;
+pub mod figures;
 pub mod load;
 pub mod net;
 pub mod process;

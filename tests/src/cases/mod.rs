@@ -10,6 +10,7 @@ mod crash_anywhere;
 mod driver_update;
 mod epochs;
 mod faulty_release;
+mod figures;
 mod forge;
 pub mod hostile;
 mod http_repository;
@@ -141,6 +142,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(600),
         run: hostile::run,
+    },
+    SystemTest {
+        name: "figures",
+        profile: "bench",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(1200),
+        run: figures::run,
     },
     SystemTest {
         name: "storage",
