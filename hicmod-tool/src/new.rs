@@ -169,8 +169,10 @@ mod tests {
         let files = skeleton("my-hello", place.path().join("x")).write().expect("written");
         for path in files.iter().filter(|path| !path.ends_with("Cargo.lock")) {
             let text = std::fs::read_to_string(path).expect("text");
+            // How mtools are told where a partition begins.
+            let left = text.replace("run.img@@1M", "");
             assert!(
-                !text.contains('@') || path.ends_with("rust-toolchain.toml"),
+                !left.contains('@') || path.ends_with("rust-toolchain.toml"),
                 "{}: {text}",
                 path.display()
             );
