@@ -2,6 +2,7 @@
 
 use crate::boot::{empty_record, version_of};
 use crate::manager::{Manager, StartError, at};
+use crate::modules::Loaded;
 use hic_abi::object::{AccountSpec, SandboxSpec};
 use hic_abi::start::Grant;
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
@@ -411,6 +412,22 @@ fn instance_needs(manifest: &Manifest, image: &Image<'_>) -> (u64, u64) {
         + dma
         + SPARE_FRAMES;
     (frames, objects)
+}
+
+/// Memory that an instance's own account may hold, bytes.
+pub fn instance_memory(loaded: &Loaded) -> u64 {
+    instance_needs(&loaded.module.manifest, &loaded.module.image).0 * PAGE_SIZE
+}
+
+/// The largest region that an instance needs, bytes: its frames are contiguous.
+pub fn largest_piece(loaded: &Loaded) -> u64 {
+    let manifest = &loaded.module.manifest;
+    let own = loaded.module.image.memory_pages() as u64
+        + u64::from(manifest.stack_pages)
+        + u64::from(manifest.heap_pages);
+    let state = manifest.state_regions.iter().map(|region| region.pages);
+    let dma = manifest.devices.iter().map(|device| device.dma_pages);
+    state.chain(dma).map(u64::from).fold(own, u64::max) * PAGE_SIZE
 }
 
 /// Memory that a new service may come to hold, bytes.

@@ -66,6 +66,10 @@ pub struct Facts {
     pub free_memory: u64,
     /// Memory that the new instance needs, in bytes.
     pub needed_memory: u64,
+    /// The largest piece of memory that is free, in bytes; `u64::MAX` when that is not known.
+    pub free_piece: u64,
+    /// The largest piece that the new instance needs, in bytes.
+    pub needed_piece: u64,
     /// Part of the processor that is not promised to anybody, thousandths.
     pub free_processor: u64,
     /// Part that the update needs ([`processor::update_needs`]).
@@ -109,6 +113,13 @@ pub enum Refused {
         /// Bytes free.
         free: u64,
         /// Bytes wanted: twice the need.
+        wanted: u64,
+    },
+    /// Enough memory is free, but what the new instance needs in one piece is not (P1.10).
+    Fragmented {
+        /// Bytes of the largest piece.
+        free: u64,
+        /// Bytes wanted in one piece.
         wanted: u64,
     },
     /// Less of the processor is free than running both versions takes (P1.11); the manager says who holds how much.
@@ -158,6 +169,8 @@ pub fn refusal(facts: &Facts) -> Option<Refused> {
         facts.pair.map(Refused::Pair),
         (!facts.serving).then_some(Refused::NotServing),
         (facts.free_memory < wanted).then_some(Refused::Memory { free: facts.free_memory, wanted }),
+        (facts.free_piece < facts.needed_piece)
+            .then_some(Refused::Fragmented { free: facts.free_piece, wanted: facts.needed_piece }),
         processor::room(facts.free_processor, facts.needed_processor).err().map(Refused::Processor),
         (facts.load > facts.max_load).then_some(Refused::Load { load: facts.load, max: facts.max_load }),
         (!facts.storage).then_some(Refused::NoStorage),
@@ -180,7 +193,7 @@ impl Refused {
             Self::NotUpdatable => "not-updatable",
             Self::Pair(problem) => problem.code(),
             Self::NotServing => "not-serving",
-            Self::Memory { .. } => "memory",
+            Self::Memory { .. } | Self::Fragmented { .. } => "memory",
             Self::Processor(_) => "processor",
             Self::Load { .. } => "load",
             Self::NoStorage => "no-storage",
@@ -212,6 +225,7 @@ impl Refused {
             Self::Denied => with(15, 0, 0),
             Self::Processor(Short { free, wanted }) => with(16, free, wanted),
             Self::NoVersionBefore => with(17, 0, 0),
+            Self::Fragmented { free, wanted } => with(18, free, wanted),
         }
     }
 
@@ -238,6 +252,7 @@ impl Refused {
             15 => Self::Denied,
             16 => Self::Processor(Short { free: a, wanted: b }),
             17 => Self::NoVersionBefore,
+            18 => Self::Fragmented { free: a, wanted: b },
             _ => return None,
         })
     }
@@ -284,6 +299,13 @@ impl fmt::Display for Refused {
                 (wanted - free.min(wanted)).div_ceil(MIB),
                 free / MIB,
                 wanted.div_ceil(MIB)
+            ),
+            Self::Fragmented { free, wanted } => write!(
+                f,
+                "{} MiB of memory in one piece are wanted, and the largest piece that is free has {} KiB; \
+                 ending a service that holds much may join pieces",
+                wanted.div_ceil(MIB),
+                free / 1024
             ),
             Self::Processor(short) => short.fmt(f),
             Self::Load { load, max } => {

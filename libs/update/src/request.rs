@@ -108,8 +108,10 @@ pub struct Policy {
     pub wave_checks: [Nanos; 4],
     /// Batches of one way, there or back, at most: an exporter that never comes to an end is faulty.
     pub max_batches: u64,
-    /// Time for a question, a restart, or a record, before the step has failed.
+    /// Time for a question or a restart, before the step has failed.
     pub step_deadline: Nanos,
+    /// Time for a record. Nobody waits for service meanwhile, and a disk may be slow.
+    pub record_deadline: Nanos,
     /// Time for checking the module, which is in memory, and for making the instance.
     pub create_deadline: Nanos,
     /// Time for the new instance from its start to its first answer.
@@ -140,6 +142,7 @@ impl Default for Policy {
             wave_checks: [0, 5 * SECOND, 2 * SECOND, 0],
             max_batches: 1_000_000,
             step_deadline: 2 * SECOND,
+            record_deadline: 30 * SECOND,
             create_deadline: 10 * SECOND,
             start_deadline: 5 * SECOND,
             watch: 24 * 3600 * SECOND,
@@ -166,6 +169,15 @@ impl Policy {
             }
         }
         Ok(())
+    }
+
+    /// The same with the health checks that the new version asks for: so many in a row before the window, and then one in every period. `None`: the
+    /// system's own, whatever an earlier version asked for.
+    #[must_use]
+    pub fn with_health(mut self, asked: Option<(u64, Nanos)>) -> Self {
+        let own = Self::default();
+        (self.validations, self.check_period) = asked.unwrap_or((own.validations, own.check_period));
+        self
     }
 
     pub(crate) fn wave_check(&self, wave: Wave) -> Nanos {

@@ -1,15 +1,15 @@
 //! Whether an update may begin: the facts that the engine's check wants, and what an operator reads when it may not.
 
 use crate::manager::Manager;
-use crate::modules::Loaded;
 use crate::repository::{File, VAULT};
+use crate::services::{instance_memory, largest_piece};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
 use hic_abi::inspect::{MemoryInfo, SandboxInfo, What};
 use hic_abi::{PAGE_SIZE, name_str};
 use hic_control::grants;
-use hic_hicmod::manifest::{Manifest, PairError, check_pair};
+use hic_hicmod::manifest::{PairError, check_pair};
 use hic_rt::{clock, start, sys};
 use hic_update::check::{Facts, PairProblem, Refused, refusal};
 use hic_update::{Request, Who};
@@ -61,7 +61,9 @@ impl Manager {
                 .filter(|problem| *problem != PairProblem::Untested || !self.allows_untested(&request)),
             serving: self.runs(old),
             free_memory: self.free_memory(),
-            needed_memory: new.map_or(0, |module| needed_memory(&self.modules[module])),
+            needed_memory: new.map_or(0, |module| instance_memory(&self.modules[module])),
+            free_piece: self.free_piece(),
+            needed_piece: new.map_or(0, |module| largest_piece(&self.modules[module])),
             free_processor: self.free_processor(None),
             needed_processor: self.update_needs(),
             load: self.load(old),
@@ -147,9 +149,18 @@ impl Manager {
     }
 
     pub fn free_memory(&self) -> u64 {
-        let audit = start::find(self.page, grants::AUDIT).map(|grant| grant.slot);
-        let info = audit.and_then(|audit| sys::inspect::<MemoryInfo>(audit, What::Memory, 0).ok());
-        info.map_or(0, |info| info.free * PAGE_SIZE)
+        self.memory_info().map_or(0, |info| info.free * PAGE_SIZE)
+    }
+
+    /// The largest piece of memory that is free, bytes. Memory that waits to be zeroed may make it larger: then nobody knows.
+    fn free_piece(&self) -> u64 {
+        let known = self.memory_info().filter(|info| info.dirty == 0);
+        known.map_or(u64::MAX, |info| info.largest_free * PAGE_SIZE)
+    }
+
+    fn memory_info(&self) -> Option<MemoryInfo> {
+        let audit = start::find(self.page, grants::AUDIT)?.slot;
+        sys::inspect::<MemoryInfo>(audit, What::Memory, 0).ok()
     }
 
     /// Thousandths of a processor that the instance has used since it exists.
@@ -158,12 +169,6 @@ impl Manager {
         let since = clock::now().saturating_sub(self.journal.records[index].made_at);
         used.saturating_mul(1000) / since.max(1)
     }
-}
-
-/// Memory that an instance of a module takes, bytes.
-fn needed_memory(loaded: &Loaded) -> u64 {
-    let manifest: &Manifest = &loaded.module.manifest;
-    (loaded.module.image.memory_pages() as u64 + manifest.extra_pages()) * PAGE_SIZE
 }
 
 fn pair_problem(error: &PairError) -> PairProblem {

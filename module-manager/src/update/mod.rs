@@ -109,6 +109,7 @@ impl Manager {
             return Err(Refused::NotServing);
         }
         policy.check()?;
+        let policy = policy.with_health(self.health_of(service, version));
         let request = Request { policy, ..Request::new(service, name_str(&from), version) };
         let engine = Engine::new(request, clock::now());
         self.journal.update.parties = [old as u64 + 1, 0];
@@ -170,6 +171,12 @@ impl Manager {
 
     pub(super) fn request(&self) -> Option<Request> {
         self.journal.update.slots.load().map(|(request, _)| request)
+    }
+
+    /// How many health checks in a row a version wants before its rollback window, and how far apart they are in it, nanoseconds.
+    fn health_of(&self, service: &str, version: &str) -> Option<(u64, Nanos)> {
+        let health = self.modules[self.module(service, version)?].module.manifest.health?;
+        Some((health.checks.into(), Nanos::from(health.every_ms) * 1_000_000))
     }
 
     /// The module of the new version.

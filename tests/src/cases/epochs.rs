@@ -1,29 +1,35 @@
 //! A release of a new epoch, and the way back from it: refused, refused as a rollback, too, and permitted once the policy names it. Then it is a rolling
-//! update like any other.
+//! update like any other. The same for a release that was tested with no other. What a release says of its health checks is done.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_hicmod::Archive;
-use hic_hicmod::manifest::Version;
+use hic_hicmod::manifest::{Health, Manifest, Version};
 use hic_policy::{POLICY, Rules};
 
 use super::forge::{self, Chain};
 use super::install::power_off;
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, SERVICE, only, refusal, update_to, wait_for_module};
+use super::updating::{NEW, OLD, SERVICE, ask, only, refusal, update_to, wait_for_module};
 use super::{ECHO, PORTS};
 use crate::load::{self, DuplexPlan};
 use crate::net::Network;
 use crate::qemu::{Machine, Proto};
 use crate::runner::TestContext;
+use crate::vm::Console;
 use crate::{disk, workspace};
 
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// The release that raises the epoch.
 const RAISED: Version = Version::new(1, 3, 9);
+/// A release that was tested with no other.
+const UNTESTED: Version = Version::new(1, 3, 8);
+/// Health checks in a row that [`RAISED`] wants, and the time between two of them (`validate_period` of `libs/update/src/request.rs`).
+const CHECKS: u8 = 8;
+const PERIOD: Duration = Duration::from_millis(200);
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(30);
 
@@ -32,13 +38,27 @@ const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let mut machine = context.machine()?;
-    put_raised(&machine).context("the release of the new epoch")?;
+    put_like_new(&machine, RAISED, |manifest| {
+        manifest.epoch = 1;
+        manifest.health = Some(Health { every_ms: 100, checks: CHECKS });
+    })
+    .context("the release of the new epoch")?;
+    put_like_new(&machine, UNTESTED, |manifest| {
+        manifest.epoch = 1;
+        manifest.update.iter_mut().for_each(|update| update.tested_with.clear());
+    })
+    .context("the release that nobody tested")?;
 
     let vm = context.boot(machine.clone(), Some(&network), &PORTS)?;
     let console = vm.console()?;
     wait_until_served(&vm, &network, SERVED)?;
     wait_for_module(&console, &RAISED.to_string())?;
+    let untested = refusal(&console, &format!("update {SERVICE} {UNTESTED}"))?;
+    ensure!(untested.code == "untested-pair", "{untested}");
     update_to(&console, &RAISED.to_string())?;
+    let validated = step(&console, "validate")?;
+    let least = PERIOD * (u32::from(CHECKS) - 1);
+    ensure!(validated >= least, "{CHECKS} health checks in {validated:?}");
     for order in [format!("update {SERVICE} {OLD}"), format!("rollback {SERVICE}")] {
         let refused = refusal(&console, &order)?;
         ensure!(refused.code == "epoch" && refused.message.contains("downgrade"), "`{order}`: {refused}");
@@ -74,26 +94,40 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     wait_until_served(&vm, &network, SERVED)?;
     let console = vm.console()?;
     until(SERVED, || only(&console, OLD)).context("the downgrade survives a reboot")?;
+    wait_for_module(&console, &UNTESTED.to_string())?;
+    update_to(&console, &UNTESTED.to_string()).context("the policy permits untested pairs")?;
     vm.check_alive()
 }
 
-/// A release like [`NEW`], of epoch 1.
-fn put_raised(machine: &Machine) -> Result<()> {
+/// Puts a release like [`NEW`] with a changed manifest on the disk.
+fn put_like_new(machine: &Machine, version: Version, change: impl Fn(&mut Manifest)) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
     let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
     let own = Chain::load(&keys).context("the development chain")?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let raised = forge::other_version(&good, &own, now, RAISED, |manifest| manifest.epoch = 1)?;
-    disk::put(image, &format!("{SERVICE}-{RAISED}.hicmod"), &raised)
+    let module = forge::other_version(&good, &own, now, version, change)?;
+    disk::put(image, &format!("{SERVICE}-{version}.hicmod"), &module)
 }
 
-/// Gives the machine a boot archive whose policy names the downgrade to [`OLD`].
+/// How long a step of the last update took, by its report.
+fn step(console: &Console<'_>, name: &str) -> Result<Duration> {
+    let report = ask(console, "update status")?;
+    let lines = report["lines"].as_array().with_context(|| format!("no report in {report}"))?;
+    let took = |line: &str| {
+        let (_, took) = line.split_once(&format!("{name}: "))?;
+        Some(Duration::from_secs_f64(took.strip_suffix(" ms")?.parse::<f64>().ok()? / 1000.0))
+    };
+    let found = lines.iter().filter_map(|line| line.as_str()).find_map(took);
+    found.with_context(|| format!("no step {name} in {report}"))
+}
+
+/// Gives the machine a boot archive whose policy names the downgrade to [`OLD`], and permits pairs that nobody tested.
 fn permit(context: &TestContext, machine: &mut Machine) -> Result<()> {
     let text = std::fs::read_to_string(workspace::root().join("qemu/policy.toml"))?;
     let named = format!("[module.{SERVICE}]\n");
     ensure!(text.contains(&named), "qemu/policy.toml does not name {SERVICE}");
-    let text = text.replace(&named, &format!("{named}downgrade = [\"{OLD}\"]\n"));
+    let text = text.replace(&named, &format!("{named}downgrade = [\"{OLD}\"]\nuntested = true\n"));
     let policy = toml::from_str::<Rules>(&text)?.encode().map_err(|error| anyhow!("{error}"))?;
     let archive = machine.archive.clone().context("a boot archive")?;
     let bytes = std::fs::read(&archive)?;

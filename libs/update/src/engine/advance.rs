@@ -84,7 +84,7 @@ impl Engine {
         match step {
             Step::Record => {
                 self.at.record_tried = true;
-                self.order(Action::RecordDefault(Who::New), self.request.policy.step_deadline);
+                self.order(Action::RecordDefault(Who::New), self.request.policy.record_deadline);
             }
             Step::Commit => self.ask(Who::New, Question::Commit { own_format: true }),
             Step::Shutdown if self.life(Who::Old) == Life::Up => self.ask(Who::Old, Question::Shutdown),
@@ -96,7 +96,7 @@ impl Engine {
     fn enter_undo(&mut self, step: Step) {
         match step {
             Step::Destroy => self.order(Action::Destroy(Who::New), Nanos::MAX),
-            Step::Record => self.order(Action::RecordDefault(Who::Old), self.request.policy.step_deadline),
+            Step::Record => self.order(Action::RecordDefault(Who::Old), self.request.policy.record_deadline),
             // Nothing reads what the old one writes any more: its lane and its peer are gone.
             _ if self.at.prepared && self.life(Who::Old) == Life::Up => {
                 self.ask(Who::Old, Question::Commit { own_format: true });
@@ -179,10 +179,12 @@ impl Engine {
     pub(super) fn wait(&mut self, whom: Waiting, time: Nanos) {
         self.waiting = whom;
         self.deadline = (time != Nanos::MAX).then(|| self.now.saturating_add(time));
+        self.grace = time;
     }
 
     pub(super) fn wait_until(&mut self, time: Nanos) {
         self.waiting = Waiting::Timer;
         self.deadline = Some(time);
+        self.grace = 0;
     }
 }

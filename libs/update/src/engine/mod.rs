@@ -28,6 +28,10 @@ use alloc::vec::Vec;
 use batch::Plan;
 use core::fmt;
 
+/// A deadline that is told so much too late tells nothing about the one who was asked: the whole machine stood still, as a virtual one may. Then there is
+/// the same time again, once.
+const LATE: Nanos = 250_000_000;
+
 /// What the engine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
@@ -58,6 +62,8 @@ pub struct Engine {
     now: Nanos,
     waiting: Waiting,
     deadline: Option<Nanos>,
+    /// What is added to the deadline once, when the engine hears of it too late to blame anybody.
+    grace: Nanos,
     plan: Plan,
     out: Vec<Action>,
 }
@@ -85,7 +91,8 @@ impl Engine {
     }
 
     fn at_position(request: Request, at: Position, counts: Counts, now: Nanos, waiting: Waiting) -> Self {
-        Self { request, at, counts, now, waiting, deadline: None, plan: Plan::None, out: Vec::new() }
+        let (deadline, grace, plan, out) = (None, 0, Plan::None, Vec::new());
+        Self { request, at, counts, now, waiting, deadline, grace, plan, out }
     }
 
     /// Goes on after the manager's death. Actions as from [`Self::on`]: store the journal first.
@@ -159,11 +166,21 @@ impl Engine {
             Event::Answered { who, answer } => self.answered(who, answer),
             Event::Died { who, fault } => self.fault(who, Reason::Died { who, phase: at.0, fault }),
             Event::Restarted { who, result } => self.restarted(who, result),
-            Event::Tick if self.deadline.is_some_and(|deadline| self.now >= deadline) => self.expired(),
+            Event::Tick => self.tick(),
             Event::AbortRequested if self.accepts(&event) => self.turn(Reason::Aborted),
             Event::RollbackRequested if self.accepts(&event) => self.turn(Reason::Requested),
             Event::CommitRequested if self.accepts(&event) => self.commit_now(),
             _ => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some(late) = self.deadline.and_then(|deadline| self.now.checked_sub(deadline)) else { return };
+        let grace = core::mem::take(&mut self.grace);
+        if late >= LATE && grace > 0 {
+            self.deadline = Some(self.now.saturating_add(grace));
+        } else {
+            self.expired();
         }
     }
 

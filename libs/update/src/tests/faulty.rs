@@ -35,6 +35,29 @@ fn an_instance_that_cannot_be_made_or_started_is_cleared_away() {
 }
 
 #[test]
+fn a_deadline_that_is_told_late_blames_nobody_the_first_time() {
+    let mut engine = Engine::new(Request::new("a", "1", "2"), 1);
+    for event in [Event::Began, Event::Checked(Ok(())), Event::Created(Ok(())), Event::Started(Ok(()))] {
+        let _ = engine.on(1, event);
+    }
+    let deadline = engine.deadline().expect("the exporter was asked");
+    // The machine stood still.
+    let late = deadline + 300_000_000;
+    assert_eq!(engine.on(late, Event::Tick), []);
+    let again = engine.deadline().expect("asked still");
+    assert_eq!(again - late, deadline - 1, "the same time again");
+    // And again: by now it would have answered.
+    let actions = engine.on(again + 300_000_000, Event::Tick);
+    assert!(actions.contains(&Action::Restart(Who::Old)), "{actions:?}");
+    // In time, a hang is a hang at once.
+    let mut engine = Engine::new(Request::new("a", "1", "2"), 1);
+    for event in [Event::Began, Event::Checked(Ok(())), Event::Created(Ok(())), Event::Started(Ok(()))] {
+        let _ = engine.on(1, event);
+    }
+    assert!(engine.on(deadline, Event::Tick).contains(&Action::Restart(Who::Old)));
+}
+
+#[test]
 fn a_release_that_dies_at_its_start_goes_back() {
     let reason = rolled_back(scenario().bug(Who::New, Bug::DiesBefore(label::PREPARE)));
     assert!(matches!(reason, Reason::Died { who: Who::New, phase: Phase::WarmUp, .. }), "{reason}");

@@ -15,6 +15,8 @@ const GOOD: Facts = Facts {
     serving: true,
     free_memory: 20 << 20,
     needed_memory: 10 << 20,
+    free_piece: 8 << 20,
+    needed_piece: 8 << 20,
     free_processor: 300,
     needed_processor: 300,
     load: 700,
@@ -59,6 +61,16 @@ fn short_memory_is_named_with_what_is_missing() {
 }
 
 #[test]
+fn memory_in_pieces_too_small_is_told_from_short_memory() {
+    let short = refusal(&Facts { free_piece: (8 << 20) - 4096, ..GOOD }).unwrap();
+    assert_eq!(short, Refused::Fragmented { free: (8 << 20) - 4096, wanted: 8 << 20 });
+    let text = short.to_string();
+    assert!(text.starts_with("8 MiB of memory in one piece") && text.contains("8188 KiB"), "{text}");
+    let both = Facts { free_piece: 0, free_memory: 0, ..GOOD };
+    assert!(matches!(refusal(&both), Some(Refused::Memory { .. })), "what is short as a whole is told first");
+}
+
+#[test]
 fn a_short_processor_is_named_with_what_is_missing() {
     let short = refusal(&Facts { needed_processor: 350, ..GOOD }).unwrap();
     assert_eq!(short, Refused::Processor(Short { free: 300, wanted: 350 }));
@@ -88,4 +100,11 @@ fn a_policy_out_of_its_range_is_refused_with_the_range() {
     let refused = Policy { watch: year + 1, ..Policy::default() }.check().unwrap_err();
     assert_eq!(refused.to_string(), "`watch=31536001`: a number from 0 to 31536000 is wanted");
     assert_eq!(refused.code(), "policy");
+}
+
+#[test]
+fn a_version_that_asks_for_health_checks_of_its_own_gets_them_and_the_next_one_does_not() {
+    let asked = Policy::default().with_health(Some((7, 300)));
+    assert_eq!((asked.validations, asked.check_period), (7, 300));
+    assert_eq!(asked.with_health(None), Policy::default());
 }

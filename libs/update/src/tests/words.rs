@@ -44,12 +44,13 @@ fn reasons() -> Vec<Reason> {
     all
 }
 
-fn refusals() -> [Refused; 16] {
+fn refusals() -> [Refused; 17] {
     [
         Refused::Busy { phase: Phase::Watch },
         Refused::UnknownService,
         Refused::UnknownVersion,
         Refused::NoVersionBefore,
+        Refused::Fragmented { free: 1, wanted: 2 },
         Refused::SameVersion,
         Refused::NotUpdatable,
         Refused::Pair(PairProblem::Backward),
