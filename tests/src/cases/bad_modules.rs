@@ -27,7 +27,7 @@ use crate::vm::{Console, Vm};
 pub(super) const KEYS: &str = "keys";
 
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 
 /// The bad files are versions 1.4.0, 1.4.1, ... by their names.
 fn version(number: usize) -> String {

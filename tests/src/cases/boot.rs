@@ -10,9 +10,9 @@ use crate::runner::TestContext;
 use crate::vm::Vm;
 
 /// How long the guest may take to power off.
-const POWER_OFF: Duration = Duration::from_secs(20);
+const POWER_OFF: Duration = Duration::from_secs(120);
 /// How long something that is typed may take to be answered.
-const FOLLOWED: Duration = Duration::from_secs(20);
+const FOLLOWED: Duration = Duration::from_secs(120);
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let vm = context.boot(context.machine()?, Some(&Network::User), &[])?;

@@ -16,10 +16,10 @@ use crate::qemu::{Machine, Medium, Proto, UEFI};
 use crate::runner::TestContext;
 
 /// Time after the prompt within which the web server must answer: it needs an address first.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 
 /// How long the guest may take to power off.
-const POWER_OFF: Duration = Duration::from_secs(20);
+const POWER_OFF: Duration = Duration::from_secs(120);
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let iso = context.medium()?.to_owned();

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::updating::wait_for_repository;
+use super::service::until;
+use super::updating::{ask, wait_for_repository};
 use crate::net::Network;
 use crate::process::Outcome;
 use crate::runner::TestContext;
 use crate::vm::Vm;
+
+/// Time after the prompt within which the network is there.
+const READY: Duration = Duration::from_secs(120);
 
 /// The commands, as `help` must name them.
 pub(super) const NAMES: [&str; 25] = [
@@ -87,6 +91,8 @@ const WRONG: [&str; 14] = [
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let vm = context.boot(context.machine()?, Some(&Network::User), &[])?;
     let console = vm.console()?;
+    // Until the stack has its card it answers nobody.
+    until(READY, || ask(&console, "net"))?;
     for command in GOES_ON {
         let document = console.json(&format!("{command} --json"))?;
         ensure!(document.is_object() || document.is_array(), "`{command} --json` printed {document}");
@@ -107,7 +113,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// A command that ends the guest prints its document first.
 fn last_word(vm: &Vm, command: &str) -> Result<()> {
     let from = vm.console()?.type_line(command)?;
-    let outcome = vm.wait_exit(Duration::from_secs(20))?;
+    let outcome = vm.wait_exit(Duration::from_secs(120))?;
     ensure!(outcome == Outcome::PowerOff, "`{command}`: {outcome}");
     // What was printed is all there once the line is closed, which this wait reports as an error.
     let _ = vm.serial().wait(from, Duration::from_secs(5), |_| None::<()>);

@@ -28,7 +28,7 @@ const USUAL: usize = 100;
 const WATCH_S: u32 = 2;
 
 /// Who was killed must be back, and connections get on, within this time.
-const BACK: Duration = Duration::from_secs(30);
+const BACK: Duration = Duration::from_secs(120);
 
 /// Loads of short connections, and how often each of them makes one: so many that an Accept is under way at most points.
 const CONNECTORS: usize = 4;

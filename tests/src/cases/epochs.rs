@@ -31,7 +31,7 @@ const UNTESTED: Version = Version::new(1, 3, 8);
 const CHECKS: u8 = 8;
 const PERIOD: Duration = Duration::from_millis(200);
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 
 const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
 

@@ -25,17 +25,17 @@ const FAULTY: [(&str, &str); 4] = [
 const WATCH_S: u32 = 10;
 
 /// Memory must be back within this time. The connections stay, so nothing has to expire first.
-const BASELINE: Duration = Duration::from_secs(30);
+const BASELINE: Duration = Duration::from_secs(120);
 
 /// Every connection must get on within this time.
-const GETS_ON: Duration = Duration::from_secs(20);
+const GETS_ON: Duration = Duration::from_secs(90);
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     context.note(format!("over {}", network.describe()));
     let vm = context.boot(context.machine()?, Some(&network), &PORTS)?;
     let console = vm.console()?;
-    wait_until_served(&vm, &network, Duration::from_secs(30))?;
+    wait_until_served(&vm, &network, Duration::from_secs(120))?;
     for (version, _) in FAULTY {
         wait_for_module(&console, version)?;
     }
@@ -64,7 +64,7 @@ fn one_release(
     load: &Load,
     version: &str,
 ) -> Result<String> {
-    let before = memory::look(console)?;
+    let before = memory::settled(console)?;
     let status = Update::start(console, version, WATCH_S)?.ended(console)?;
     ensure!(["rolled-back", "refused"].contains(&status.outcome.as_str()), "{}", status.summary());
     ensure!(!status.reason.is_empty(), "no reason: {}", status.summary());

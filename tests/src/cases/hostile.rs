@@ -24,7 +24,7 @@ const NOT_REFUSED: &str = "not refused: ";
 const PANIC: &str = "kernel panic";
 
 /// How long the boot and the first attempts may take.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_secs(600);
 
 /// Of so many such lines the test speaks itself; all are in the log.
 const MOST_FAILURES: usize = 40;

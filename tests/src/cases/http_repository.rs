@@ -13,7 +13,7 @@ use super::PORTS;
 use super::forge::{self, Chain};
 use super::install::{SERVED, done, power_off, say};
 use super::kill_each::quiet;
-use super::memory::{look, wait_for_baseline};
+use super::memory::{settled, wait_for_baseline};
 use super::service::{until, wait_until_served};
 use super::updating::{ask, instances, refusal, wait_for_repository};
 use crate::disk;
@@ -32,10 +32,8 @@ pub(super) const KEYS: &str = "keys";
 /// Time within which what was fetched and not kept is free again.
 const RECLAIMED: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Seconds after boot by which the monitor has asked every service how it is: twice the time between two rounds.
-const SETTLED_S: u64 = 10;
 /// Time after boot within which what is installed and on no disk but the system's runs.
-const STARTED: std::time::Duration = std::time::Duration::from_secs(30);
+const STARTED: std::time::Duration = std::time::Duration::from_secs(120);
 /// Bytes of the module that is installed for good: longer than what was once the limit of one from the network.
 const LARGE: usize = 5_200_000;
 
@@ -184,14 +182,8 @@ fn files(good: &[u8], own: &Chain) -> Result<Files> {
 }
 
 fn gives_up(vm: &Vm, console: &Console<'_>) -> Result<()> {
-    until(RECLAIMED, || {
-        quiet(console)?;
-        // Until its first round the monitor has no ports to the services, which the manager's account pays for.
-        let up = ask(console, "uptime")?["seconds"].as_u64().unwrap_or(0);
-        ensure!(up >= SETTLED_S, "up for {up} s");
-        Ok(())
-    })?;
-    let before = look(console)?;
+    until(RECLAIMED, || quiet(console))?;
+    let before = settled(console)?;
     for (name, manner, code) in WRONG {
         let refused = refusal(console, &format!("install {name} 1.0.0"))?;
         ensure!(refused.code == code, "{name} ({manner:?}): {refused}, {code} was due");

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::PORTS;
 use super::forge::{self, Chain};
 use super::kill_each::quiet;
-use super::memory::{look, wait_for_baseline};
+use super::memory::{settled, wait_for_baseline};
 use super::service::{until, wait_until_served};
 use super::updating::{Instance, ask, instances, refusal, wait_for_repository};
 use crate::net::Network;
@@ -37,7 +37,7 @@ const PORT: u16 = 7000;
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// Time within which a service answers after it was started.
-pub(super) const SERVED: Duration = Duration::from_secs(30);
+pub(super) const SERVED: Duration = Duration::from_secs(120);
 /// Time within which what a removed service held is free again: its connections leave the stack first.
 const RECLAIMED: Duration = Duration::from_secs(60);
 
@@ -171,19 +171,16 @@ fn third_boot(context: &mut TestContext, scene: &Scene<'_>) -> Result<()> {
     power_off(&vm)
 }
 
+/// Time for the machine to end, with its disk images flushed to the host's disk.
+const STOPPED: Duration = Duration::from_secs(120);
+
 /// The memory now, once no connection is left and nothing of the module.
 fn baseline(console: &Console<'_>) -> Result<Value> {
-    let mut last = Value::Null;
-    until(RECLAIMED, || {
-        quiet(console)?;
-        let memory = look(console)?;
-        // A service that has just been started may still be making what it works with.
-        let before = std::mem::replace(&mut last, memory["accounts"].clone());
-        ensure!(before == last, "accounts still change");
-        let accounts = memory["accounts"].as_array().with_context(|| format!("no accounts in {memory}"))?;
-        ensure!(accounts.iter().all(|account| account["name"] != MODULE), "{MODULE} still holds something");
-        Ok(memory)
-    })
+    until(RECLAIMED, || quiet(console))?;
+    let memory = settled(console)?;
+    let accounts = memory["accounts"].as_array().with_context(|| format!("no accounts in {memory}"))?;
+    ensure!(accounts.iter().all(|account| account["name"] != MODULE), "{MODULE} still holds something");
+    Ok(memory)
 }
 
 fn install(console: &Console<'_>) -> Result<()> {
@@ -239,7 +236,7 @@ pub(super) fn on_disk(tool: &str, image: &Path, source: Option<&Path>, file: &st
 
 pub(super) fn power_off(vm: &Vm) -> Result<()> {
     vm.console()?.type_line("shutdown")?;
-    let outcome = vm.wait_exit(Duration::from_secs(20))?;
+    let outcome = vm.wait_exit(STOPPED)?;
     ensure!(outcome == Outcome::PowerOff, "`shutdown`: {outcome}");
     Ok(())
 }

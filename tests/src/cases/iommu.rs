@@ -17,7 +17,7 @@ use crate::vm::Console;
 const EDU: &str = "edu,dma_mask=0xffffffffffffffff";
 
 /// Every connection must get on within this time.
-const GETS_ON: Duration = Duration::from_secs(20);
+const GETS_ON: Duration = Duration::from_secs(90);
 
 /// The hostile driver with an IOMMU, and without one: there it succeeds, or the first half would prove nothing.
 pub(super) fn hostile(context: &mut TestContext) -> Result<()> {
@@ -43,13 +43,13 @@ pub(super) fn live(context: &mut TestContext) -> Result<()> {
     machine.iommu = true;
     let vm = context.boot(machine, Some(&network), &PORTS)?;
     let console = vm.console()?;
-    wait_until_served(&vm, &network, Duration::from_secs(30))?;
+    wait_until_served(&vm, &network, Duration::from_secs(120))?;
+    wait_for_module(&console, NEW)?;
     kill_each::warm_up(&vm, &network)?;
     for victim in ["storage", "eth_driver"] {
         let note = kill_each::kill_one(&vm, &console, &network, victim, true)?;
         context.note(note);
     }
-    wait_for_module(&console, NEW)?;
     let load = load::duplex_clients(&network, vm.endpoint(Proto::Tcp, ECHO)?, DuplexPlan::USUAL)?;
     load.wait_for_everyone(GETS_ON)?;
     let update = update_to(&console, NEW)?;

@@ -5,20 +5,43 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
+use super::service::{read, until};
+use super::updating::ask;
 use crate::vm::Console;
 
 /// Members that may differ between two looks at the same memory: they tell of the past, not of what is held.
 const HISTORY: [&str; 6] = ["peak", "high_water", "time", "uptime", "allocations", "frees"];
+
+/// Time within which nothing changes any more in a guest that has nothing to do but serve: the repository is read, and the monitor, which looks about every
+/// five seconds, has met every service.
+const SETTLED: Duration = Duration::from_secs(120);
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The `memory` document now, without page tables: how many frames they take depends on where regions happen to lie.
 pub(super) fn look(console: &Console<'_>) -> Result<Value> {
-    let mut document = console.json("memory --json")?;
+    let mut document = read(console, "memory")?;
     ensure!(document["adds_up"] == true, "the frames do not add up: {document}");
     leave_out_tables(&mut document);
     Ok(document)
+}
+
+/// The same, once nothing changes it any more: the repository is read, the monitor knows the services that there are (the manager's account pays for the
+/// ports that it asks them by), and two looks see the same.
+pub(super) fn settled(console: &Console<'_>) -> Result<Value> {
+    let mut last = Value::Null;
+    until(SETTLED, || {
+        ensure!(ask(console, "modules")?["reading"] == false, "the repository is still being read");
+        let known = ask(console, "status")?["services"].as_u64();
+        let services = ask(console, "services")?["services"].as_array().map(|all| all.len() as u64);
+        ensure!(known == services, "the monitor knows {known:?} services of {services:?}");
+        let now = look(console)?;
+        let mut differences = Vec::new();
+        compare("", &std::mem::replace(&mut last, now.clone()), &now, &mut differences);
+        ensure!(differences.is_empty(), "memory still changes:\n{}", differences.join("\n"));
+        Ok(now)
+    })
 }
 
 fn leave_out_tables(document: &mut Value) {
@@ -39,7 +62,10 @@ pub(super) fn wait_for_baseline(console: &Console<'_>, before: &Value, limit: Du
     let started = Instant::now();
     loop {
         let mut differences = Vec::new();
-        compare("", before, &look(console)?, &mut differences);
+        match look(console) {
+            Ok(now) => compare("", before, &now, &mut differences),
+            Err(error) => differences.push(format!("{error:#}")),
+        }
         if differences.is_empty() {
             return Ok(started.elapsed());
         }

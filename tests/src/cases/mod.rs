@@ -75,7 +75,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(120),
+        timeout: Duration::from_secs(900),
         run: boot::run,
     },
     SystemTest {
@@ -83,7 +83,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Medium,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: boot_iso::run,
     },
     SystemTest {
@@ -91,7 +91,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: boot_microvm::run,
     },
     SystemTest {
@@ -99,7 +99,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: tampering::run,
     },
     SystemTest {
@@ -107,7 +107,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: cpu_models::run,
     },
     SystemTest {
@@ -115,7 +115,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: wrong_clock::run,
     },
     SystemTest {
@@ -123,7 +123,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(180),
+        timeout: Duration::from_secs(900),
         run: console_json::run,
     },
     // A guest that tests itself: one line here and one profile in qemu/modules.toml.
@@ -132,7 +132,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "ports",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(1800),
         run: selftest::run,
     },
     SystemTest {
@@ -140,7 +140,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "hostile",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: hostile::run,
     },
     SystemTest {
@@ -148,7 +148,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "bench",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(1200),
+        timeout: Duration::from_secs(1800),
         run: figures::run,
     },
     SystemTest {
@@ -156,7 +156,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "storage",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: storage::run,
     },
     SystemTest {
@@ -164,7 +164,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "iommu",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: iommu::hostile,
     },
     // The longest of those that others may run beside come first: most of what they do is wait.
@@ -173,7 +173,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(1200),
+        timeout: Duration::from_secs(1800),
         run: repository_attacks::run_http,
     },
     SystemTest {
@@ -181,7 +181,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: driver_update::run,
     },
     SystemTest {
@@ -189,7 +189,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: kill_each::run,
     },
     SystemTest {
@@ -197,7 +197,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: repository_attacks::run,
     },
     SystemTest {
@@ -205,7 +205,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: bad_modules::run,
     },
     SystemTest {
@@ -214,7 +214,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "verifier_hangs",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: verifier_hangs::run,
     },
     SystemTest {
@@ -222,7 +222,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: plan::run,
     },
     SystemTest {
@@ -238,7 +238,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: shortage::run,
     },
     SystemTest {
@@ -246,7 +246,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: epochs::run,
     },
     SystemTest {
@@ -254,7 +254,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: persistence::run,
     },
     SystemTest {
@@ -263,7 +263,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "install",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: install::run,
     },
     SystemTest {
@@ -271,7 +271,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "install",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: http_repository::run,
     },
     SystemTest {
@@ -279,7 +279,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: 1,
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_secs(900),
         run: new_root::run,
     },
     SystemTest {
@@ -288,7 +288,7 @@ pub static ALL: &[SystemTest] = &[
         needs: Needs::Nothing,
         slots: 1,
         // Most of it is cargo, which builds the newcomer's package twice.
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(3600),
         run: newcomer::run_test,
     },
     SystemTest {
@@ -296,7 +296,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: SLOTS,
-        timeout: Duration::from_secs(900),
+        timeout: Duration::from_secs(1800),
         run: faulty_release::run,
     },
     SystemTest {
@@ -304,7 +304,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: SLOTS,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_secs(1800),
         run: iommu::live,
     },
     SystemTest {
@@ -312,7 +312,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: SLOTS,
-        timeout: Duration::from_secs(420),
+        timeout: Duration::from_secs(1800),
         run: tcp_soak::run,
     },
     SystemTest {
@@ -321,7 +321,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "live",
         needs: Needs::Nothing,
         slots: SLOTS,
-        timeout: Duration::from_secs(1500),
+        timeout: Duration::from_secs(3600),
         run: live_update::run,
     },
     SystemTest {

@@ -21,7 +21,7 @@ use crate::runner::TestContext;
 use crate::vm::Console;
 
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 /// The file of the module that was signed anew.
 const SIGNED_ANEW: &str = "signed-anew.hicmod";
 /// Days for which certificates and lists are valid.

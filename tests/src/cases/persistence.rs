@@ -23,7 +23,7 @@ use crate::vm::{Console, Vm};
 const BROKEN: &str = "1.3.1";
 
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 
 /// Boots after which the version before must serve: two failures, and the one that gives up.
 const BOOTS: u32 = 3;
@@ -69,7 +69,7 @@ fn survives_a_reboot(
 fn goes_back(console: &Console<'_>) -> Result<()> {
     let refused = refusal(console, &format!("update {SERVICE} 9.9.9"))?;
     ensure!(refused.code == "unknown-version", "{refused}");
-    let way_back = Update::next(console);
+    let way_back = Update::next(console)?;
     ask(console, &format!("rollback {SERVICE}"))?;
     way_back.watched(console)?;
     ask(console, "commit")?;
@@ -84,7 +84,8 @@ fn gives_way(context: &mut TestContext, network: &Network, machine: &Machine, di
         let vm = context.boot(machine.clone(), Some(network), &PORTS)?;
         let console = vm.console()?;
         // Either the system gives way in this boot, or the attempt is on the disk for the next one to see.
-        let served = wait_until_served(&vm, network, SERVED).and_then(|()| only(&console, OLD));
+        let served =
+            wait_until_served(&vm, network, SERVED).and_then(|()| until(SERVED, || only(&console, OLD)));
         let log = console.command("log")?;
         if served.is_ok() {
             let told = log.lines().find(|line| line.contains(BROKEN) && line.contains(OLD));
@@ -123,7 +124,7 @@ fn without_a_repository(context: &mut TestContext, network: &Network, machine: M
 
 fn power_off(vm: &Vm) -> Result<()> {
     vm.console()?.type_line("shutdown")?;
-    let outcome = vm.wait_exit(Duration::from_secs(20))?;
+    let outcome = vm.wait_exit(Duration::from_secs(120))?;
     ensure!(outcome == Outcome::PowerOff, "`shutdown`: {outcome}");
     Ok(())
 }

@@ -26,7 +26,7 @@ const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 /// Needs a newer driver, and asks for authority that no stack has.
 const AHEAD: Version = Version::new(1, 4, 0);
 /// Needs it, too, and dies as soon as it is started.

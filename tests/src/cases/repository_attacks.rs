@@ -35,11 +35,11 @@ use attacks::Attack;
 use mirror::{Files, Mirror};
 
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 /// Time within which the monitor has drained a note.
-const NOTED: Duration = Duration::from_secs(20);
+const NOTED: Duration = Duration::from_secs(120);
 /// Time within which what a walk found is on the system disk.
-const WRITTEN: Duration = Duration::from_secs(20);
+const WRITTEN: Duration = Duration::from_secs(120);
 
 /// Over the repository disk.
 pub(super) fn run(context: &mut TestContext) -> Result<()> {

@@ -15,6 +15,9 @@ use crate::vm::{Console, Vm};
 /// Pause between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// A question is asked so often at most.
+const READS: u32 = 10;
+
 /// Words by which the console says that a service is at work.
 const AT_WORK: [&str; 5] = ["running", "alive", "ready", "up", "healthy"];
 
@@ -50,9 +53,22 @@ pub(super) fn healthy(http: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// What a command that changes nothing answers. A service that the console asks for it may be starting again on a host that stalls: then it is asked once
+/// more.
+pub(super) fn read(console: &Console<'_>, command: &str) -> Result<Value> {
+    let (command, mut left) = (format!("{command} --json"), READS);
+    loop {
+        let document = console.json(&command)?;
+        left -= 1;
+        if left == 0 || document["error"]["code"] != "timeout" {
+            return Ok(document);
+        }
+    }
+}
+
 /// What `services --json` says about `name`.
 pub(super) fn entry(console: &Console<'_>, name: &str) -> Result<Value> {
-    let document = console.json("services --json")?;
+    let document = read(console, "services")?;
     find(&document, name).cloned().with_context(|| format!("`services` does not list {name}: {document}"))
 }
 

@@ -47,9 +47,9 @@ const WATCH_S: u32 = 600;
 /// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
 const KEYS: &str = "keys";
 /// Time within which services answer, or what was held is free.
-const SERVED: Duration = Duration::from_secs(60);
+const SERVED: Duration = Duration::from_secs(120);
 /// How long the new instance is watched while it warms up; its deadline is 6 s in the guest.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
@@ -114,7 +114,7 @@ impl Scene<'_> {
     /// An update to this version is refused with these words; it is on record, and nothing was made or changed.
     fn refused(&self, version: Version, code: &str, words: &[&str]) -> Result<()> {
         let console = self.console;
-        let (held, running) = (memory::look(console)?, only(console, OLD)?);
+        let (held, running) = (memory::settled(console)?, only(console, OLD)?);
         let (note, shares) = (last_note(console)?, rows(console)?);
         let refused = refusal(console, &format!("update {SERVICE} {version}"))?;
         ensure!(refused.code == code, "{refused}; {code} was due");
@@ -150,7 +150,7 @@ impl Scene<'_> {
     /// the memory that was reserved for it nor its part of the processor is held any more.
     fn warm_up(&self) -> Result<String> {
         let console = self.console;
-        let (held, running) = (memory::look(console)?, only(console, OLD)?);
+        let (held, running) = (memory::settled(console)?, only(console, OLD)?);
         let update = Update::start(console, BUSY, 0)?;
         let temporary = format!("{SERVICE}-v{BUSY}-temp");
         // Before others follow: the console shows the newest records alone.
@@ -178,7 +178,7 @@ impl Scene<'_> {
         let used =
             || Ok::<_, anyhow::Error>(row(self.console, BUSY)?["used_nanoseconds"].as_u64().unwrap_or(0));
         let now = || ask(self.console, "uptime")?["nanoseconds"].as_u64().context("no time");
-        let before = (used()?, now()?);
+        let before = (now()?, used()?);
         let echo = self.vm.endpoint(Proto::Tcp, ECHO)?;
         let served = self.network.run(move || {
             let (began, mut served) = (std::time::Instant::now(), 0);
@@ -188,10 +188,10 @@ impl Scene<'_> {
             }
             Ok::<_, anyhow::Error>(served)
         })?;
-        let after = (now()?, used()?);
+        let after = (used()?, now()?);
         ensure!(served > 0, "nobody was served");
-        let elapsed = after.0.saturating_sub(before.1).max(1);
-        Ok((served, after.1.saturating_sub(before.0).saturating_mul(1000) / elapsed))
+        let elapsed = after.1.saturating_sub(before.0).max(1);
+        Ok((served, after.0.saturating_sub(before.1).saturating_mul(1000) / elapsed))
     }
 
     /// The two exchange their shares with the role, and again on the way back.

@@ -24,7 +24,7 @@ const CONNECTORS: usize = 6;
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Everybody must get on, and a version serve alone, within this time.
-const BACK: Duration = Duration::from_secs(30);
+const BACK: Duration = Duration::from_secs(120);
 
 /// The rollback window, seconds: rollbacks are typed before it ends.
 const WATCH_S: u32 = 300;

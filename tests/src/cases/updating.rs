@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-use super::service::{at_work, until};
+use super::service::{at_work, read, until};
 use crate::vm::Console;
 
 /// The service that is updated.
@@ -30,6 +30,13 @@ pub(super) const SCANNED: Duration = Duration::from_secs(60);
 /// Thousandths of the time that moving may take in tests of what an update survives: all of it, so that hundreds of updates take minutes, and a
 /// death falls into a batch rather than between two. What an operator gets who asks for nothing is [`gently_to`]'s.
 const SHARE: u64 = 1000;
+
+/// Commands that change nothing, so that they may be asked twice.
+const READING: [&str; 8] =
+    ["audit", "memory", "modules", "net", "processor", "services", "status", "update status"];
+
+/// What `update status` is refused with when there was none since the system started.
+const NO_UPDATE: &str = "not-found";
 
 /// A refusal: the code and the sentence that the console prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +61,9 @@ impl Refused {
 
 /// What `command --json` answers; a refusal is an error.
 pub(super) fn ask(console: &Console<'_>, command: &str) -> Result<Value> {
-    let document = console.json(&format!("{command} --json"))?;
+    let changes_nothing = READING.iter().any(|word| command.split(' ').eq(word.split(' ')));
+    let document =
+        if changes_nothing { read(console, command)? } else { console.json(&format!("{command} --json"))? };
     match Refused::of(&document) {
         Some(refused) => Err(anyhow!("`{command}`: {refused}")),
         None => Ok(document),
@@ -82,14 +91,14 @@ pub(super) struct Update {
 impl Update {
     /// Starts `update netstack VERSION` with a rollback window of `watch` seconds.
     pub(super) fn start(console: &Console<'_>, version: &str, watch: u32) -> Result<Self> {
-        let update = Self::next(console);
+        let update = Self::next(console)?;
         ask(console, &format!("update {SERVICE} {version} watch={watch} share={SHARE}"))?;
         Ok(update)
     }
 
     /// As [`Self::start`] where whoever takes the order may die over it: asks again until the order was taken.
     pub(super) fn insist(console: &Console<'_>, version: &str, watch: u32) -> Result<Self> {
-        let update = Self::next(console);
+        let update = Self::next(console)?;
         let command = format!("update {SERVICE} {version} watch={watch} share={SHARE} --json");
         until(PATIENCE, || {
             let document = console.json(&command)?;
@@ -106,8 +115,16 @@ impl Update {
     }
 
     /// The update that will begin next.
-    pub(super) fn next(console: &Console<'_>) -> Self {
-        Self { before: status(console).ok().map(|status| status.began) }
+    pub(super) fn next(console: &Console<'_>) -> Result<Self> {
+        let before = until(PATIENCE, || {
+            let document = read(console, "update status")?;
+            match Refused::of(&document) {
+                Some(refused) if refused.code == NO_UPDATE => Ok(None),
+                Some(refused) => Err(anyhow!("{refused}")),
+                None => Ok(Some(Status::parse(&document)?.began)),
+            }
+        })?;
+        Ok(Self { before })
     }
 
     /// Waits until it has ended.
@@ -154,7 +171,7 @@ pub(super) fn update_to(console: &Console<'_>, version: &str) -> Result<Status> 
 pub(super) fn gently_to(console: &Console<'_>, version: &str) -> Result<Status> {
     /// The policy's longest pause: after a batch that took long, moving rests no longer than this.
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-    let update = Update::next(console);
+    let update = Update::next(console)?;
     ask(console, &format!("update {SERVICE} {version} watch=0"))?;
     let status = update.ended(console)?;
     ensure!(status.outcome == "completed", "{}", status.summary());

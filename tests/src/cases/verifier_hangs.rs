@@ -19,11 +19,11 @@ use crate::runner::TestContext;
 use crate::vm::Console;
 
 /// Time after boot within which the services must answer.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 /// Twice the module manager's patience, and room for a slow machine.
 const GIVEN_UP: Duration = Duration::from_secs(180);
 /// Echoes that must be answered before the file is given up: with a verifier that keeps the processor to itself it is none or one.
-const MEANWHILE: u32 = 20;
+const MEANWHILE: u32 = 4;
 /// The file that the verifier of this profile hangs on.
 const HANGS: &str = "hang.hicmod";
 /// A good one that is looked at after it.

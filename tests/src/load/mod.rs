@@ -40,7 +40,7 @@ use crate::net::Network;
 
 /// How long a client waits for any single thing before it calls it lost. Longer than the retransmissions that a lossy
 /// wire can cost, short enough to be seen in a test of a minute.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at what clients have done.
 const LOOK: Duration = Duration::from_millis(20);

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::numbered;
 
-/// How long an answer may take before it counts as lost.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long an answer may take before it counts as lost: longer than a host under load stalls.
+const WAIT: Duration = super::PATIENCE;
 
 /// Largest datagram that is expected back.
 const LARGEST: usize = 65_507;

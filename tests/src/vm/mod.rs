@@ -22,10 +22,10 @@ use crate::qemu::{Machine, Net, Proto, Qmp, Serial};
 use crate::text;
 
 /// How long QEMU may take to connect to our sockets.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(120);
 
 /// How long a boot may take before it counts as hung: far above the second or so that it needs, since CI machines stall.
-pub const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const BOOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Lines of the serial line that an error carries.
 const TAIL_LINES: usize = 40;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 /// How long QEMU may take to answer: writing all of the guest's memory to a busy disk is the longest that is asked of it.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(300);
 
 /// A QMP connection after its handshake.
 #[derive(Debug)]

@@ -53,6 +53,8 @@ pub fn serve(page: &'static StartPage) -> u64 {
         match ipc::receive(endpoint, &mut buffer, FOREVER) {
             Ok(Received::Call { message, .. }) => answer(board, counter, message, &mut buffer),
             Ok(_) => {}
+            // The right went to another server, and the director has not come to ending this one yet.
+            Err(Error::InvalidHandle) => sys::yield_now(),
             Err(error) => return error.code(),
         }
     }

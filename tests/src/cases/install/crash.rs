@@ -13,7 +13,7 @@ use crate::vm::{Console, Vm};
 /// System calls of the manager before it dies; the orders take some 80 to 150.
 const POINTS: [u32; 12] = [3, 12, 21, 30, 39, 48, 57, 66, 75, 90, 110, 140];
 
-/// Three deaths take at least so long: the keeper resets the machine at the eleventh within ten seconds of the guest.
+/// After three deaths there are none for so long: the keeper resets the machine at the eleventh within ten seconds of the guest.
 const PACE: Duration = Duration::from_secs(4);
 
 /// Begins with the module installed, ends with it installed in version [`NEXT`]. What it found, for the report.
@@ -22,7 +22,6 @@ pub(super) fn sweep(vm: &Vm, console: &Console<'_>, scene: &Scene<'_>) -> Result
     let before = baseline(console)?;
     let (mut whole, mut nothing) = (0, 0);
     for point in POINTS {
-        let begun = Instant::now();
         let at = || format!("the manager dies at its call {point}");
         killed(console, point, &format!("install {MODULE} {VERSION}")).with_context(at)?;
         if instances(console, MODULE)?.is_empty() {
@@ -39,8 +38,9 @@ pub(super) fn sweep(vm: &Vm, console: &Console<'_>, scene: &Scene<'_>) -> Result
             done(console, &format!("remove {MODULE}")).with_context(at)?;
         }
         absent(console)?;
+        let died = Instant::now();
         wait_for_baseline(console, &before, RECLAIMED).with_context(at)?;
-        std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+        std::thread::sleep(PACE.saturating_sub(died.elapsed()));
     }
     ensure!(whole > 0 && nothing > 0, "{whole} installs survived, {nothing} did not: the points are too few");
     done(console, &format!("install {MODULE} {NEXT}"))?;
