@@ -1,6 +1,7 @@
 //! Answers: what the console and the monitor ask.
 
 use crate::manager::Manager;
+use alloc::format;
 use hic_abi::inspect::{SandboxInfo, What};
 use hic_abi::{Error, Plain, name_str};
 use hic_control::manager::{self as request, ServiceInfo, ServiceState};
@@ -158,7 +159,12 @@ impl Manager {
             let restarted = self.journal.records[index].info.restarts != before;
             return Ok(Message::new(OK, [u64::from(restarted), 0, 0, 0]));
         }
-        self.report(index, |manager| manager.revive(index))
+        let answer = self.report(index, |manager| manager.revive(index))?;
+        if answer.words[0] != 0 && self.is_updating() {
+            let name = self.journal.records[index].info.name;
+            self.tell_update(format!("{} died meanwhile and was started again", name_str(&name)));
+        }
+        Ok(answer)
     }
 
     fn report(

@@ -6,6 +6,7 @@
 use crate::manager::{Manager, StartError};
 use crate::modules::is_version;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use hic_abi::{FOREVER, Nanos, name_bytes, name_str};
@@ -203,7 +204,11 @@ impl Manager {
         {
             self.set_standing(default, other);
         }
+        let (over, at) = (engine.is_over(), engine.status());
         self.update = Some(Running::new(engine, Report::after(self.journal.update.told as usize)));
+        if !over {
+            self.tell_update(format!("the module manager was started again at {at}"));
+        }
         self.act(actions);
     }
 

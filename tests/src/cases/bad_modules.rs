@@ -11,12 +11,12 @@ use hic_hicmod::manifest::{Authority, Manifest, Version};
 use hicmod_tool::{ChainOptions, make_chain};
 use serde_json::Value;
 
-use super::PORTS;
 use super::forge::{self, BadModule, Chain};
 use super::service::{until, wait_until_served};
 use super::updating::{
     Instance, NEW, OLD, SCANNED, SERVICE, Update, ask, modules, only, refusal, wait_for_module,
 };
+use super::{PORTS, memory};
 use crate::disk;
 use crate::net::Network;
 use crate::qemu::Machine;
@@ -61,6 +61,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     wait_until_served(&vm, &network, SERVED)?;
     wait_for_module(&console, NEW)?;
     let running = only(&console, OLD)?;
+    let before = memory::settled(&console)?;
 
     for (number, module) in bad.iter().enumerate() {
         let command = format!("update {SERVICE} {}", version(number));
@@ -74,6 +75,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     for (command, code) in UNKNOWN {
         refused(&vm, &console, command, &[code], &running)?;
     }
+    memory::wait_for_baseline(&console, &before, SERVED).context("nothing else changes")?;
     second_update(&vm, &console, &running).context("a second update")?;
     wait_until_served(&vm, &network, SERVED)?;
     context.note(format!(
@@ -127,16 +129,20 @@ pub(super) fn with_revocation(archive: &Path, lists: &[u8]) -> Result<Vec<u8>> {
 
 /// `command` must be refused by one of `checks`, leave a note in the audit log, and touch nothing.
 fn refused(vm: &Vm, console: &Console<'_>, command: &str, checks: &[&str], running: &Instance) -> Result<()> {
-    let before = last_note(console)?;
+    let (before, everyone) = (last_note(console)?, others(console)?);
     let refused = refusal(console, command)?;
     let named = checks.iter().any(|check| refused.code == *check);
     ensure!(named, "`{command}`: {refused}; one of the checks {checks:?} was due");
     ensure!(!refused.message.is_empty(), "`{command}`: {refused}");
     until(SERVED, || {
-        let now = last_note(console)?;
-        ensure!(now > before, "`{command}` left no note in the audit log");
+        let newer = notes(console)?.into_iter().filter(|(sequence, _)| *sequence > before);
+        let texts: Vec<String> = newer.map(|(_, text)| text).collect();
+        let told = texts.iter().any(|text| text.contains(&refused.code));
+        ensure!(told, "`{command}` left no note of {} in the audit log: {texts:?}", refused.code);
         Ok(())
     })?;
+    let after = others(console)?;
+    ensure!(after == everyone, "`{command}` touched another service: {everyone:?} before, {after:?} now");
     let now = only(console, OLD)?;
     ensure!(now == *running, "`{command}` touched the running service: {running:?} before, {now:?} now");
     vm.check_alive()
@@ -144,10 +150,27 @@ fn refused(vm: &Vm, console: &Console<'_>, command: &str, checks: &[&str], runni
 
 /// Number of the last note in the audit log; 0 if there is none.
 pub(super) fn last_note(console: &Console<'_>) -> Result<u64> {
+    Ok(notes(console)?.into_iter().map(|(sequence, _)| sequence).max().unwrap_or(0))
+}
+
+/// The notes in the audit log that the console shows, with their numbers.
+fn notes(console: &Console<'_>) -> Result<Vec<(u64, String)>> {
     let document = ask(console, "audit")?;
     let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
-    let notes = records.iter().filter(|record| record["event"] == "note");
-    Ok(notes.filter_map(|record| record["sequence"].as_u64()).max().unwrap_or(0))
+    let note = |record: &Value| {
+        Some((record["sequence"].as_u64()?, record["text"].as_str().unwrap_or_default().to_owned()))
+    };
+    Ok(records.iter().filter(|record| record["event"] == "note").filter_map(note).collect())
+}
+
+/// Each service with its version, its sandbox and how often it was started again.
+fn others(console: &Console<'_>) -> Result<Vec<[Value; 4]>> {
+    let document = ask(console, "services")?;
+    let rows = document["services"].as_array().with_context(|| format!("no services in {document}"))?;
+    Ok(rows
+        .iter()
+        .map(|row| ["name", "version", "sandbox", "restarts"].map(|key| row[key].clone()))
+        .collect())
 }
 
 /// `modules` must list every bad file as refused, with the check in its reason.

@@ -4,14 +4,16 @@
 //! How many points each victim is killed at is a parameter ([`super::POINTS`]), so that the sweep of `cargo xtask soak` is the same test.
 
 mod points;
+mod step;
 mod victim;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, Status, Update, only, wait_for_module};
+use super::updating::{NEW, OLD, Status, Update, ask, only, wait_for_module};
 use super::{ECHO, PORTS};
 use crate::load::{self, DuplexPlan, Load};
 use crate::net::Network;
@@ -44,7 +46,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     context.note(format!("over {}, {wanted} points for each victim", network.describe()));
     let mut failures = Vec::new();
-    let mut guest = None;
+    let (mut guest, mut steps) = (None, BTreeSet::new());
     for victim in Victim::ALL {
         let mut points = Points::new(wanted);
         while !points.done() && failures.len() < MAX_FAILURES {
@@ -61,6 +63,20 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
         }
         context.note(format!("{}: {}", victim.name(), points.summary()));
         ensure!(failures.len() < MAX_FAILURES, "given up:\n{}", failures.join("\n"));
+        let enough = points.is_enough(victim.is_in_the_report()) || !failures.is_empty();
+        ensure!(
+            enough,
+            "{}: {}: {wanted} were wanted, most of them told in the report",
+            victim.name(),
+            points.summary()
+        );
+        steps.extend(points.steps().map(str::to_owned));
+    }
+    if wanted >= USUAL {
+        // Frozen connections, both sides of the transaction, and the commit.
+        let missing: Vec<_> =
+            ["migrate", "switch", "commit"].iter().filter(|step| !steps.contains(**step)).collect();
+        ensure!(missing.is_empty(), "nobody died at {missing:?}: {steps:?}");
     }
     ensure!(failures.is_empty(), "{} points failed:\n{}", failures.len(), failures.join("\n"));
     match guest {
@@ -96,11 +112,13 @@ impl Guest {
         while let Some(calls) = points.next() {
             let started = Instant::now();
             let at = || format!("{} killed at its call {calls}", victim.name());
-            let (status, hit) = self.one_point(&console, network, victim, calls).with_context(|| {
-                points.fail(calls);
-                at()
-            })?;
+            let (status, hit, step) =
+                self.one_point(&console, network, victim, calls).with_context(|| {
+                    points.fail(calls);
+                    at()
+                })?;
             points.done_at(calls, hit, &status.outcome);
+            step.into_iter().for_each(|step| points.told(step));
             let seconds = started.elapsed().as_secs_f64();
             let late = if hit { "" } else { "; the update ended before" };
             println!("crash_anywhere: {}: {} ({seconds:.1} s){late}", at(), status.summary());
@@ -115,7 +133,7 @@ impl Guest {
         network: &Network,
         victim: Victim,
         calls: u64,
-    ) -> Result<(Status, bool)> {
+    ) -> Result<(Status, bool, Option<String>)> {
         only(console, OLD)?;
         let seen = victim.look(console)?;
         let update = if victim.exists_beforehand() {
@@ -134,6 +152,10 @@ impl Guest {
         let serving = if status.outcome == "completed" { NEW } else { OLD };
         until(BACK, || only(console, serving)).with_context(|| status.summary())?;
         let hit = until(BACK, || victim.was_hit(console, &seen, &status))? || died;
+        let report = ask(console, "update status")?;
+        let lines = report["lines"].as_array().with_context(|| format!("no report in {report}"))?;
+        let lines: Vec<&str> = lines.iter().filter_map(|line| line.as_str()).collect();
+        let step = step::of_death(victim, &lines).filter(|_| hit);
         self.everyone_gets_on(network).with_context(|| status.summary())?;
         if !hit {
             victim.defuse(console, BACK)?;
@@ -143,7 +165,7 @@ impl Guest {
             ensure!(back.outcome == "completed" && back.lost == 0, "the way back: {}", back.summary());
         }
         until(BACK, || only(console, OLD))?;
-        Ok((status, hit))
+        Ok((status, hit, step))
     }
 
     fn everyone_gets_on(&self, network: &Network) -> Result<()> {

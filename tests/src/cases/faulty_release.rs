@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::service::wait_until_served;
-use super::updating::{NEW, OLD, Update, only, update_to, wait_for_module};
+use super::updating::{NEW, OLD, Update, ask, only, update_to, wait_for_module};
 use super::{ECHO, PORTS, memory};
 use crate::load::{self, DuplexPlan, Load};
 use crate::net::Network;
@@ -13,12 +13,52 @@ use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
 
-/// The versions, and what each does.
-const FAULTY: [(&str, &str); 4] = [
-    ("1.3.1", "crashes on start"),
-    ("1.3.2", "hangs"),
-    ("1.3.3", "crashes in the middle of migration"),
-    ("1.3.4", "fails its health check after the switch"),
+/// A release that goes wrong.
+struct Faulty {
+    version: &'static str,
+    does: &'static str,
+    /// The code of the reason for which the update goes back.
+    reason: &'static str,
+    /// A line that the report begins with for the step in which it goes wrong, and one for a step that it never comes to.
+    comes_to: &'static str,
+    never: &'static str,
+    /// Whether connections have moved by then.
+    moves: bool,
+}
+
+const FAULTY: [Faulty; 4] = [
+    Faulty {
+        version: "1.3.1",
+        does: "crashes on start",
+        reason: "instance-died",
+        comes_to: "step 3/9 warm up",
+        never: "step 4/9",
+        moves: false,
+    },
+    Faulty {
+        version: "1.3.2",
+        does: "hangs",
+        reason: "instance-hangs",
+        comes_to: "step 3/9 warm up",
+        never: "step 4/9",
+        moves: false,
+    },
+    Faulty {
+        version: "1.3.3",
+        does: "crashes in the middle of migration",
+        reason: "instance-died",
+        comes_to: "step 4/9 migrate",
+        never: "step 5/9",
+        moves: true,
+    },
+    Faulty {
+        version: "1.3.4",
+        does: "fails its health check after the switch",
+        reason: "unhealthy",
+        comes_to: "step 6/9 validate",
+        never: "step 8/9",
+        moves: true,
+    },
 ];
 
 /// Rollback window, seconds: long enough for the health check that fails in it.
@@ -36,16 +76,21 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let vm = context.boot(context.machine()?, Some(&network), &PORTS)?;
     let console = vm.console()?;
     wait_until_served(&vm, &network, Duration::from_secs(120))?;
-    for (version, _) in FAULTY {
-        wait_for_module(&console, version)?;
+    for release in &FAULTY {
+        wait_for_module(&console, release.version)?;
     }
     wait_for_module(&console, NEW)?;
     let echo = vm.endpoint(Proto::Tcp, ECHO)?;
     let load = load::duplex_clients(&network, echo, DuplexPlan::USUAL)?;
     load.wait_for_everyone(GETS_ON)?;
-    for (version, fault) in FAULTY {
-        let note = one_release(&vm, &console, &network, &load, version);
-        context.note(format!("{version}, which {fault}: {}", note.context(version)?));
+    for release in &FAULTY {
+        let note = one_release(&vm, &console, &network, &load, release);
+        context.note(format!(
+            "{}, which {}: {}",
+            release.version,
+            release.does,
+            note.context(release.version)?
+        ));
     }
     let good = update_to(&console, NEW).context("the good release afterwards")?;
     only(&console, NEW)?;
@@ -62,13 +107,17 @@ fn one_release(
     console: &Console<'_>,
     network: &Network,
     load: &Load,
-    version: &str,
+    release: &Faulty,
 ) -> Result<String> {
     let before = memory::settled(console)?;
-    let status = Update::start(console, version, WATCH_S)?.ended(console)?;
-    ensure!(["rolled-back", "refused"].contains(&status.outcome.as_str()), "{}", status.summary());
-    ensure!(!status.reason.is_empty(), "no reason: {}", status.summary());
-    ensure!(status.lost == 0, "{}", status.summary());
+    let status = Update::start(console, release.version, WATCH_S)?.ended(console)?;
+    ensure!(status.outcome == "rolled-back" && status.reason == release.reason, "{}", status.summary());
+    ensure!(status.lost == 0 && (status.moved > 0) == release.moves, "{}", status.summary());
+    let report = ask(console, "update status")?;
+    let lines = report["lines"].as_array().with_context(|| format!("no report in {report}"))?;
+    let came_to =
+        |step: &str| lines.iter().any(|line| line.as_str().is_some_and(|line| line.starts_with(step)));
+    ensure!(came_to(release.comes_to) && !came_to(release.never), "it went wrong elsewhere: {lines:?}");
     only(console, OLD)?;
     load.wait_for_everyone(GETS_ON)?;
     wait_until_served(vm, network, GETS_ON)?;

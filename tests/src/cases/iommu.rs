@@ -47,7 +47,7 @@ pub(super) fn live(context: &mut TestContext) -> Result<()> {
     wait_for_module(&console, NEW)?;
     kill_each::warm_up(&vm, &network)?;
     for victim in ["storage", "eth_driver"] {
-        let note = kill_each::kill_one(&vm, &console, &network, victim, true)?;
+        let note = kill_each::end_one(&vm, &console, &network, ("kill", victim), true)?;
         context.note(note);
     }
     let load = load::duplex_clients(&network, vm.endpoint(Proto::Tcp, ECHO)?, DuplexPlan::USUAL)?;

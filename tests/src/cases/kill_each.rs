@@ -30,6 +30,14 @@ const VICTIMS: [(&str, bool); 12] = [
     ("eth_driver", true),
 ];
 
+/// Who is started again in order, afterwards.
+const RESTARTS: [(&str, &str, bool); 2] = [("restart", "netstack", true), ("restart", "eth_driver", true)];
+
+/// Datagrams of each round of UDP echo, by their bytes: one that fits a frame, one in fragments.
+const DATAGRAMS: [usize; 3] = [1, 1400, 4000];
+/// Pause between two rounds.
+const ROUND: Duration = Duration::from_millis(50);
+
 /// A service must be back within this time.
 const BACK: Duration = Duration::from_secs(60);
 
@@ -54,9 +62,10 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let console = vm.console()?;
     wait_until_served(&vm, &network, Duration::from_secs(120))?;
     warm_up(&vm, &network)?;
-    for (victim, connections_live) in VICTIMS {
-        let note = kill_one(&vm, &console, &network, victim, connections_live)
-            .with_context(|| format!("kill {victim}"))?;
+    let kills = VICTIMS.map(|(victim, connections_live)| ("kill", victim, connections_live));
+    for (order, victim, connections_live) in kills.into_iter().chain(RESTARTS) {
+        let note = end_one(&vm, &console, &network, (order, victim), connections_live)
+            .with_context(|| format!("{order} {victim}"))?;
         context.note(note);
     }
     Ok(())
@@ -69,24 +78,32 @@ pub(super) fn warm_up(vm: &Vm, network: &Network) -> Result<()> {
     load.finish()?.ensure_no_failure("warm-up")
 }
 
-pub(super) fn kill_one(
+/// Ends a service by an order of the console, `kill` or `restart`, under load.
+pub(super) fn end_one(
     vm: &Vm,
     console: &Console<'_>,
     network: &Network,
-    victim: &str,
+    (order, victim): (&str, &str),
     connections_live: bool,
 ) -> Result<String> {
+    let udp = vm.endpoint(Proto::Udp, ECHO)?;
     let (echo, http) = (vm.endpoint(Proto::Tcp, ECHO)?, vm.endpoint(Proto::Tcp, HTTP)?);
     until(BASELINE, || quiet(console))?;
     let before = memory::settled(console)?;
     let entry_before = entry(console, victim)?;
     ensure!(at_work(&entry_before), "not at work beforehand: {entry_before}");
     let load = load::echo_clients(network, echo, PLAN)?;
+    let datagrams = load::in_rounds(network, ROUND, move |_| {
+        let answered = load::udp_echo(udp, &DATAGRAMS)?;
+        ensure!(answered == DATAGRAMS.len(), "{answered} of {} datagrams came back", DATAGRAMS.len());
+        Ok(())
+    })?;
     std::thread::sleep(LOAD);
     load.tally().ensure_no_failure("before the kill")?;
+    datagrams.tally().ensure_no_failure("UDP before the kill")?;
 
     let killed = Instant::now();
-    let answer = console.command(&format!("kill {victim}"))?;
+    let answer = console.command(&format!("{order} {victim}"))?;
     ensure!(!answer.contains("error["), "{answer}");
     until(BACK, || back(console, victim, &entry_before))?;
     wait_until_served(vm, network, BACK)?;
@@ -99,16 +116,18 @@ pub(super) fn kill_one(
         ensure!(load.tally().messages() > messages, "the echo clients do not get on any more");
         Ok(())
     })?;
-    let tally = load.finish()?;
+    let (tally, udp) = (load.finish()?, datagrams.finish()?);
     if connections_live {
         tally.ensure_no_failure("echo clients, whose service was not killed")?;
+        udp.ensure_no_failure("UDP echo, whose service was not killed")?;
     }
     let settled = memory::wait_for_baseline(console, &before, BASELINE)?;
     vm.check_alive()?;
     let seconds = gone_for.as_secs_f64();
     Ok(format!(
-        "{victim}: served again after {seconds:.1} s, memory as before after {settled:.1?}; {}",
-        tally.summary()
+        "{order} {victim}: served again after {seconds:.1} s, memory as before after {settled:.1?}; {}; {} rounds of UDP echo",
+        tally.summary(),
+        udp.messages()
     ))
 }
 

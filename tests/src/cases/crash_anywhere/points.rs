@@ -21,6 +21,8 @@ pub(super) struct Points {
     doubled: u64,
     spread: u64,
     outcomes: BTreeMap<String, usize>,
+    /// How many deaths the report places in which step.
+    steps: BTreeMap<String, usize>,
 }
 
 impl Points {
@@ -35,6 +37,7 @@ impl Points {
             doubled: 1,
             spread: 0,
             outcomes: BTreeMap::new(),
+            steps: BTreeMap::new(),
         }
     }
 
@@ -76,6 +79,23 @@ impl Points {
         self.measure(point, hit);
     }
 
+    /// The report places the death that was counted last in this step.
+    pub fn told(&mut self, step: String) {
+        *self.steps.entry(step).or_default() += 1;
+    }
+
+    /// The steps in which deaths were.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        self.steps.keys().map(String::as_str)
+    }
+
+    /// Whether the victim died at as many points as were wanted, or at each call that it makes; and whether the report told of most of these deaths.
+    pub fn is_enough(&self, reported: bool) -> bool {
+        let at_each = self.calls.is_some_and(|calls| self.tried.len() as u64 >= calls);
+        let told: usize = self.steps.values().sum();
+        (self.hit >= self.wanted || at_each) && (!reported || told * 2 >= self.hit)
+    }
+
     /// Something went wrong at `point`.
     pub fn fail(&mut self, point: u64) {
         self.tried.insert(point);
@@ -98,8 +118,11 @@ impl Points {
         let calls = self.calls.map_or_else(|| "?".to_owned(), |calls| calls.to_string());
         let failed =
             if self.failed.is_empty() { String::new() } else { format!(", FAILED at {:?}", self.failed) };
+        let steps: Vec<String> = self.steps.iter().map(|(step, count)| format!("{step} {count}")).collect();
+        let steps =
+            if steps.is_empty() { String::new() } else { format!("; by the report at {}", steps.join(", ")) };
         format!(
-            "killed at {} points of at most {calls} calls ({}), {late} points beyond the end{failed}",
+            "killed at {} points of at most {calls} calls ({}), {late} points beyond the end{failed}{steps}",
             self.hit,
             outcomes.join(", ")
         )
@@ -130,6 +153,7 @@ mod tests {
         let (points, all) = sweep(100, 1000);
         assert_eq!(all[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
         assert_eq!(points.hit, 100);
+        assert!(points.is_enough(false));
         let distinct: BTreeSet<u64> = all.iter().copied().collect();
         assert_eq!(distinct.len(), all.len());
         for tenth in 0..10 {
@@ -142,6 +166,7 @@ mod tests {
     fn a_victim_with_few_calls_dies_at_each_of_them() {
         let (points, all) = sweep(100, 5);
         assert_eq!(points.hit, 5);
+        assert!(points.is_enough(false) && !points.is_enough(true), "no report told of them");
         assert!((1..=8).all(|point| all.contains(&point)), "{all:?}");
     }
 
@@ -151,6 +176,7 @@ mod tests {
         let first = points.next().expect("a point");
         points.fail(first);
         assert_ne!(points.next(), Some(first));
+        assert!(!points.is_enough(false));
         assert!(points.summary().contains("FAILED at [1]"), "{}", points.summary());
     }
 }

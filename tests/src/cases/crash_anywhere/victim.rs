@@ -50,6 +50,11 @@ impl Victim {
         self != Self::NewInstance
     }
 
+    /// Whether the report of an update tells of its death; the module manager does not hear of the monitor's.
+    pub fn is_in_the_report(self) -> bool {
+        self != Self::Monitor
+    }
+
     /// Looks at it, alive.
     pub fn look(self, console: &Console<'_>) -> Result<Seen> {
         let all = instances(console, self.service())?;
