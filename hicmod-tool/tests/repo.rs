@@ -2,13 +2,17 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use common::{Elf, MANIFEST};
+use hic_tuf::Role;
+use hicmod_tool::repo::{KeyFolder, Lives, Progress, Repository, Work, default_keys};
 use hicmod_tool::{ChainOptions, SigningSet, make_chain, pack};
 
 fn tool(arguments: &str, folder: &Path) -> Output {
@@ -19,7 +23,10 @@ fn tool(arguments: &str, folder: &Path) -> Output {
 fn good(arguments: &str, folder: &Path) -> String {
     let output = tool(arguments, folder);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{arguments}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments}: {text}{said}");
+    // How long work goes on is shown on a terminal alone: a log has no use for it.
+    assert_eq!(said, "", "{arguments}");
     text
 }
 
@@ -78,6 +85,43 @@ fn what_was_added_and_published_is_found_good_with_its_signer() {
     good("repo publish r", folder.path());
     let text = good("repo check r", folder.path());
     assert!(text.contains("echo 0.2.0") && !text.contains("echo 0.1.0"), "{text}");
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Told(RefCell<Vec<Option<(Work, usize, usize)>>>);
+
+impl Progress for Told {
+    fn begins(&self, work: Work, part: usize, of: usize) {
+        self.0.borrow_mut().push(Some((work, part, of)));
+    }
+
+    fn ends(&self) {
+        self.0.borrow_mut().push(None);
+    }
+}
+
+#[test]
+fn whoever_watches_is_told_of_each_key_and_module_and_of_the_end() {
+    let folder = made();
+    good("repo add r echo-0.2.0", folder.path());
+    let at = folder.path().join("r");
+    let told = Rc::new(Told::default());
+    let keys = KeyFolder::plain(&default_keys(&at)).watched(told.clone());
+    let repository = Repository::open(&at, keys).expect("a repository");
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let two = |work| [Some((work, 1, 2)), Some((work, 2, 2)), None];
+    repository.publish(now, Lives::default()).expect("published");
+    assert_eq!(told.0.take(), [two(Work::ReadModules), two(Work::ListModules)].concat());
+    repository.check(now, None).expect("good");
+    assert_eq!(told.0.take(), two(Work::CheckModules));
+    repository.rotate(&[Role::Snapshot, Role::Targets], None, now, Lives::default()).expect("exchanged");
+    assert_eq!(told.0.take()[..3], two(Work::MakeKeys));
+    // Also when it fails.
+    std::fs::remove_file(at.join("targets/echo-0.2.0.hicmod")).expect("removed");
+    repository.check(now, None).expect_err("a module is not there");
+    assert_eq!(told.0.take(), two(Work::CheckModules));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::files::{now, read};
 use crate::output::say;
 use crate::passphrase::{Protection, Unlock};
+use crate::progress::Bar;
 
 /// Make and tend a repository of modules: signed metadata that says what is offered today.
 ///
@@ -135,12 +136,16 @@ impl Place {
 
     /// For commands that sign nothing.
     fn open(&self) -> Result<Repository, Failure> {
-        Repository::open(&self.folder, KeyFolder::plain(&self.keys())).map_err(Failure::new)
+        let keys = KeyFolder::plain(&self.keys()).watched(Rc::new(Bar::default()));
+        Repository::open(&self.folder, keys).map_err(Failure::new)
     }
 
     fn open_to_sign(&self, passphrases: impl Passphrases + 'static) -> Result<Repository, Failure> {
-        Repository::open(&self.folder, KeyFolder::new(&self.keys(), Rc::new(passphrases)))
-            .map_err(Failure::new)
+        Repository::open(&self.folder, self.keys_to_sign(passphrases)).map_err(Failure::new)
+    }
+
+    fn keys_to_sign(&self, passphrases: impl Passphrases + 'static) -> KeyFolder {
+        KeyFolder::new(&self.keys(), Rc::new(passphrases)).watched(Rc::new(Bar::default()))
     }
 }
 
@@ -231,7 +236,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Init { place, root_keys, threshold, allow_unlisted: unlisted, lives, protection } => {
             let options = InitOptions { root_keys, threshold, unlisted, lives: lives.lives(), now: now()? };
-            let keys = KeyFolder::new(&place.keys(), Rc::new(Once::new(protection)));
+            let keys = place.keys_to_sign(Once::new(protection));
             Repository::init(&place.folder, keys, options).map_err(Failure::new)?;
             say!("repository made in {}, its keys in {}", place.folder.display(), place.keys().display())?;
             say!("systems that shall use it get {}/metadata/1.root.tuf", place.folder.display())?;
@@ -239,8 +244,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Add { place, modules } => {
             let repository = place.open()?;
-            for module in modules {
-                let file = repository.add(&module, &read(&module)?).map_err(Failure::new)?;
+            let bar = Bar::default();
+            for (before, module) in modules.iter().enumerate() {
+                bar.show("adding module", before.saturating_add(1), modules.len());
+                let file = repository.add(module, &read(module)?).map_err(Failure::new)?;
+                bar.clear();
                 say!("{file} added; `publish` makes it known")?;
             }
             Ok(())

@@ -6,7 +6,7 @@ use hic_hicmod::{Module, RevocationList, TrustRoot, verify};
 use hic_tuf::{Client, FileName, Next, Refused, Role, Trusted};
 use serde::Serialize;
 
-use super::{RepoError, Repository, signer_of};
+use super::{RepoError, Repository, Work, signer_of};
 
 /// What a client learns.
 #[derive(Debug, Clone, Serialize)]
@@ -98,7 +98,9 @@ impl Repository {
         root: Option<&TrustRoot>,
     ) -> Result<Checked, RepoError> {
         let mut modules = Vec::new();
+        let mut parts = self.keys.parts(Work::CheckModules, current.targets.iter().count());
         for target in current.targets.iter() {
+            parts.next();
             let path = self.targets().join(target.file);
             let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
                 // A system that asks for it would be told the same.

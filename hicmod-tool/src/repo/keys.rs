@@ -13,6 +13,7 @@ use rsa::RsaPrivateKey;
 use rsa::rand_core::OsRng;
 
 use super::RepoError;
+use super::progress::{Parts, Progress, Silent, Work};
 use crate::keys::{KeyError, Passphrase, private};
 
 /// Where the passphrases of keys come from.
@@ -43,11 +44,12 @@ impl Passphrases for Plain {
     }
 }
 
-/// A folder of keys.
+/// A folder of keys, and those who are asked and told when work is done with them.
 #[derive(Clone)]
 pub struct KeyFolder {
     folder: PathBuf,
     passphrases: Rc<dyn Passphrases>,
+    progress: Rc<dyn Progress>,
 }
 
 impl fmt::Debug for KeyFolder {
@@ -66,7 +68,18 @@ impl KeyFolder {
     /// The keys in `folder`.
     #[must_use]
     pub fn new(folder: &Path, passphrases: Rc<dyn Passphrases>) -> Self {
-        Self { folder: folder.to_owned(), passphrases }
+        Self { folder: folder.to_owned(), passphrases, progress: Rc::new(Silent) }
+    }
+
+    /// The same; `progress` is told how work on the keys and on their repository goes on.
+    #[must_use]
+    pub fn watched(self, progress: Rc<dyn Progress>) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Work of so many parts begins.
+    pub(super) fn parts(&self, work: Work, of: usize) -> Parts<'_> {
+        Parts::new(&*self.progress, work, of)
     }
 
     /// Where they lie.
@@ -77,11 +90,10 @@ impl KeyFolder {
     /// Makes all keys, `roots` of them for the root.
     pub(super) fn create(&self, roots: u8) -> Result<(), RepoError> {
         std::fs::create_dir_all(&self.folder).map_err(RepoError::file(&self.folder))?;
-        for number in 1..=roots {
-            self.make(&self.root(number))?;
-        }
-        let online = [Role::Timestamp, Role::Snapshot, Role::Targets];
-        online.iter().try_for_each(|role| self.make(&self.path(*role)))
+        let online = [Role::Timestamp, Role::Snapshot, Role::Targets].map(|role| self.path(role));
+        let paths: Vec<_> = (1..=roots).map(|number| self.root(number)).chain(online).collect();
+        let mut parts = self.parts(Work::MakeKeys, paths.len());
+        paths.iter().try_for_each(|path| self.make(path, &mut parts))
     }
 
     /// The key of a role that has one.
@@ -109,21 +121,23 @@ impl KeyFolder {
 
     /// New keys for `roles`, which root `version` will name; nothing is written. Those of the root get the numbers `roots`.
     pub(super) fn exchange(&self, roles: &[Role], roots: &[u8], version: u32) -> Result<Exchange, RepoError> {
-        let mut exchange = Exchange::default();
+        let mut paths = Vec::new();
         for role in Role::ALL.into_iter().filter(|role| roles.contains(role)) {
-            let paths = match role {
-                Role::Root => roots.iter().map(|number| self.root(*number)).collect(),
-                _ => vec![self.path(role)],
-            };
-            for path in paths {
-                let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
-                let before = self.folder.join(format!("{stem}-before-{version}.key.pem"));
-                if before.exists() {
-                    return Err(RepoError::Before(before));
-                }
-                let (key, passphrase) = self.new_key(&path)?;
-                exchange.0.push(NewKey { role, replaces: path.exists(), path, before, key, passphrase });
+            match role {
+                Role::Root => paths.extend(roots.iter().map(|number| (role, self.root(*number)))),
+                _ => paths.push((role, self.path(role))),
             }
+        }
+        let mut exchange = Exchange::default();
+        let mut parts = self.parts(Work::MakeKeys, paths.len());
+        for (role, path) in paths {
+            let stem = path.file_name().unwrap_or_default().to_string_lossy().replace(".key.pem", "");
+            let before = self.folder.join(format!("{stem}-before-{version}.key.pem"));
+            if before.exists() {
+                return Err(RepoError::Before(before));
+            }
+            let (key, passphrase) = self.new_key(&path, &mut parts)?;
+            exchange.0.push(NewKey { role, replaces: path.exists(), path, before, key, passphrase });
         }
         Ok(exchange)
     }
@@ -132,18 +146,23 @@ impl KeyFolder {
         Ok(private::read(path, &mut |path| self.passphrases.of(path))?)
     }
 
-    fn make(&self, path: &Path) -> Result<(), RepoError> {
+    fn make(&self, path: &Path, parts: &mut Parts<'_>) -> Result<(), RepoError> {
         if path.exists() {
             return Err(RepoError::Exists(path.to_owned()));
         }
-        let (key, passphrase) = self.new_key(path)?;
+        let (key, passphrase) = self.new_key(path, parts)?;
         Ok(private::write(path, &key, passphrase.as_ref())?)
     }
 
     /// A new key and the passphrase with which it is to be written to `path`.
-    fn new_key(&self, path: &Path) -> Result<(RsaPrivateKey, Option<Passphrase>), RepoError> {
+    fn new_key(
+        &self,
+        path: &Path,
+        parts: &mut Parts<'_>,
+    ) -> Result<(RsaPrivateKey, Option<Passphrase>), RepoError> {
         // Asked first: making a key takes a while, and whoever has no passphrase need not wait for it.
         let passphrase = self.passphrases.for_new(path)?;
+        parts.next();
         Ok((generate_key(&mut OsRng).map_err(KeyError::Sign)?, passphrase))
     }
 
@@ -225,7 +244,7 @@ mod tests {
     fn what_fails_after_keys_were_moved_moves_them_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = KeyFolder::plain(folder.path());
-        keys.make(&keys.root(1)).expect("made");
+        keys.make(&keys.root(1), &mut keys.parts(Work::MakeKeys, 1)).expect("made");
         let before = std::fs::read(keys.root(1)).expect("read");
         // One that replaces a key, and one that is the first of its name.
         let exchange = keys.exchange(&[Role::Root], &[1, 2], 2).expect("keys");

@@ -12,6 +12,7 @@
 mod check;
 mod error;
 mod keys;
+mod progress;
 mod rotate;
 mod serve;
 mod store;
@@ -32,6 +33,7 @@ use rsa::rand_core::OsRng;
 pub use check::{Checked, CheckedModule};
 pub use error::RepoError;
 pub use keys::{KeyFolder, Passphrases};
+pub use progress::{Progress, Work};
 pub use serve::Server;
 
 const DAY_S: u64 = 86_400;
@@ -251,7 +253,7 @@ impl Repository {
     /// The modules in `targets/` with their names.
     fn modules(&self) -> Result<BTreeMap<String, Vec<u8>>, RepoError> {
         let folder = self.targets();
-        let mut modules = BTreeMap::new();
+        let mut found = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(RepoError::file(&folder))? {
             let path = entry.map_err(RepoError::file(&folder))?.path();
             let Some(name) =
@@ -259,7 +261,13 @@ impl Repository {
             else {
                 continue;
             };
-            modules.insert(name.to_owned(), std::fs::read(&path).map_err(RepoError::file(&path))?);
+            found.push((name.to_owned(), path));
+        }
+        let mut parts = self.keys.parts(Work::ReadModules, found.len());
+        let mut modules = BTreeMap::new();
+        for (name, path) in found {
+            parts.next();
+            modules.insert(name, std::fs::read(&path).map_err(RepoError::file(&path))?);
         }
         Ok(modules)
     }
@@ -278,7 +286,9 @@ impl Repository {
             parsed.push((name, bytes, module.manifest, signer_of(bytes).map_err(wrong)?));
         }
         let mut targets: Vec<Target<'_>> = Vec::new();
+        let mut parts = self.keys.parts(Work::ListModules, parsed.len());
         for (name, bytes, manifest, signer) in &parsed {
+            parts.next();
             let target = Target::describe(name, bytes, manifest, signer);
             let target =
                 target.map_err(|error| RepoError::Module(self.targets().join(name), error.to_owned()))?;
@@ -288,6 +298,8 @@ impl Repository {
             }
             targets.push(target);
         }
+        // Signing asks for a passphrase.
+        drop(parts);
         if let Some(kept) = self.kept_list(&targets, now, lives, how)? {
             return Ok((kept, false));
         }
