@@ -117,7 +117,12 @@ impl Manager {
         }
         let result = self.begin_update(service, version, policy);
         if let Err(error) = &result {
-            self.note(NOTE_REFUSED, 0, format_args!("{}: {service} {version}", error.code()));
+            let file = match error {
+                Refused::Module { .. } => self.refused_file(service, version).and_then(|file| file.refusal()),
+                _ => None,
+            };
+            let check = file.map_or(error.code(), |refusal| &refusal.check);
+            self.note(NOTE_REFUSED, 0, format_args!("{check}: {service} {version}"));
         }
         self.accepted(result, (service, version), buffer)
     }

@@ -75,7 +75,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 pub(super) fn warm_up(vm: &Vm, network: &Network) -> Result<()> {
     let load = load::echo_clients(network, vm.endpoint(Proto::Tcp, ECHO)?, PLAN)?;
     std::thread::sleep(LOAD);
-    load.finish()?.ensure_no_failure("warm-up")
+    load.finish()?.ensure_no_failure("warm-up")?;
+    memory::settled(&vm.console()?).map(drop)
 }
 
 /// Ends a service by an order of the console, `kill` or `restart`, under load.
@@ -89,7 +90,7 @@ pub(super) fn end_one(
     let udp = vm.endpoint(Proto::Udp, ECHO)?;
     let (echo, http) = (vm.endpoint(Proto::Tcp, ECHO)?, vm.endpoint(Proto::Tcp, HTTP)?);
     until(BASELINE, || quiet(console))?;
-    let before = memory::settled(console)?;
+    let before = memory::look(console)?;
     let entry_before = entry(console, victim)?;
     ensure!(at_work(&entry_before), "not at work beforehand: {entry_before}");
     let load = load::echo_clients(network, echo, PLAN)?;
