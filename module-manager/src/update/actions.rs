@@ -55,12 +55,11 @@ impl Manager {
                 None
             }
             Action::Finish(outcome) => {
-                self.note(NOTE_UPDATE, 1, format_args!("update {}", outcome.code()));
-                let report = self.update.as_ref().map(|running| format!("{}", running.engine.report()));
-                report
-                    .iter()
-                    .flat_map(|report| report.lines())
-                    .for_each(|line| self.tell_update(String::from(line)));
+                let report = self.update.as_ref()?.engine.report();
+                let took = report.ended.unwrap_or(report.started).saturating_sub(report.started) / 1_000_000;
+                self.note(NOTE_UPDATE, 1, format_args!("update {} in {took} ms", outcome.code()));
+                self.note(NOTE_UPDATE, 2, format_args!("items given up: {}", report.lost));
+                format!("{report}").lines().for_each(|line| self.tell_update(String::from(line)));
                 None
             }
         }

@@ -154,7 +154,7 @@ pub(super) fn last_note(console: &Console<'_>) -> Result<u64> {
 }
 
 /// The notes in the audit log that the console shows, with their numbers.
-fn notes(console: &Console<'_>) -> Result<Vec<(u64, String)>> {
+pub(super) fn notes(console: &Console<'_>) -> Result<Vec<(u64, String)>> {
     let document = ask(console, "audit")?;
     let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
     let note = |record: &Value| {

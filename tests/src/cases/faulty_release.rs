@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::bad_modules::notes;
 use super::service::wait_until_served;
 use super::updating::{NEW, OLD, Update, ask, only, update_to, wait_for_module};
 use super::{ECHO, PORTS, memory};
@@ -118,6 +119,9 @@ fn one_release(
     let came_to =
         |step: &str| lines.iter().any(|line| line.as_str().is_some_and(|line| line.starts_with(step)));
     ensure!(came_to(release.comes_to) && !came_to(release.never), "it went wrong elsewhere: {lines:?}");
+    let notes: Vec<String> = notes(console)?.into_iter().map(|(_, text)| text).collect();
+    let told = |words: &str| notes.iter().any(|note| note.starts_with(words));
+    ensure!(told("update rolled-back in ") && told("items given up: 0"), "the audit log has {notes:?}");
     only(console, OLD)?;
     load.wait_for_everyone(GETS_ON)?;
     wait_until_served(vm, network, GETS_ON)?;
