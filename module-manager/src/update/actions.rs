@@ -8,7 +8,7 @@ use alloc::string::String;
 use hic_abi::{Handle, Rights, name_str};
 use hic_control::{fault, grants};
 use hic_hicmod::manifest::Version;
-use hic_migrate::{Place, Prepare, Question, Side};
+use hic_migrate::{Place, Prepare, Protocols, Question, Side};
 use hic_rt::{log, sys};
 use hic_store::Defaults;
 use hic_update::{Action, Event, Failed, Who};
@@ -132,17 +132,19 @@ impl Manager {
 
     pub(super) fn plan(&self, who: Who, side: Side) -> Option<Prepare> {
         let (own, peer) = self.party(who).zip(self.party(who.other()))?;
-        let schemas = [own, peer].map(|index| {
+        let sections = [own, peer].map(|index| {
             let module = self.module_of(&self.journal.records[index]).ok().and_then(|m| self.modules.get(m));
-            module.and_then(|m| m.module.manifest.update.as_ref()).map_or(1, |update| update.schema)
+            module.and_then(|m| m.module.manifest.update.as_ref())
         });
+        let schemas = sections.map(|section| section.map_or(1, |update| update.schema));
+        let spoken = sections[1].map(|update| update.protocols).unwrap_or_default();
         Some(Prepare {
             side,
             lane: if who == Who::Old { 0 } else { 1 },
             peer_state: self.state_of(peer)?.1,
             peer_serial: self.journal.records[peer].instance.serial,
             token: self.journal.records[own].token,
-            protocols: hic_migrate::PROTOCOLS,
+            protocols: Protocols { lowest: spoken.lowest, highest: spoken.highest },
             schema: schemas.into_iter().min().unwrap_or(1),
         })
     }
