@@ -65,6 +65,10 @@ pub fn publish(
     let mut files = Vec::new();
     for entry in std::fs::read_dir(repository.metadata())? {
         let path = entry?.path();
+        // A file under way to its place, which a publication that was killed may leave, has another ending.
+        if path.extension().is_none_or(|ending| ending != "tuf") {
+            continue;
+        }
         files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path));
     }
     files.sort();
