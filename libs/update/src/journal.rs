@@ -6,12 +6,12 @@
 use crate::pace::{Window, Work};
 use crate::reason::CODE;
 use crate::report::{STAGES, Times};
-use crate::state::Position;
+use crate::state::{BatchPart, Position};
 use crate::{Nanos, Request};
 use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Marks a journal of this layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"HICupd02");
+const MAGIC: u64 = u64::from_le_bytes(*b"HICupd03");
 
 /// The durable position of an update. Only integers; all zero is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -76,6 +76,10 @@ pub(crate) struct Counts {
     pub window: Window,
     /// The time that moving took.
     pub work: Work,
+    /// Time that each part of the batches took ([`BatchPart`]).
+    pub parts: [Nanos; BatchPart::ALL.len()],
+    /// When the part under way began.
+    pub part_began: Nanos,
     /// When the new version was last found well while it takes items.
     pub checked_at: Nanos,
     /// When each stage began and ended.

@@ -84,7 +84,7 @@ pub use journal::{Journal, Slots};
 pub use reason::{Outcome, Reason};
 pub use report::{Report, StepReport};
 pub use request::{ANY_DOWNTIME, Policy, PolicyFigure, Request, Source, Who};
-pub use state::Phase;
+pub use state::{BatchPart, Phase};
 pub use status::{Note, Remedy, STEPS, Status};
 
 /// Guest time: nanoseconds of the monotonic clock, never 0.

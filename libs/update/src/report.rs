@@ -1,7 +1,7 @@
 //! What an update did, in numbers and steps. All of it comes out of the request and the journal, so a restart of the manager loses nothing of it.
 
 use crate::journal::{Counts, Journal};
-use crate::state::Position;
+use crate::state::{BatchPart, Position};
 use crate::{Nanos, Outcome, Phase, Reason, Request, Who};
 use alloc::vec::Vec;
 use core::fmt;
@@ -69,6 +69,8 @@ pub struct Report {
     pub downtime: Nanos,
     /// Time that batches took, either way, with the health checks between them.
     pub moving: Nanos,
+    /// Of it, the time of each part of a batch, in the order of [`BatchPart::ALL`].
+    pub parts: [Nanos; BatchPart::ALL.len()],
     /// Deaths, hangs and failed restarts of the old instance and of the new one.
     pub faults: [u64; 2],
     /// Why it went back, or had to be completed.
@@ -104,6 +106,7 @@ impl Report {
             mean_freeze: counts.total_freeze.checked_div(moved).unwrap_or(0),
             downtime: counts.downtime,
             moving: counts.work.total(),
+            parts: counts.parts,
             faults: counts.faults,
             reason: Reason::decode(&counts.reason),
             steps: steps(counts),
@@ -167,6 +170,11 @@ impl fmt::Display for Report {
         writeln!(f, "frozen: longest {longest}, mean {mean}; downtime {}", Millis(self.downtime))?;
         let share = self.request.policy.share;
         writeln!(f, "moving: {} in all, at most {share} of 1000 of the time", Millis(self.moving))?;
+        for (number, (part, took)) in BatchPart::ALL.iter().zip(self.parts).enumerate() {
+            let start = if number == 0 { "of it " } else { ", " };
+            write!(f, "{start}{} {}", part.name(), Millis(took))?;
+        }
+        writeln!(f)?;
         let [old, new] = self.faults;
         if old > 0 || new > 0 {
             writeln!(f, "faults: old {old}, new {new}")?;

@@ -133,7 +133,56 @@ pub enum Step {
     Destroy,
 }
 
+/// The parts of a batch, for the report: where the time of moving goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchPart {
+    /// The driver's token goes to the exporter, so that it tells whether the transaction took place.
+    Token,
+    /// The exporter chooses, freezes, and has the driver hold what comes.
+    Export,
+    /// The importer reads the records and makes room.
+    Import,
+    /// Capabilities, ports and the token change sides.
+    Transaction,
+    /// The importer takes over and serves.
+    TakeOver,
+    /// The exporter forgets.
+    Complete,
+}
+
+impl BatchPart {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] =
+        [Self::Token, Self::Export, Self::Import, Self::Transaction, Self::TakeOver, Self::Complete];
+
+    /// As the report names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Transaction => "transaction",
+            Self::TakeOver => "take over",
+            Self::Complete => "complete",
+        }
+    }
+}
+
 impl Step {
+    /// The part of a batch that this step is.
+    pub(crate) const fn batch_part(self) -> Option<BatchPart> {
+        match self {
+            Self::Place => Some(BatchPart::Token),
+            Self::Export => Some(BatchPart::Export),
+            Self::Import => Some(BatchPart::Import),
+            Self::Transact | Self::SwitchOnly => Some(BatchPart::Transaction),
+            Self::Migrate => Some(BatchPart::TakeOver),
+            Self::Complete => Some(BatchPart::Complete),
+            _ => None,
+        }
+    }
+
     const ALL: [Self; 20] = [
         Self::Run,
         Self::Start,

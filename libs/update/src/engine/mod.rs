@@ -22,7 +22,7 @@ mod results;
 pub use faults::LAST_RESTARTS;
 
 use crate::journal::{Counts, Journal};
-use crate::state::{Life, Position, Step};
+use crate::state::{BatchPart, Life, Position, Step};
 use crate::{Action, Event, Nanos, Observed, Phase, Reason, Report, Request, Status, TokenAt, Who};
 use alloc::vec::Vec;
 use batch::Plan;
@@ -143,9 +143,25 @@ impl Engine {
     #[must_use = "the update stands still until the actions are carried out"]
     pub fn on(&mut self, now: Nanos, event: Event<'_>) -> Vec<Action> {
         self.now = self.now.max(now);
+        let part = self.at.step.batch_part();
         self.take(event);
+        let next = self.part_is_over(part);
         self.advance();
+        self.part_is_over(next);
         core::mem::take(&mut self.out)
+    }
+
+    /// Adds up the time of a part of a batch, if that is over; what is under way now.
+    fn part_is_over(&mut self, part: Option<BatchPart>) -> Option<BatchPart> {
+        let now = self.at.step.batch_part();
+        if now != part {
+            let took = self.now.saturating_sub(self.counts.part_began);
+            if let Some(sum) = part.and_then(|part| self.counts.parts.get_mut(part as usize)) {
+                *sum = sum.saturating_add(took);
+            }
+            self.counts.part_began = self.now;
+        }
+        now
     }
 
     fn take(&mut self, event: Event<'_>) {

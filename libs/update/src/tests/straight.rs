@@ -2,7 +2,7 @@
 
 use super::script::Blow;
 use super::world::{SECOND, World, policy};
-use crate::{Engine, Event, Outcome, Phase, Policy, Request};
+use crate::{BatchPart, Engine, Event, Outcome, Phase, Policy, Request};
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -152,7 +152,11 @@ fn the_report_counts_items_batches_and_times() {
     assert_eq!(report.steps.len(), 10);
     assert!(report.steps.iter().all(|step| step.ended.is_some()));
     assert!(report.steps.is_sorted_by_key(|step| step.started));
+    let parts: u64 = report.parts.iter().sum();
+    assert!(report.parts[BatchPart::Export as usize] > 0 && report.parts[BatchPart::Complete as usize] > 0);
+    assert!(parts <= report.moving, "{:?} of {}", report.parts, report.moving);
     let text = report.to_string();
+    assert!(text.contains("\nof it token ") && text.contains(", take over "), "{text}");
     assert!(text.starts_with("netstack 1.2.0 -> 1.3.0, asked for by the console\n"), "{text}");
     assert!(text.ends_with("completed"), "{text}");
 }
