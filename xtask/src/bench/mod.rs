@@ -127,7 +127,7 @@ fn table(report: &Report) -> String {
     let mut table = format!("kernel sha256 {}\n", report.kernel_sha256);
     for Figure { name, unit, value } in &report.figures {
         let limit = figures::limit(name).map_or_else(String::new, |limit| format!(" (at most {limit})"));
-        table += &format!("{name:<24} {:>12} {unit}{limit}\n", value.to_string());
+        table += &format!("{name:<30} {:>12} {unit}{limit}\n", value.to_string());
     }
     table
 }
