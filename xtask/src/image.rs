@@ -4,6 +4,7 @@
 //! that turns on `std` of a shared crate would break every binary of the guest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
@@ -84,14 +85,38 @@ pub struct Builder {
     signing: Option<Rc<Signing>>,
     kernel: Option<PathBuf>,
     locked: bool,
+    /// Nobody else builds in this folder, or changes its images, while this lives.
+    _turn: File,
+}
+
+/// Waits for the right to build in `target`.
+fn turn(target: &Path) -> Result<File> {
+    let folder = target.join("hic");
+    let file = folder.join("lock");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let turn = File::create(&file).with_context(|| format!("cannot open {}", file.display()))?;
+    match turn.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            println!("another xtask is at work in {}: waiting for it", target.display());
+            turn.lock().with_context(|| format!("cannot lock {}", file.display()))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", file.display()));
+        }
+    }
+    Ok(turn)
 }
 
 impl Builder {
     /// Reads the workspace and the profiles.
+    ///
+    /// Waits while another xtask builds here, or tests what it has built: a service is built again and again under one name, with other features.
     pub fn new() -> Result<Self> {
         let workspace = Workspace::load()?;
+        let turn = turn(&workspace.target_directory)?;
         let (profiles, modules) = (Profiles::load()?, BTreeMap::new());
-        Ok(Self { workspace, profiles, modules, signing: None, kernel: None, locked: false })
+        Ok(Self { workspace, profiles, modules, signing: None, kernel: None, locked: false, _turn: turn })
     }
 
     /// Refuses to change `Cargo.lock` from now on.

@@ -40,6 +40,8 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let files = Files::new(&builder.workspace.target_directory)?;
     // Held until the machine has ended.
     let _disk = attach_repository(&mut machine, options, &mut builder, &files)?;
+    // What boots is read at once; others may build while it runs.
+    drop(builder);
     machine.serial_log = Some(files.serial.clone());
     introduce(&machine, options, &files)?;
     let kernel = machine.kernel.clone();
