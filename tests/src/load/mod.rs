@@ -23,7 +23,7 @@ pub use held::{Fill, HeldPlan, held_clients};
 pub use host_echo::HostEcho;
 pub use latency::Latencies;
 pub use once::{client_closes_first, daytime_held, echo_once, http_get, order, server_closes_first};
-pub use open_loop::{OpenLoopPlan, open_loop_clients};
+pub use open_loop::{OpenLoopPlan, noted_clients, open_loop_clients};
 pub use rounds::in_rounds;
 pub use slow_reader::{SlowReader, SlowReport};
 pub use tally::{Rounds, Stop, Tally};

@@ -5,6 +5,7 @@
 //! spread evenly over all clients, and its answer is timed from then (no coordinated omission).
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -28,13 +29,24 @@ pub struct OpenLoopPlan {
 
 /// Starts the clients of `plan` against the echo service at `address`.
 pub fn open_loop_clients(network: &Network, address: SocketAddr, plan: OpenLoopPlan) -> Result<Load> {
+    noted_clients(network, address, plan).map(|(load, _)| load)
+}
+
+/// As [`open_loop_clients`]. Each also notes the port of its end before it counts as connected, by which it is found in a capture.
+pub fn noted_clients(
+    network: &Network,
+    address: SocketAddr,
+    plan: OpenLoopPlan,
+) -> Result<(Load, Receiver<u16>)> {
+    let (note, ports) = channel();
     let epoch = Instant::now();
-    Load::start(network, plan.clients, plan.pace, move |number, tally, stop| {
+    let load = Load::start(network, plan.clients, plan.pace, move |number, tally, stop| {
         let phase = plan.period * number / plan.clients.max(1);
-        if let Err(error) = converse(number, address, plan, epoch + phase, tally, stop) {
+        if let Err(error) = converse(number, address, plan, epoch + phase, &note, (tally, stop)) {
             tally.failed(&error.context(format!("client {number}")));
         }
-    })
+    })?;
+    Ok((load, ports))
 }
 
 /// One connection, with requests that are due at `epoch` and every period from then on.
@@ -43,10 +55,12 @@ fn converse(
     address: SocketAddr,
     plan: OpenLoopPlan,
     epoch: Instant,
-    tally: &Tally,
-    stop: &Stop,
+    note: &Sender<u16>,
+    (tally, stop): (&Tally, &Stop),
 ) -> Result<()> {
     let mut stream = connect(address)?;
+    // Whoever does not want the ports has let go of the other end.
+    let _ = note.send(stream.local_addr()?.port());
     tally.connected();
     let mut due = epoch;
     while due < Instant::now() {

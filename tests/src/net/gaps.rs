@@ -1,5 +1,5 @@
-//! How long a client's bytes waited for the guest's acknowledgement, connection by connection, read from a capture: the same
-//! freeze that the guest reports, seen from outside.
+//! How long a client's bytes waited for the guest's acknowledgement, and how long the guest was silent, connection by connection, read
+//! from a capture: the same freeze that the guest reports, seen from outside.
 //!
 //! A capture's clock is QEMU's virtual one, so a test says where its windows begin and end by marks on the wire itself
 //! (`load::mark`).
@@ -41,13 +41,44 @@ struct Wait {
     to: f64,
 }
 
-/// All waits of a capture, and its marks.
+/// Shorter silences of the guest are not kept, seconds: most packets follow the one before sooner than this, and a capture has a million.
+const KEPT_SILENCE: f64 = 0.001;
+
+/// What the guest sent on one connection, as the times at which it sent nothing.
+#[derive(Debug)]
+struct Sent {
+    last: f64,
+    /// From one of its packets to the next, if longer than [`KEPT_SILENCE`], in ascending order.
+    silences: Vec<(f64, f64)>,
+}
+
+/// A part of a capture, in seconds of its clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    from: f64,
+    to: f64,
+}
+
+impl Window {
+    /// How long it is.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        Duration::from_secs_f64((self.to - self.from).max(0.0))
+    }
+
+    /// Its part between `from` and `to`.
+    fn part(self, from: f64, to: f64) -> Self {
+        Self { from: self.from.max(from), to: self.to.min(to) }
+    }
+}
+
+/// All waits and silences of a capture, and its marks.
 #[derive(Debug, Default)]
 pub struct Gaps {
     waits: Vec<Wait>,
     marks: BTreeMap<u16, f64>,
-    /// By the guest's port and the other end's: when the guest sent last, and the longest time between two of its packets.
-    silences: BTreeMap<(u16, u16), (f64, f64)>,
+    /// By the guest's port and the other end's.
+    sent: BTreeMap<(u16, u16), Sent>,
     /// Bytes of each connection that were sent and are not acknowledged yet: when, and up to which number.
     unacknowledged: BTreeMap<u32, VecDeque<(f64, u32)>>,
 }
@@ -84,22 +115,39 @@ impl GapReport {
 
 /// Reads `capture`.
 pub fn read_gaps(capture: &Path) -> Result<Gaps> {
-    let mut gaps = Gaps::default();
-    let text = tshark::fields(capture, FILTER, &FIELDS)?;
-    for line in text.lines() {
-        gaps.add(line).with_context(|| format!("tshark printed {line:?}"))?;
-    }
-    Ok(gaps)
+    Gaps::parse(&tshark::fields(capture, FILTER, &FIELDS)?)
 }
 
 impl Gaps {
-    /// What waited between the marks `first` and `last`, in whole or in part. What was never acknowledged does not count:
-    /// the capture may have ended.
-    pub fn between(&self, first: u16, last: u16) -> Result<GapReport> {
+    /// Reads what tshark printed of [`FIELDS`].
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let mut gaps = Self::default();
+        for line in text.lines() {
+            gaps.add(line).with_context(|| format!("tshark printed {line:?}"))?;
+        }
+        Ok(gaps)
+    }
+
+    /// From the mark `first` to the mark `last`.
+    pub fn window(&self, first: u16, last: u16) -> Result<Window> {
         let mark = |number| {
             self.marks.get(&number).copied().with_context(|| format!("mark {number} is not in the capture"))
         };
-        let (from, to) = (mark(first)?, mark(last)?);
+        Ok(Window { from: mark(first)?, to: mark(last)? })
+    }
+
+    /// As much time before `window` as it takes itself, or as much as there is since the mark before it; `None` if there is no such mark.
+    #[must_use]
+    pub fn before(&self, window: Window) -> Option<Window> {
+        let marks = self.marks.values().copied().filter(|mark| *mark < window.from);
+        let since = marks.max_by(f64::total_cmp)?;
+        Some(Window { from: since.max(2.0 * window.from - window.to), to: window.from })
+    }
+
+    /// What waited between the marks `first` and `last`, in whole or in part. What was never acknowledged does not count:
+    /// the capture may have ended.
+    pub fn between(&self, first: u16, last: u16) -> Result<GapReport> {
+        let Window { from, to } = self.window(first, last)?;
         let mut report = GapReport::default();
         for wait in self.waits.iter().filter(|wait| wait.from <= to && wait.to >= from) {
             let time = Duration::from_secs_f64((wait.to - wait.from).max(0.0));
@@ -109,12 +157,14 @@ impl Gaps {
         Ok(report)
     }
 
-    /// The longest time in which the guest sent nothing on the connection from its port `local` to the port `remote`; `None` if it never
-    /// sent two packets there.
+    /// The longest part of `window` in which the guest sent nothing on the connection from its port `local` to the port `remote`; zero if it
+    /// never waited for longer than [`KEPT_SILENCE`]; `None` if it never sent anything there. Behind its last packet it is silent for good.
     #[must_use]
-    pub fn longest_silence(&self, local: u16, remote: u16) -> Option<Duration> {
-        let (_, longest) = self.silences.get(&(local, remote))?;
-        (*longest > 0.0).then(|| Duration::from_secs_f64(*longest))
+    pub fn longest_silence(&self, local: u16, remote: u16, window: Window) -> Option<Duration> {
+        let Sent { last, silences } = self.sent.get(&(local, remote))?;
+        let all = silences.iter().copied().chain([(*last, f64::INFINITY)]);
+        let parts = all.map(|(from, to)| window.part(from, to).length());
+        Some(parts.max().unwrap_or_default())
     }
 
     fn add(&mut self, line: &str) -> Result<()> {
@@ -133,8 +183,12 @@ impl Gaps {
         let queue = self.unacknowledged.entry(stream).or_default();
         if source.parse() == Ok(Ipv4Addr::from(GUEST_ADDRESS)) {
             let acknowledged = acknowledged.unwrap_or(0);
-            let (last, longest) = self.silences.entry(ports.into()).or_insert((time, 0.0));
-            (*last, *longest) = (time, longest.max(time - *last));
+            let none = Sent { last: time, silences: Vec::new() };
+            let sent = self.sent.entry(ports.into()).or_insert(none);
+            if time - sent.last > KEPT_SILENCE {
+                sent.silences.push((sent.last, time));
+            }
+            sent.last = time;
             while let Some((from, _)) = queue.pop_front_if(|(_, end)| *end <= acknowledged) {
                 self.waits.push(Wait { stream, from, to: time });
             }
@@ -158,9 +212,7 @@ mod tests {
     use super::*;
 
     fn gaps(lines: &[&str]) -> Gaps {
-        let mut gaps = Gaps::default();
-        lines.iter().for_each(|line| gaps.add(line).expect("well-formed"));
-        gaps
+        Gaps::parse(&lines.join("\n")).expect("well-formed")
     }
 
     #[test]
@@ -202,8 +254,40 @@ mod tests {
             "2.0\t1\t10.0.2.15\t10\t21\t11\t\t7\t4000",
             "2.25\t1\t10.0.2.15\t0\t21\t11\t\t7\t4000",
         ]);
-        assert_eq!(found.longest_silence(7, 4000), Some(Duration::from_secs(1)));
-        assert_eq!((found.longest_silence(7, 4001), found.longest_silence(7, 4002)), (None, None));
+        let longest = |port, from, to| found.longest_silence(7, port, Window { from, to });
+        assert_eq!(longest(4000, 0.0, 2.25), Some(Duration::from_secs(1)));
+        assert_eq!(longest(4000, 2.0, 2.25), Some(Duration::from_millis(250)));
+        assert_eq!(longest(4001, 0.0, 1.5), Some(Duration::ZERO), "it did not exist yet");
+        assert_eq!(longest(4001, 2.0, 5.0), Some(Duration::from_secs(3)), "it sent its last packet before");
+        assert_eq!(longest(4002, 0.0, 9.0), None);
+    }
+
+    #[test]
+    fn of_a_silence_across_the_edge_of_a_window_the_part_inside_counts() {
+        let found = gaps(&[
+            "1.0\t1\t10.0.2.15\t10\t11\t1\t\t7\t4000",
+            "2.0\t\t10.0.2.2\t\t\t\t608",
+            "4.0\t1\t10.0.2.15\t10\t21\t11\t\t7\t4000",
+            "4.5\t\t10.0.2.2\t\t\t\t609",
+        ]);
+        let window = found.window(0, 1).expect("both marks");
+        assert_eq!(found.longest_silence(7, 4000, window), Some(Duration::from_secs(2)));
+        assert!(found.window(0, 2).is_err(), "no such mark");
+    }
+
+    #[test]
+    fn the_window_before_another_is_as_long_unless_a_mark_cuts_it_short() {
+        let found = gaps(&[
+            "1.0\t\t10.0.2.2\t\t\t\t608",
+            "5.0\t\t10.0.2.2\t\t\t\t609",
+            "7.0\t\t10.0.2.2\t\t\t\t610",
+            "9.0\t\t10.0.2.2\t\t\t\t611",
+            "19.0\t\t10.0.2.2\t\t\t\t612",
+        ]);
+        let before = |first, last| found.before(found.window(first, last).expect("both marks"));
+        assert_eq!(before(1, 2), Some(Window { from: 3.0, to: 5.0 }));
+        assert_eq!(before(3, 4), Some(Window { from: 7.0, to: 9.0 }), "cut short");
+        assert_eq!(before(0, 1), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod tshark;
 
 pub use bad_wire::Impairment;
 pub use fragment::send_first_fragment;
-pub use gaps::{GapReport, Gaps, read_gaps};
+pub use gaps::{GapReport, Gaps, Window, read_gaps};
 pub use namespace::{Namespace, remove_stale as remove_stale_namespaces};
 pub use ports::free_port;
 pub use tshark::{WireReport, check_capture};

@@ -5,23 +5,25 @@ mod everything;
 mod freezes;
 mod leftovers;
 mod moves;
+mod probes;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, SERVICE, Update, ask, only, update_to, wait_for_module};
+use super::updating::{NEW, OLD, SERVICE, Update, ask, only, wait_for_module};
 use super::{DAYTIME, ECHO, HTTP, PORTS, memory};
 use crate::load::{self, EchoPlan};
-use crate::net::{Namespace, Network, check_capture, read_gaps};
+use crate::net::{Namespace, Network, Window, check_capture, read_gaps};
 use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::Vm;
 use everything::Everything;
 use freezes::Freezes;
 use leftovers::Marker;
-use moves::Move;
+use moves::{COMMIT, Move};
+use probes::Probes;
 
 /// Guest ports of the application `dialer`: a connection to the first one says by its first line what is wanted, the second
 /// one is a listener that accepts nothing until then.
@@ -94,16 +96,16 @@ fn on(context: &mut TestContext, network: &Network, share: u32, capture: &str) -
         let places = marker.must_be_gone(&mut vm, &dump)?;
         context.note(format!("a marker in the old instance's heap ({places} places) is gone from memory"));
     }
+    // To and fro, and to the old version in the end, for the baseline: the two need not be of one size.
+    let probes = Probes::run(network, &vm).context("moves under probes only")?;
     let console = vm.console()?;
-    // Like is compared with like: the two versions need not be of one size.
-    update_to(&console, OLD).context("back to the old version, for the baseline")?;
     // The card has receive buffers of the instance that left until frames have come in on them.
     some_traffic(network, &vm)?;
     let settled = memory::wait_for_baseline(&console, &before, BASELINE)?;
     vm.check_alive()?;
     context.note(format!("frames at the baseline after {settled:.1?}"));
     drop(vm);
-    on_the_wire(context, &capture, &moves, &freezes)
+    on_the_wire(context, &capture, &moves, (&freezes, &probes))
 }
 
 /// A guest that has allocated once what it keeps, with a marker in the stack's heap where the network can put one there.
@@ -180,7 +182,7 @@ fn scenario(
         update = Update::start(&console, NEW, WATCH_S)?;
         update.watched(&console)
     })?;
-    go("commit", &mut || {
+    go(COMMIT, &mut || {
         ask(&console, "commit")?;
         let status = update.ended(&console)?;
         ensure!(status.outcome == "completed", "{}", status.summary());
@@ -217,7 +219,7 @@ fn on_the_wire(
     context: &mut TestContext,
     capture: &std::path::Path,
     moves: &[Move],
-    freezes: &Freezes,
+    (freezes, probes): (&Freezes, &Probes),
 ) -> Result<()> {
     let wire = check_capture(capture)?;
     context.note(format!("wire: {}", wire.summary()));
@@ -229,6 +231,10 @@ fn on_the_wire(
         let guest = made.status.longest_freeze;
         context.note(format!("{}: the guest says longest freeze {guest:.2?}; {}", made.name, gaps.summary()));
     }
-    context.note(freezes.beside(&gaps, &capture.with_extension("freezes.tsv"))?);
+    let moved = moves.iter().filter(|made| made.moves_connections());
+    let windows: Vec<Window> =
+        moved.map(|made| gaps.window(made.first_mark(), made.last_mark())).collect::<Result<_>>()?;
+    context.note(freezes.beside(&gaps, &windows, &capture.with_extension("freezes.tsv"))?);
+    context.note(probes.beside(&gaps, &capture.with_extension("probes.tsv"))?);
     Ok(())
 }

@@ -13,6 +13,9 @@ use crate::net::Network;
 use crate::qemu::Proto;
 use crate::vm::Vm;
 
+/// The name of the last step, which is watched like a move.
+pub(super) const COMMIT: &str = "commit";
+
 /// What is left of a move.
 #[derive(Debug)]
 pub(super) struct Move {
@@ -54,6 +57,11 @@ impl Move {
     pub fn last_mark(&self) -> u16 {
         let [_, last] = marks(self.number);
         last
+    }
+
+    /// Whether connections were moved: a commit only ends the old instance.
+    pub fn moves_connections(&self) -> bool {
+        self.name != COMMIT
     }
 
     fn took(&self) -> Duration {
