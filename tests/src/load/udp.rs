@@ -7,25 +7,37 @@ use anyhow::{Context, Result, ensure};
 
 use super::numbered;
 
-/// How long an answer may take before it counts as lost: longer than a host under load stalls.
-const WAIT: Duration = super::PATIENCE;
+/// A datagram that was not answered for so long is sent again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// So often at most: a host under load that stalls may lose some in its own queues.
+const TRIES: u32 = 20;
 
 /// Largest datagram that is expected back.
 const LARGEST: usize = 65_507;
 
-/// Sends one datagram of each of `sizes` bytes and counts those that come back as they were sent. A wrong answer is an
-/// error; a missing one is not, since UDP promises nothing on a lossy wire.
-pub fn udp_echo(address: SocketAddr, sizes: &[usize]) -> Result<usize> {
+/// Sends one datagram of each of `sizes` bytes and waits for each to come back as it was sent. One that is not answered is sent again, as by any client of
+/// UDP, which promises nothing. How many had to be.
+pub fn udp_echo(address: SocketAddr, sizes: &[usize]) -> Result<u32> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(address)?;
-    let mut answered = 0;
+    let mut again = 0;
     let mut buffer = vec![0; LARGEST];
     for (stream, size) in (0..).zip(sizes) {
         let sent = numbered(stream, 0, *size);
-        socket.send(&sent).with_context(|| format!("send of {size} bytes"))?;
-        answered += usize::from(comes_back(&socket, &sent, &mut buffer)?);
+        let mut tries = 0;
+        loop {
+            // A port that nobody serves for a moment may be refused.
+            let _ = socket.send(&sent);
+            if comes_back(&socket, &sent, &mut buffer)? {
+                break;
+            }
+            tries += 1;
+            ensure!(tries < TRIES, "a datagram of {size} bytes was sent {tries} times, and none came back");
+        }
+        again += tries;
     }
-    Ok(answered)
+    Ok(again)
 }
 
 /// Payload of mark number 0, bytes. Nobody else sends datagrams of these sizes to the discard port.
@@ -42,14 +54,15 @@ pub fn mark(address: SocketAddr, number: u16) -> Result<()> {
 
 /// Waits for `sent`. A late answer to an earlier datagram begins with another stream's number and is passed over.
 fn comes_back(socket: &UdpSocket, sent: &[u8], buffer: &mut [u8]) -> Result<bool> {
-    let deadline = Instant::now() + WAIT;
+    let deadline = Instant::now() + AGAIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
         socket.set_read_timeout(Some(left))?;
-        let Ok(count) = socket.recv(buffer) else { return Ok(false) };
+        // A refusal of an earlier datagram is told here.
+        let Ok(count) = socket.recv(buffer) else { continue };
         let answer = buffer.get(..count).unwrap_or_default();
         if answer == sent {
             return Ok(true);
@@ -62,16 +75,25 @@ fn comes_back(socket: &UdpSocket, sent: &[u8], buffer: &mut [u8]) -> Result<bool
 mod tests {
     use super::*;
 
-    #[test]
-    fn datagrams_that_come_back_are_counted() {
+    /// Answers all but the first `deaf` datagrams.
+    fn server(mut deaf: u32) -> SocketAddr {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = server.local_addr().expect("an address");
         std::thread::spawn(move || {
             let mut buffer = [0; 2000];
             while let Ok((count, from)) = server.recv_from(&mut buffer) {
-                server.send_to(&buffer[..count], from).expect("room");
+                if deaf == 0 {
+                    server.send_to(&buffer[..count], from).expect("room");
+                }
+                deaf = deaf.saturating_sub(1);
             }
         });
-        assert_eq!(udp_echo(address, &[8, 100, 1400]).expect("no wrong answer"), 3);
+        address
+    }
+
+    #[test]
+    fn datagrams_come_back_and_a_lost_one_is_sent_again() {
+        assert_eq!(udp_echo(server(0), &[8, 100, 1400]).expect("no wrong answer"), 0);
+        assert_eq!(udp_echo(server(1), &[8, 100]).expect("at the second try"), 1);
     }
 }

