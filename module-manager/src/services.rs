@@ -4,7 +4,7 @@ use crate::boot::{empty_record, version_of};
 use crate::manager::{Manager, StartError, at};
 use crate::modules::Loaded;
 use hic_abi::object::{AccountSpec, SandboxSpec};
-use hic_abi::start::Grant;
+use hic_abi::start::{Grant, InstanceLayout};
 use hic_abi::{Error, Handle, ObjectType, PAGE_SIZE, Plain, Rights, SELF, name_bytes, name_str};
 use hic_control::{grants, manager::ServiceInfo};
 use hic_hicmod::Image;
@@ -419,15 +419,17 @@ pub fn instance_memory(loaded: &Loaded) -> u64 {
     instance_needs(&loaded.module.manifest, &loaded.module.image).0 * PAGE_SIZE
 }
 
-/// The largest region that an instance needs, bytes: its frames are contiguous.
+/// The largest region that an instance needs, bytes: its frames are contiguous. That there is room for the smaller ones beside it is not looked at.
 pub fn largest_piece(loaded: &Loaded) -> u64 {
     let manifest = &loaded.module.manifest;
-    let own = loaded.module.image.memory_pages() as u64
-        + u64::from(manifest.stack_pages)
-        + u64::from(manifest.heap_pages);
+    let own = InstanceLayout {
+        image_pages: loaded.module.image.memory_pages() as u64,
+        stack_pages: manifest.stack_pages.into(),
+        heap_pages: manifest.heap_pages.into(),
+    };
     let state = manifest.state_regions.iter().map(|region| region.pages);
     let dma = manifest.devices.iter().map(|device| device.dma_pages);
-    state.chain(dma).map(u64::from).fold(own, u64::max) * PAGE_SIZE
+    state.chain(dma).map(|pages| u64::from(pages) * PAGE_SIZE).fold(own.bytes(), u64::max)
 }
 
 /// Memory that a new service may come to hold, bytes.

@@ -171,11 +171,12 @@ impl Policy {
         Ok(())
     }
 
-    /// The same with the health checks that the new version asks for: so many in a row before the window, and then one in every period. `None`: the
-    /// system's own, whatever an earlier version asked for.
+    /// The same with the health checks that the new version asks for: so many in a row before the window, and then one every so many milliseconds. `None`:
+    /// the system's own, whatever an earlier version asked for.
     #[must_use]
-    pub fn with_health(mut self, asked: Option<(u64, Nanos)>) -> Self {
+    pub fn with_health(mut self, asked: Option<(u8, u32)>) -> Self {
         let own = Self::default();
+        let asked = asked.map(|(checks, every_ms)| (checks.into(), Nanos::from(every_ms) * 1_000_000));
         (self.validations, self.check_period) = asked.unwrap_or((own.validations, own.check_period));
         self
     }

@@ -57,8 +57,13 @@ impl Manager {
             Action::Finish(outcome) => {
                 let report = self.update.as_ref()?.engine.report();
                 let took = report.ended.unwrap_or(report.started).saturating_sub(report.started) / 1_000_000;
-                self.note(NOTE_UPDATE, 1, format_args!("update {} in {took} ms", outcome.code()));
-                self.note(NOTE_UPDATE, 2, format_args!("items given up: {}", report.lost));
+                // A manager that is started again says the end again: by its start one sees that it is the same update.
+                self.note(
+                    NOTE_UPDATE,
+                    report.started,
+                    format_args!("update {} in {took} ms", outcome.code()),
+                );
+                self.note(NOTE_UPDATE, report.started, format_args!("items given up: {}", report.lost));
                 format!("{report}").lines().for_each(|line| self.tell_update(String::from(line)));
                 None
             }

@@ -85,6 +85,12 @@ impl Manager {
         self.update.as_ref().is_some_and(|running| !running.engine.is_over())
     }
 
+    /// Whether an update is under way and does not just wait in its rollback window: that may be a year, and its report has room for some hundred lines.
+    pub fn is_moving(&self) -> bool {
+        let waits = |running: &Running| running.engine.status().phase == hic_update::Phase::Watch;
+        self.is_updating() && !self.update.as_ref().is_some_and(waits)
+    }
+
     /// Which side of the update under way the instance in a record is.
     pub fn side_of(&self, index: usize) -> Option<Who> {
         let runs = self.is_updating();
@@ -174,10 +180,10 @@ impl Manager {
         self.journal.update.slots.load().map(|(request, _)| request)
     }
 
-    /// How many health checks in a row a version wants before its rollback window, and how far apart they are in it, nanoseconds.
-    fn health_of(&self, service: &str, version: &str) -> Option<(u64, Nanos)> {
+    /// How many health checks in a row a version wants before its rollback window, and how far apart they are in it, milliseconds.
+    fn health_of(&self, service: &str, version: &str) -> Option<(u8, u32)> {
         let health = self.modules[self.module(service, version)?].module.manifest.health?;
-        Some((health.checks.into(), Nanos::from(health.every_ms) * 1_000_000))
+        Some((health.checks, health.every_ms))
     }
 
     /// The module of the new version.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::bad_modules::notes;
+use super::bad_modules::{last_note, notes};
 use super::service::wait_until_served;
 use super::updating::{NEW, OLD, Update, ask, only, update_to, wait_for_module};
 use super::{ECHO, PORTS, memory};
@@ -111,6 +111,7 @@ fn one_release(
     release: &Faulty,
 ) -> Result<String> {
     let before = memory::settled(console)?;
+    let last = last_note(console)?;
     let status = Update::start(console, release.version, WATCH_S)?.ended(console)?;
     ensure!(status.outcome == "rolled-back" && status.reason == release.reason, "{}", status.summary());
     ensure!(status.lost == 0 && (status.moved > 0) == release.moves, "{}", status.summary());
@@ -119,7 +120,8 @@ fn one_release(
     let came_to =
         |step: &str| lines.iter().any(|line| line.as_str().is_some_and(|line| line.starts_with(step)));
     ensure!(came_to(release.comes_to) && !came_to(release.never), "it went wrong elsewhere: {lines:?}");
-    let notes: Vec<String> = notes(console)?.into_iter().map(|(_, text)| text).collect();
+    let newer = notes(console)?.into_iter().filter(|(sequence, _)| *sequence > last);
+    let notes: Vec<String> = newer.map(|(_, text)| text).collect();
     let told = |words: &str| notes.iter().any(|note| note.starts_with(words));
     ensure!(told("update rolled-back in ") && told("items given up: 0"), "the audit log has {notes:?}");
     only(console, OLD)?;

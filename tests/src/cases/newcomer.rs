@@ -37,7 +37,7 @@ const SECRET: (&str, &str) = ("HELLO_PASSPHRASE", "correct horse battery staple"
 /// How the chapter reaches the service.
 const SERVICE: &str = "telnet://127.0.0.1:7100";
 /// Time within which a service answers after it was started.
-const SERVED: Duration = Duration::from_secs(30);
+const SERVED: Duration = Duration::from_secs(120);
 
 /// Where something is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

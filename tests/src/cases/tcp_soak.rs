@@ -74,7 +74,7 @@ fn clean_wire(context: &mut TestContext, network: &Network) -> Result<()> {
     let echo = load::echo_clients(network, targets.echo, PLAN)?;
     let connects = load::steady_connects(network, targets.echo, CONNECT_EVERY)?;
     let slow = network.spawn(move || slow_reader(targets.echo))?;
-    let rounds = beside_the_load(network, targets, &vm)?;
+    let (rounds, again) = beside_the_load(network, targets, &vm)?;
     let slow =
         slow.join().map_err(|_| anyhow::anyhow!("the slow reader panicked"))??.context("slow reader")?;
     let (echo, connects) = (echo.finish()?, connects.finish()?);
@@ -83,7 +83,10 @@ fn clean_wire(context: &mut TestContext, network: &Network) -> Result<()> {
     context.note(format!("echo: {}", echo.summary()));
     context.note(format!("connects beside it: {}", connects.summary()));
     context.note(format!("slow reader: {} bytes, window closed for {:?}", slow.bytes, slow.held));
-    context.note(format!("{rounds} rounds of curl, ping, UDP echo and half-closed connections"));
+    context.note(format!(
+        "{rounds} rounds of curl, ping, UDP echo and half-closed connections; {again} datagrams had to be sent again"
+    ));
+    load::few_again(again, u64::from(rounds) * DATAGRAMS.len() as u64)?;
     echo.ensure_no_failure("echo clients")?;
     connects.ensure_no_failure("steady connects")?;
     ensure!(echo.connections() == u64::from(PLAN.clients), "only {} clients connected", echo.connections());
@@ -138,20 +141,20 @@ impl Targets {
     }
 }
 
-/// Everything else that must work meanwhile, in rounds until the soak is over; returns how many.
-fn beside_the_load(network: &Network, targets: Targets, vm: &Vm) -> Result<u32> {
+/// Everything else that must work meanwhile, in rounds until the soak is over; returns how many, and how many datagrams were sent again.
+fn beside_the_load(network: &Network, targets: Targets, vm: &Vm) -> Result<(u32, u32)> {
     let started = Instant::now();
-    let mut rounds = 0;
+    let (mut rounds, mut again) = (0, 0);
     while started.elapsed() < SOAK || rounds < ROUNDS {
-        round(network, targets).with_context(|| format!("round {rounds}"))?;
+        again += round(network, targets).with_context(|| format!("round {rounds}"))?;
         vm.check_alive()?;
         rounds += 1;
         std::thread::sleep(ROUND.min(SOAK.saturating_sub(started.elapsed())));
     }
-    Ok(rounds)
+    Ok((rounds, again))
 }
 
-fn round(network: &Network, targets: Targets) -> Result<()> {
+fn round(network: &Network, targets: Targets) -> Result<u32> {
     let url = format!("http://{}/", targets.http);
     let page = network.output("curl", &["--silent", "--show-error", "--fail", "--max-time", "20", &url])?;
     ensure!(!page.trim().is_empty(), "curl got an empty page");
@@ -164,7 +167,7 @@ fn round(network: &Network, targets: Targets) -> Result<()> {
         healthy(targets.http)?;
         load::client_closes_first(targets.echo, 20_000).context("the client closes first")?;
         load::server_closes_first(targets.daytime).context("the service closes first")?;
-        load::udp_echo(targets.udp_echo, &DATAGRAMS).context("UDP echo").map(drop)
+        load::udp_echo(targets.udp_echo, &DATAGRAMS).context("UDP echo")
     })
 }
 

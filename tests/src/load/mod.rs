@@ -27,7 +27,7 @@ pub use open_loop::{OpenLoopPlan, noted_clients, open_loop_clients};
 pub use rounds::in_rounds;
 pub use slow_reader::{SlowReader, SlowReport};
 pub use tally::{Rounds, Stop, Tally};
-pub use udp::{MARK_BYTES, mark, udp_echo};
+pub use udp::{MARK_BYTES, few_again, mark, udp_echo};
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::net::Network;
 
 /// How long a client waits for any single thing before it calls it lost. Longer than the retransmissions that a lossy
-/// wire can cost, short enough to be seen in a test of a minute.
+/// wire can cost, and than a host under load stands still.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at what clients have done.

@@ -40,6 +40,12 @@ pub fn udp_echo(address: SocketAddr, sizes: &[usize]) -> Result<u32> {
     Ok(again)
 }
 
+/// An error if more than one in ten of `sent` datagrams had to be sent again: so many no host loses on a wire that loses none.
+pub fn few_again(again: u32, sent: u64) -> Result<()> {
+    ensure!(u64::from(again) * 10 <= sent, "{again} of {sent} datagrams had to be sent again");
+    Ok(())
+}
+
 /// Payload of mark number 0, bytes. Nobody else sends datagrams of these sizes to the discard port.
 pub const MARK_BYTES: usize = 600;
 
@@ -95,5 +101,6 @@ mod tests {
     fn datagrams_come_back_and_a_lost_one_is_sent_again() {
         assert_eq!(udp_echo(server(0), &[8, 100, 1400]).expect("no wrong answer"), 0);
         assert_eq!(udp_echo(server(1), &[8, 100]).expect("at the second try"), 1);
+        assert!(few_again(1, 10).is_ok() && few_again(1, 9).is_err());
     }
 }

@@ -112,6 +112,8 @@ impl Engine {
         } else {
             engine.find_place(observed);
         }
+        // What was under way when the manager died is not booked: nobody knows how much of the time was its own.
+        engine.counts.part_began = now;
         engine.advance();
         let actions = core::mem::take(&mut engine.out);
         Ok((engine, actions))
@@ -143,20 +145,25 @@ impl Engine {
     #[must_use = "the update stands still until the actions are carried out"]
     pub fn on(&mut self, now: Nanos, event: Event<'_>) -> Vec<Action> {
         self.now = self.now.max(now);
-        let part = self.at.step.batch_part();
+        let part = self.batch_part();
         self.take(event);
-        let next = self.part_is_over(part);
+        let part = self.book_part(part);
         self.advance();
-        self.part_is_over(next);
+        self.book_part(part);
         core::mem::take(&mut self.out)
     }
 
-    /// Adds up the time of a part of a batch, if that is over; what is under way now.
-    fn part_is_over(&mut self, part: Option<BatchPart>) -> Option<BatchPart> {
-        let now = self.at.step.batch_part();
-        if now != part {
+    /// The part of a batch that is under way. What is taken from a dead instance is no batch: moving does not count it either.
+    fn batch_part(&self) -> Option<BatchPart> {
+        self.at.step.batch_part().filter(|_| self.at.phase != Phase::Salvage)
+    }
+
+    /// Adds the time of the part that was under way `before` to its sum, unless it is under way still. What is under way now.
+    fn book_part(&mut self, before: Option<BatchPart>) -> Option<BatchPart> {
+        let now = self.batch_part();
+        if now != before {
             let took = self.now.saturating_sub(self.counts.part_began);
-            if let Some(sum) = part.and_then(|part| self.counts.parts.get_mut(part as usize)) {
+            if let Some(sum) = before.and_then(|part| self.counts.parts.get_mut(part as usize)) {
                 *sum = sum.saturating_add(took);
             }
             self.counts.part_began = self.now;

@@ -105,6 +105,6 @@ fn a_policy_out_of_its_range_is_refused_with_the_range() {
 #[test]
 fn a_version_that_asks_for_health_checks_of_its_own_gets_them_and_the_next_one_does_not() {
     let asked = Policy::default().with_health(Some((7, 300)));
-    assert_eq!((asked.validations, asked.check_period), (7, 300));
+    assert_eq!((asked.validations, asked.check_period), (7, 300_000_000));
     assert_eq!(asked.with_health(None), Policy::default());
 }

@@ -169,6 +169,8 @@ impl World {
             self.micro_step();
         }
         self.check_end();
+        let report = self.engine().report();
+        assert!(report.parts.iter().sum::<u64>() <= report.moving, "{:?} of {}", report.parts, report.moving);
         self.end.expect("just checked")
     }
 

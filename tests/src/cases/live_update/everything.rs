@@ -31,6 +31,8 @@ const QUEUE_OPENED: Duration = Duration::from_secs(180);
 /// Everybody must get on within this time.
 const GETS_ON: Duration = Duration::from_secs(90);
 
+/// The load that sends datagrams, each of these sizes in a round.
+const DATAGRAMS: &str = "rounds of UDP echo";
 const UDP_SIZES: [usize; 5] = [1, 8, 512, 1472, 4000];
 
 const ECHO_PLAN: EchoPlan = EchoPlan {
@@ -142,12 +144,18 @@ impl Everything {
             load.wait_for_connections(due, QUEUE_OPENED).context(*name)?;
         }
         let all = [("echo clients", self.echo)].into_iter().chain(self.busy).chain(self.held);
+        let mut rounds = 0;
         for (name, load) in all {
             let tally = load.finish()?;
+            if name == DATAGRAMS {
+                rounds = tally.messages();
+            }
             context.note(format!("{name}: {}", tally.summary()));
             tally.ensure_no_failure(name)?;
         }
-        context.note(format!("{} datagrams had to be sent again", self.again.load(Ordering::Relaxed)));
+        let again = self.again.load(Ordering::Relaxed);
+        context.note(format!("{again} datagrams had to be sent again"));
+        load::few_again(again, rounds * UDP_SIZES.len() as u64)?;
         if self.network_is_user {
             context.note(
                 "single fragments and renewals of the lease need a tap: not part of this half".to_owned(),
@@ -221,7 +229,7 @@ fn passers_by(network: &Network, vm: &Vm, again: Arc<AtomicU32>) -> Result<Vec<(
             })?,
         ),
         (
-            "rounds of UDP echo",
+            DATAGRAMS,
             load::in_rounds(network, Duration::from_millis(200), move |_| {
                 again.fetch_add(load::udp_echo(udp, &UDP_SIZES)?, Ordering::Relaxed);
                 Ok(())
