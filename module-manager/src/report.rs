@@ -31,6 +31,12 @@ impl Report {
         }
     }
 
+    /// Whether there is room for a line that is not the update's own, which must find room until the end: a rollback window may be a year.
+    #[must_use]
+    pub fn has_room_aside(&self) -> bool {
+        self.lines.len() < MAX_LINES / 2
+    }
+
     /// Lines told so far, by earlier starts, too.
     #[must_use]
     pub fn told(&self) -> usize {
@@ -67,6 +73,10 @@ mod tests {
     #[test]
     fn a_report_has_a_bound() {
         let mut report = Report::after(7);
+        while report.has_room_aside() {
+            report.add("another service died".into());
+        }
+        assert_eq!(report.told(), 7 + MAX_LINES / 2, "the other half is the update's own");
         (0..2 * MAX_LINES).for_each(|line| report.add(line.to_string()));
         assert_eq!(report.told(), 7 + MAX_LINES);
     }

@@ -160,7 +160,7 @@ impl Manager {
             return Ok(Message::new(OK, [u64::from(restarted), 0, 0, 0]));
         }
         let answer = self.report(index, |manager| manager.revive(index))?;
-        if answer.words[0] != 0 && self.is_moving() {
+        if answer.words[0] != 0 && self.may_tell_aside() {
             let name = self.journal.records[index].info.name;
             self.tell_update(format!("{} died meanwhile and was started again", name_str(&name)));
         }

@@ -85,10 +85,9 @@ impl Manager {
         self.update.as_ref().is_some_and(|running| !running.engine.is_over())
     }
 
-    /// Whether an update is under way and does not just wait in its rollback window: that may be a year, and its report has room for some hundred lines.
-    pub fn is_moving(&self) -> bool {
-        let waits = |running: &Running| running.engine.status().phase == hic_update::Phase::Watch;
-        self.is_updating() && !self.update.as_ref().is_some_and(waits)
+    /// Whether an update is under way whose report has room for what others do meanwhile.
+    pub fn may_tell_aside(&self) -> bool {
+        self.is_updating() && self.update.as_ref().is_some_and(|running| running.report.has_room_aside())
     }
 
     /// Which side of the update under way the instance in a record is.
