@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bad_modules::{last_note, notes};
-use super::service::wait_until_served;
+use super::service::{until, wait_until_served};
 use super::updating::{NEW, OLD, Update, ask, only, update_to, wait_for_module};
 use super::{ECHO, PORTS, memory};
 use crate::load::{self, DuplexPlan, Load};
@@ -120,10 +120,13 @@ fn one_release(
     let came_to =
         |step: &str| lines.iter().any(|line| line.as_str().is_some_and(|line| line.starts_with(step)));
     ensure!(came_to(release.comes_to) && !came_to(release.never), "it went wrong elsewhere: {lines:?}");
-    let newer = notes(console)?.into_iter().filter(|(sequence, _)| *sequence > last);
-    let notes: Vec<String> = newer.map(|(_, text)| text).collect();
-    let told = |words: &str| notes.iter().any(|note| note.starts_with(words));
-    ensure!(told("update rolled-back in ") && told("items given up: 0"), "the audit log has {notes:?}");
+    until(GETS_ON, || {
+        let newer = notes(console)?.into_iter().filter(|(sequence, _)| *sequence > last);
+        let notes: Vec<String> = newer.map(|(_, text)| text).collect();
+        let told = |words: &str| notes.iter().any(|note| note.starts_with(words));
+        ensure!(told("update rolled-back in ") && told("items given up: 0"), "the audit log has {notes:?}");
+        Ok(())
+    })?;
     only(console, OLD)?;
     load.wait_for_everyone(GETS_ON)?;
     wait_until_served(vm, network, GETS_ON)?;
