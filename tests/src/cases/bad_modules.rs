@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::forge::{self, BadModule, Chain};
 use super::service::{until, wait_until_served};
 use super::updating::{
-    Instance, NEW, OLD, SCANNED, SERVICE, Update, ask, modules, only, refusal, wait_for_module,
+    Instance, NEW, OLD, SCANNED, SERVICE, Update, ask, last_note, modules, notes, only, refusal,
+    wait_for_module,
 };
 use super::{PORTS, memory};
 use crate::disk;
@@ -22,9 +23,6 @@ use crate::net::Network;
 use crate::qemu::Machine;
 use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
-
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-pub(super) const KEYS: &str = "keys";
 
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(120);
@@ -89,8 +87,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule>> {
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let archive = machine.archive.clone().context("a boot archive")?;
-    let keys = archive.parent().unwrap_or(Path::new(".")).join(KEYS);
-    let own = Chain::load(&keys).context("the development chain")?;
+    let own = Chain::development(&archive)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let folder = context.file("other-chain")?;
     make_chain(&folder, ChainOptions { development: true, days: 30, now })
@@ -98,7 +95,7 @@ fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule
     let other = Chain::load(&folder)?;
 
     let good = disk::get(disk, &file_of(NEW))?;
-    let (bad, lists) = forge::all(&good, &own, &other, now)?;
+    let (bad, lists) = forge::all(&good, &own, &other)?;
     for (number, module) in bad.iter().enumerate() {
         disk::put(disk, &file_of(&version(number)), &module.bytes)?;
     }
@@ -108,7 +105,7 @@ fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule
             ("denied", _) => manifest.authority.extend([Authority::Power]),
             (_, update) => *update = None,
         };
-        let module = forge::other_version(&good, &own, now, version, change)?;
+        let module = forge::other_version(&good, &own, version, change)?;
         disk::put(disk, &file_of(&version.to_string()), &module)?;
     }
     context.boot_archive(machine, &with_revocation(&archive, &lists)?)?;
@@ -146,21 +143,6 @@ fn refused(vm: &Vm, console: &Console<'_>, command: &str, checks: &[&str], runni
     let now = only(console, OLD)?;
     ensure!(now == *running, "`{command}` touched the running service: {running:?} before, {now:?} now");
     vm.check_alive()
-}
-
-/// Number of the last note in the audit log; 0 if there is none.
-pub(super) fn last_note(console: &Console<'_>) -> Result<u64> {
-    Ok(notes(console)?.into_iter().map(|(sequence, _)| sequence).max().unwrap_or(0))
-}
-
-/// The notes in the audit log that the console shows, with their numbers.
-pub(super) fn notes(console: &Console<'_>) -> Result<Vec<(u64, String)>> {
-    let document = ask(console, "audit")?;
-    let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
-    let note = |record: &Value| {
-        Some((record["sequence"].as_u64()?, record["text"].as_str().unwrap_or_default().to_owned()))
-    };
-    Ok(records.iter().filter(|record| record["event"] == "note").filter_map(note).collect())
 }
 
 /// Each service with its version, its sandbox and how often it was started again.

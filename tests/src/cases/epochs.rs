@@ -1,8 +1,7 @@
 //! A release of a new epoch, and the way back from it: refused, refused as a rollback, too, and permitted once the policy names it. Then it is a rolling
 //! update like any other. The same for a release that was tested with no other. What a release says of its health checks is done.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_hicmod::Archive;
@@ -21,8 +20,6 @@ use crate::runner::TestContext;
 use crate::vm::Console;
 use crate::{disk, workspace};
 
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
 /// The release that raises the epoch.
 const RAISED: Version = Version::new(1, 3, 9);
 /// A release that was tested with no other.
@@ -103,10 +100,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 fn put_like_new(machine: &Machine, version: Version, change: impl Fn(&mut Manifest)) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
-    let own = Chain::load(&keys).context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let module = forge::other_version(&good, &own, now, version, change)?;
+    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let module = forge::other_version(&good, &own, version, change)?;
     disk::put(image, &format!("{SERVICE}-{version}.hicmod"), &module)
 }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::bad_modules::{last_note, notes};
 use super::service::{until, wait_until_served};
-use super::updating::{NEW, OLD, Update, ask, only, update_to, wait_for_module};
+use super::updating::{NEW, OLD, Update, ask, last_note, notes, only, update_to, wait_for_module};
 use super::{ECHO, PORTS, memory};
 use crate::load::{self, DuplexPlan, Load};
 use crate::net::Network;

@@ -3,8 +3,10 @@
 //! What the guest's checks are called is what `hic_hicmod::VerifyError::check_name` says.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
+use hic_hicmod::Archive;
 use hic_hicmod::container::{Container, NewSection, SectionKind, encode};
 use hic_hicmod::image::ImageParts;
 use hic_hicmod::manifest::{self, MAX_MANIFEST_BYTES, Manifest, Version};
@@ -14,6 +16,9 @@ use hic_hicmod::sign::{
 };
 use hicmod_tool::keys;
 use rsa::rand_core::OsRng;
+
+/// Folder beside a machine's boot archive with the chain that signed its modules.
+pub(super) const KEYS: &str = "keys";
 
 const DAY_S: u64 = 86_400;
 /// Bytes of the container's header; the table of sections follows.
@@ -40,9 +45,16 @@ pub(super) struct Chain {
     signer: Vec<u8>,
     intermediate_key: RsaPrivateKey,
     intermediate: Vec<u8>,
+    /// When it signs, seconds since 1970: when it was read.
+    now: u64,
 }
 
 impl Chain {
+    /// The chain that signed the modules of the machine with that boot archive.
+    pub fn development(archive: &Path) -> Result<Self> {
+        Self::load(&archive.with_file_name(KEYS)).context("the development chain")
+    }
+
     /// Reads the chain in a folder that `make_chain` made.
     pub fn load(folder: &Path) -> Result<Self> {
         let key = |name: &str| keys::read_key(&folder.join(name)).map_err(|error| anyhow!("{error}"));
@@ -54,11 +66,12 @@ impl Chain {
             signer: certificate("signer.der")?,
             intermediate_key: key(keys::INTERMEDIATE_KEY)?,
             intermediate: certificate("intermediate.der")?,
+            now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs(),
         })
     }
 
-    fn sign(&self, module: &[u8], at: u64) -> Result<Vec<u8>> {
-        self.sign_as(module, &self.signer, at)
+    fn sign(&self, module: &[u8]) -> Result<Vec<u8>> {
+        self.sign_as(module, &self.signer, self.now)
     }
 
     /// Signs with another certificate of the same key.
@@ -79,12 +92,21 @@ impl Chain {
     }
 }
 
+/// The module `name` of a boot archive.
+pub(super) fn archived(archive: &Path, name: &str) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(archive)?;
+    let archive = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
+    let entry = archive.find(name).with_context(|| format!("the archive has no {name}"))?;
+    Ok(entry.bytes().map_err(|error| anyhow!("{error}"))?.to_vec())
+}
+
 /// All bad forms of the module `good`, which `own` signed; `other` is a chain of another root. The second part is the
-/// revocation lists that one of them needs. `now` in seconds since 1970, UTC.
-pub(super) fn all(good: &[u8], own: &Chain, other: &Chain, now: u64) -> Result<(Vec<BadModule>, Vec<u8>)> {
+/// revocation lists that one of them needs.
+pub(super) fn all(good: &[u8], own: &Chain, other: &Chain) -> Result<(Vec<BadModule>, Vec<u8>)> {
+    let now = own.now;
     let mut bad = damaged(good)?;
-    bad.extend(signed_wrongly(good, own, other, now)?);
-    bad.extend(signed_and_wrong(good, own, now)?);
+    bad.extend(signed_wrongly(good, own, other)?);
+    bad.extend(signed_and_wrong(good, own)?);
     let certificate = own.certificate(Validity { from: now - DAY_S, until: now + DAY_S })?;
     let issuer = IssuerKey { certificate: Some(&own.intermediate), key: &own.intermediate_key };
     let dates = ListDates { now, next: now + DAY_S };
@@ -143,14 +165,15 @@ fn damaged(good: &[u8]) -> Result<Vec<BadModule>> {
     ])
 }
 
-fn signed_wrongly(good: &[u8], own: &Chain, other: &Chain, now: u64) -> Result<Vec<BadModule>> {
+fn signed_wrongly(good: &[u8], own: &Chain, other: &Chain) -> Result<Vec<BadModule>> {
+    let now = own.now;
     let expired = own.certificate(Validity { from: now - 20 * DAY_S, until: now - 10 * DAY_S })?;
     // The signer of one chain under the intermediate of the other.
     let chain = Certificates { signer: &other.signer, intermediate: &own.intermediate, cross: None };
     let mixed = sign_module(good, SignerKey { key: &other.signer_key, chain }, now, &mut OsRng)
         .map_err(|error| anyhow!("{error}"))?;
     Ok(vec![
-        BadModule { what: "signed under another root", checks: &["root"], bytes: other.sign(good, now)? },
+        BadModule { what: "signed under another root", checks: &["root"], bytes: other.sign(good)? },
         BadModule { what: "signed with a broken chain", checks: &["chain"], bytes: mixed },
         BadModule {
             what: "signed with an expired certificate",
@@ -161,14 +184,14 @@ fn signed_wrongly(good: &[u8], own: &Chain, other: &Chain, now: u64) -> Result<V
     ])
 }
 
-fn signed_and_wrong(good: &[u8], own: &Chain, now: u64) -> Result<Vec<BadModule>> {
+fn signed_and_wrong(good: &[u8], own: &Chain) -> Result<Vec<BadModule>> {
     let image = |what, checks, change: fn(&mut Vec<u8>)| {
-        let bytes = own.sign(&with_section(good, SectionKind::Image, change)?, now)?;
+        let bytes = own.sign(&with_section(good, SectionKind::Image, change)?)?;
         Ok::<_, anyhow::Error>(BadModule { what, checks, bytes })
     };
     let exporting = |what, services: &[&str]| {
         let module = with_exports(good, services.iter().map(ToString::to_string).collect())?;
-        Ok::<_, anyhow::Error>(BadModule { what, checks: &["exports"], bytes: own.sign(&module, now)? })
+        Ok::<_, anyhow::Error>(BadModule { what, checks: &["exports"], bytes: own.sign(&module)? })
     };
     Ok(vec![
         exporting("a program that exports nothing that its manifest provides", &[])?,
@@ -189,24 +212,22 @@ fn signed_and_wrong(good: &[u8], own: &Chain, now: u64) -> Result<Vec<BadModule>
 pub(super) fn other_version(
     good: &[u8],
     own: &Chain,
-    now: u64,
     version: Version,
     change: impl Fn(&mut Manifest),
 ) -> Result<Vec<u8>> {
     let (module, manifest) = with_manifest(good, version, change)?;
     let provides = manifest.provides.iter().map(ToString::to_string).collect();
-    own.sign(&with_exports(&module, provides)?, now)
+    own.sign(&with_exports(&module, provides)?)
 }
 
 /// The same with the program as it is, whatever the manifest says that it provides.
 pub(super) fn other_manifest(
     good: &[u8],
     own: &Chain,
-    now: u64,
     version: Version,
     change: impl Fn(&mut Manifest),
 ) -> Result<Vec<u8>> {
-    own.sign(&with_manifest(good, version, change)?.0, now)
+    own.sign(&with_manifest(good, version, change)?.0)
 }
 
 /// `good` with its manifest changed, and that manifest.
@@ -235,7 +256,7 @@ fn with_exports(module: &[u8], exports: Vec<String>) -> Result<Vec<u8>> {
 }
 
 /// The signed module `good` with an optional section of `bytes` bytes that no loader looks at.
-pub(super) fn padded(good: &[u8], own: &Chain, now: u64, bytes: usize) -> Result<Vec<u8>> {
+pub(super) fn padded(good: &[u8], own: &Chain, bytes: usize) -> Result<Vec<u8>> {
     const PADDING: SectionKind = SectionKind::Unknown(0x7fff);
     let plain = unsigned(good)?;
     let container = Container::parse(&plain).map_err(|error| anyhow!("{error}"))?;
@@ -247,7 +268,7 @@ pub(super) fn padded(good: &[u8], own: &Chain, now: u64, bytes: usize) -> Result
         bytes: section.bytes,
     });
     let module = encode(&sections.chain([more]).collect::<Vec<_>>()).map_err(|error| anyhow!("{error}"))?;
-    own.sign(&module, now)
+    own.sign(&module)
 }
 
 /// `module` with the section of this kind changed and all checksums right.

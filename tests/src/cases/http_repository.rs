@@ -4,7 +4,6 @@
 pub(super) mod server;
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_hicmod::manifest::{Name, Version};
@@ -27,8 +26,6 @@ use server::{Files, Manner, Server};
 const MODULE: &str = "example_guestbook";
 /// Where it listens.
 const PORT: u16 = 7000;
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-pub(super) const KEYS: &str = "keys";
 /// Time within which what was fetched and not kept is free again.
 const RECLAIMED: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -63,8 +60,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let original = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
-    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
-    let server = Server::start(&network, files(&original, &Chain::load(&keys)?)?)?;
+    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let server = Server::start(&network, files(&original, &own)?)?;
     // Nobody has metadata: modules are had by their names, as the development root allows.
     for (name, _) in disk::list(disk)?.iter().filter(|(name, _)| name.ends_with(".tuf")) {
         disk::remove(disk, name)?;
@@ -77,7 +74,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     wait_for_repository(&console)?;
     let alone = refusal(&console, "install good 1.0.0")?;
     ensure!(alone.code == "unknown-module", "without a repository on the network: {alone}");
-    silent_server(&console, disk, &original, &Chain::load(&keys)?).context("a server that is not there")?;
+    silent_server(&console, disk, &original, &own).context("a server that is not there")?;
     done(&console, &format!("repository add {}", server.source()))?;
 
     gives_up(&vm, &console).context("a server that does not give a module")?;
@@ -127,8 +124,7 @@ fn silent_server(console: &Console<'_>, disk: &Path, original: &[u8], own: &Chai
     const FILE: &str = "fresh-1.0.0.hicmod";
     let added = ask(console, &format!("repository add {NOBODY}"))?;
     ensure!(added["text"].as_str().is_some_and(|text| text.contains("but now: ")), "{added}");
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let fresh = forge::other_version(original, own, now, Version::new(1, 0, 0), |manifest| {
+    let fresh = forge::other_version(original, own, Version::new(1, 0, 0), |manifest| {
         manifest.name = Name::try_from("fresh").unwrap_or_default();
         manifest.provides = [manifest.name.clone()].into_iter().collect();
     })?;
@@ -161,9 +157,8 @@ fn starts_from_the_system_disk(vm: &Vm, network: &Network) -> Result<()> {
 }
 
 fn files(good: &[u8], own: &Chain) -> Result<Files> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let named = |name: &str| {
-        forge::other_version(good, own, now, Version::new(1, 0, 0), |manifest| {
+        forge::other_version(good, own, Version::new(1, 0, 0), |manifest| {
             manifest.name = Name::try_from(name).unwrap_or_default();
             manifest.provides = [manifest.name.clone()].into_iter().collect();
         })
@@ -173,7 +168,7 @@ fn files(good: &[u8], own: &Chain) -> Result<Files> {
         let inside = if name == "other" { "another" } else { name };
         let mut module = named(inside)?;
         if name == "good" {
-            module = forge::padded(&module, own, now, LARGE)?;
+            module = forge::padded(&module, own, LARGE)?;
         }
         files.insert(format!("{name}-1.0.0.hicmod"), (manner, module));
     }

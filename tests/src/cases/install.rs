@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use hic_hicmod::manifest::{Manifest, Version};
@@ -34,8 +34,6 @@ const VERSION: &str = "1.0.0";
 const NEXT: Version = Version::new(1, 1, 0);
 /// Where it listens.
 const PORT: u16 = 7000;
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
 /// Time within which a service answers after it was started.
 pub(super) const SERVED: Duration = Duration::from_secs(120);
 /// Time within which what a removed service held is free again: its connections leave the stack first.
@@ -48,7 +46,6 @@ struct Scene<'n> {
     ports: Vec<(Proto, u16)>,
     good: Vec<u8>,
     own: Chain,
-    now: u64,
 }
 
 impl Scene<'_> {
@@ -58,7 +55,7 @@ impl Scene<'_> {
 
     /// The guest book with another manifest, signed well.
     fn other(&self, version: Version, change: impl Fn(&mut Manifest)) -> Result<Vec<u8>> {
-        forge::other_version(&self.good, &self.own, self.now, version, change)
+        forge::other_version(&self.good, &self.own, version, change)
     }
 
     fn boot(&self, context: &mut TestContext) -> Result<Vm> {
@@ -89,11 +86,9 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(disk, &format!("{MODULE}-{VERSION}.hicmod"))?;
-    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
-    let own = Chain::load(&keys).context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
     let ports = PORTS.into_iter().chain([(Proto::Tcp, PORT)]).collect();
-    let scene = Scene { network: &network, machine, ports, good, own, now };
+    let scene = Scene { network: &network, machine, ports, good, own };
     wrong::prepare(&scene)?;
 
     first_boot(context, &scene).context("the first boot")?;

@@ -11,7 +11,8 @@ use hicmod_tool::keys::authority::{Authority, AuthorityOptions, Issuer, LISTS_DE
 use hicmod_tool::keys::{self, KeyError};
 
 use super::PORTS;
-use super::bad_modules::{KEYS, with_revocation};
+use super::bad_modules::with_revocation;
+use super::forge::KEYS;
 use super::service::wait_until_served;
 use super::updating::{NEW, SERVICE, ask, wait_for_repository};
 use crate::disk;

@@ -1,10 +1,8 @@
 //! What an update would do, told and not done; what has to change first, named, and then changed; what the policy denies, denied.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use hic_hicmod::archive::Archive;
+use anyhow::{Context, Result, ensure};
 use hic_hicmod::manifest::{Authority, Dependency, Manifest, Requirement, Span, Version};
 use serde_json::Value;
 
@@ -23,8 +21,6 @@ use crate::vm::{Console, Vm};
 
 /// Connections that carry data both ways while plans are carried out.
 const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(120);
 /// Needs a newer driver, and asks for authority that no stack has.
@@ -48,9 +44,9 @@ const DRIVER_BEFORE: &str = "0.1.0";
 
 type Made = (String, Result<Vec<u8>>);
 
-fn forged([good, faulty, other]: [&[u8]; 3], own: &Chain, now: u64) -> Vec<Made> {
+fn forged([good, faulty, other]: [&[u8]; 3], own: &Chain) -> Vec<Made> {
     let make_of = |from: &[u8], name: &str, version, change: &dyn Fn(&mut Manifest)| {
-        let bytes = forge::other_version(from, own, now, version, |manifest| {
+        let bytes = forge::other_version(from, own, version, |manifest| {
             manifest.name = name.parse().unwrap_or_default();
             change(manifest);
         });
@@ -82,13 +78,6 @@ fn forged([good, faulty, other]: [&[u8]; 3], own: &Chain, now: u64) -> Vec<Made>
     vec![ahead, broken, foreign, greedy, broken_after, raised]
 }
 
-fn archived(archive: &Path, name: &str) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(archive)?;
-    let archive = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
-    let entry = archive.find(name).with_context(|| format!("the archive has no {name}"))?;
-    Ok(entry.bytes().map_err(|error| anyhow!("{error}"))?.to_vec())
-}
-
 pub(super) fn dependency(module: &str, from: Version) -> Option<Dependency> {
     Some(Dependency { module: module.parse().ok()?, version: Requirement::new(from, None)? })
 }
@@ -99,19 +88,17 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
     let archive = machine.archive.clone().context("a boot archive")?;
-    let other = archived(&archive, OTHER)?;
-    let keys = archive.parent().context("a folder")?.join(KEYS);
-    let own = Chain::load(&keys).context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let other = forge::archived(&archive, OTHER)?;
+    let own = Chain::development(&archive)?;
     let faulty = disk::get(image, &format!("{SERVICE}-{FAULTY}.hicmod"))?;
     // A plan takes the newest that will do, and these two are faulty.
     for version in ["1.2.1", "1.2.2"] {
         disk::remove(image, &format!("eth_driver-{version}.hicmod"))?;
     }
-    for (file, bytes) in forged([&good, &faulty, &other], &own, now) {
+    for (file, bytes) in forged([&good, &faulty, &other], &own) {
         disk::put(image, &file, &bytes.context(file.clone())?)?;
     }
-    let greedy = forge::other_version(&other, &own, now, OTHER_GREEDY, |manifest| {
+    let greedy = forge::other_version(&other, &own, OTHER_GREEDY, |manifest| {
         (manifest.epoch, manifest.heap_pages) = (1, 65_536);
     })?;
     let vm = context.boot(machine.clone(), Some(&network), &PORTS)?;

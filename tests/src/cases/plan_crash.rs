@@ -1,10 +1,9 @@
 //! The module manager dies at its k-th system call in the middle of a plan of two steps: a plan that was begun comes to the end that it would have
 //! had, and connections go on throughout. After a power cut in the middle of one, the versions that a boot starts fit together.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use hic_hicmod::archive::Archive;
 use hic_hicmod::manifest::{Dependency, Requirement, Version};
 use serde_json::Value;
 use std::path::Path;
@@ -22,8 +21,6 @@ use crate::vm::{Console, Vm};
 
 /// Connections that carry data both ways meanwhile.
 const PLAN: DuplexPlan = DuplexPlan { clients: 10, ..DuplexPlan::USUAL };
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
 /// Time after boot within which the services must answer, and after a death within which the manager must be back and done.
 const SERVED: Duration = Duration::from_secs(120);
 /// What the new stacks depend on, and what it is before and after.
@@ -71,23 +68,18 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 fn prepare(machine: &Machine) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let archive = machine.archive.as_deref().context("a boot archive")?;
-    let own =
-        Chain::load(&archive.parent().context("a folder")?.join(KEYS)).context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let bytes = std::fs::read(archive)?;
-    let archive = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
-    let other = archive.find(OTHER).with_context(|| format!("the archive has no {OTHER}"))?;
-    let other = other.bytes().map_err(|error| anyhow!("{error}"))?;
+    let own = Chain::development(archive)?;
+    let other = forge::archived(archive, OTHER)?;
     let stack = |from: &str, version| {
         let good = disk::get(image, &format!("{SERVICE}-{from}.hicmod"))?;
-        forge::other_version(&good, &own, now, version, |manifest| {
+        forge::other_version(&good, &own, version, |manifest| {
             let needed = Requirement::new(OTHER_NEW, None);
             let needed =
                 OTHER.parse().ok().zip(needed).map(|(module, version)| Dependency { module, version });
             manifest.dependencies = needed.into_iter().collect();
         })
     };
-    put(image, OTHER, OTHER_NEW, &forge::other_version(other, &own, now, OTHER_NEW, |_| ())?)?;
+    put(image, OTHER, OTHER_NEW, &forge::other_version(&other, &own, OTHER_NEW, |_| ())?)?;
     put(image, SERVICE, GOOD, &stack(NEW, GOOD)?)?;
     put(image, SERVICE, BROKEN, &stack(FAULTY, BROKEN)?)
 }

@@ -23,9 +23,11 @@ use serde_json::Value;
 
 use super::PORTS;
 use super::forge::{self, Chain};
-use super::http_repository::{KEYS, server};
+use super::http_repository::server;
 use super::service::{until, wait_until_served};
-use super::updating::{Instance, OLD, Refused, SERVICE, ask, modules, only, refusal, wait_for_repository};
+use super::updating::{
+    Instance, OLD, Refused, SERVICE, ask, last_note, modules, notes, only, refusal, wait_for_repository,
+};
 use crate::disk;
 use crate::net::Network;
 use crate::qemu::Machine;
@@ -62,7 +64,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 pub(super) fn run_http(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let machine = context.machine()?;
-    let keys = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
+    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
     let (mirror, system, disk) = prepare(context, &machine)?;
     let driver = disk::get(&disk, update::DRIVER)?;
     // The disk is there and has nothing.
@@ -81,7 +83,6 @@ pub(super) fn run_http(context: &mut TestContext) -> Result<()> {
         Scene { vm: &vm, console: &console, system: &system, running: only(&console, OLD)?, place: &place };
     scene.offered(&source)?;
     all_attacks(context, &mirror, &scene)?;
-    let own = Chain::load(&keys)?;
     large_module(context, &mirror, &scene, &own)?;
     update::planned(context, &mirror, &scene, (&own, &driver)).context("a plan of two modules")?;
     ask(&console, &format!("repository remove {source}"))?;
@@ -129,8 +130,8 @@ fn large_module(context: &mut TestContext, mirror: &Mirror, scene: &Scene<'_>, o
     const LARGE: usize = 5_200_000;
     let files = mirror.files()?;
     let good = files.get(&mirror::file_of(mirror::VERSION)).context("a module")?;
-    let next = forge::other_version(good, own, mirror.now, Version::new(1, 4, 0), |_| ())?;
-    let large = forge::padded(&next, own, mirror.now, LARGE)?;
+    let next = forge::other_version(good, own, Version::new(1, 4, 0), |_| ())?;
+    let large = forge::padded(&next, own, LARGE)?;
     let file = mirror::file_of("1.4.0");
     std::fs::write(mirror.repository.targets().join(file), &large)?;
     mirror.publish()?;
@@ -259,7 +260,7 @@ impl Scene<'_> {
 
     /// One attack: refused by its check, noted, without a trace; then the good state again.
     fn attack(&self, mirror: &Mirror, attack: &Attack) -> Result<()> {
-        let (before, noted, check) = (self.trusted()?, self.last_note()?, self.check_of(attack));
+        let (before, noted, check) = (self.trusted()?, last_note(self.console)?, self.check_of(attack));
         let lines = self.show(&attack.files)?;
         let refused = self.refused(attack.version)?;
         ensure!(refused.code == check, "{refused}; the check {check} was due; {lines:?}");
@@ -277,7 +278,7 @@ impl Scene<'_> {
     fn untouched(&self, before: Trusted, noted: u64, check: &str) -> Result<()> {
         ensure!(self.trusted()? == before, "{before:?} was trusted before, {:?} now", self.trusted()?);
         until(NOTED, || {
-            let fresh = self.notes()?.into_iter().filter(|(sequence, _)| *sequence > noted);
+            let fresh = notes(self.console)?.into_iter().filter(|(sequence, _)| *sequence > noted);
             let texts: Vec<String> = fresh.map(|(_, text)| text).collect();
             ensure!(
                 texts.iter().any(|text| text.contains(check)),
@@ -292,21 +293,6 @@ impl Scene<'_> {
             self.running
         );
         self.vm.check_alive()
-    }
-
-    /// Number of the last note in the audit log; 0 if there is none.
-    fn last_note(&self) -> Result<u64> {
-        Ok(self.notes()?.into_iter().map(|(sequence, _)| sequence).max().unwrap_or(0))
-    }
-
-    /// Numbers and texts of the notes that the audit log keeps.
-    fn notes(&self) -> Result<Vec<(u64, String)>> {
-        let document = ask(self.console, "audit")?;
-        let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
-        let notes = records.iter().filter(|record| record["event"] == "note");
-        Ok(notes
-            .filter_map(|record| Some((record["sequence"].as_u64()?, record["text"].as_str()?.to_owned())))
-            .collect())
     }
 
     /// What the record on the system disk says was seen. Reads a copy, since the guest runs on the image.

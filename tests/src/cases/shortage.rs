@@ -3,18 +3,18 @@
 //! instance has its quota and no more.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use hic_hicmod::Archive;
+use anyhow::{Context, Result, ensure};
 use hic_hicmod::manifest::{Manifest, Version};
 use serde_json::Value;
 
-use super::bad_modules::last_note;
 use super::forge::{self, Chain};
 use super::install::done;
 use super::service::{until, wait_until_served};
-use super::updating::{Instance, NEW, OLD, SERVICE, Update, ask, only, refusal, wait_for_repository};
+use super::updating::{
+    Instance, NEW, OLD, SERVICE, Update, ask, last_note, only, refusal, wait_for_repository,
+};
 use super::{ECHO, PORTS, memory};
 use crate::net::Network;
 use crate::qemu::Proto;
@@ -44,8 +44,6 @@ const BESIDE: u64 = 200;
 const QUOTA: (u64, u64, u64) = (2000, 10_000, 15);
 /// Rollback window, seconds: longer than what is done in it.
 const WATCH_S: u32 = 600;
-/// Where the development chain lies, from the folder of images (`xtask/src/signing.rs`).
-const KEYS: &str = "keys";
 /// Time within which services answer, or what was held is free.
 const SERVED: Duration = Duration::from_secs(120);
 /// How long the new instance is watched while it warms up; its deadline is 6 s in the guest.
@@ -84,15 +82,10 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// Puts the modules on the disk.
 fn prepare(image: &Path, archive: &Path) -> Result<()> {
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let own = Chain::load(&archive.parent().unwrap_or(Path::new(".")).join(KEYS))
-        .context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-    let bytes = std::fs::read(archive)?;
-    let parsed = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
-    let other = parsed.find(OTHER).context("no guest book in the archive")?;
-    let other = other.bytes().map_err(|error| anyhow!("{error}"))?;
+    let own = Chain::development(archive)?;
+    let other = forge::archived(archive, OTHER)?;
     let put = |name: &str, from: &[u8], version, change: &dyn Fn(&mut Manifest)| {
-        let module = forge::other_version(from, &own, now, version, change)?;
+        let module = forge::other_version(from, &own, version, change)?;
         disk::put(image, &format!("{name}-{version}.hicmod"), &module)
     };
     let guarantee = |budget_us| {
@@ -101,7 +94,7 @@ fn prepare(image: &Path, archive: &Path) -> Result<()> {
     put(SERVICE, &good, HUNGRY, &guarantee(6000))?;
     put(SERVICE, &good, FITS, &guarantee(5000))?;
     put(SERVICE, &good, LARGE, &|manifest| (manifest.heap_pages, manifest.account_pages) = (20_000, 16))?;
-    put(OTHER, other, OTHER_VERSION, &guarantee(1000))
+    put(OTHER, &other, OTHER_VERSION, &guarantee(1000))
 }
 
 struct Scene<'a> {

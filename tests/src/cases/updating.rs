@@ -70,6 +70,21 @@ pub(super) fn ask(console: &Console<'_>, command: &str) -> Result<Value> {
     }
 }
 
+/// Number of the last note in the audit log; 0 if there is none.
+pub(super) fn last_note(console: &Console<'_>) -> Result<u64> {
+    Ok(notes(console)?.into_iter().map(|(sequence, _)| sequence).max().unwrap_or(0))
+}
+
+/// The notes in the audit log that the console shows, with their numbers.
+pub(super) fn notes(console: &Console<'_>) -> Result<Vec<(u64, String)>> {
+    let document = ask(console, "audit")?;
+    let records = document["records"].as_array().with_context(|| format!("no records in {document}"))?;
+    let note = |record: &Value| {
+        Some((record["sequence"].as_u64()?, record["text"].as_str().unwrap_or_default().to_owned()))
+    };
+    Ok(records.iter().filter(|record| record["event"] == "note").filter_map(note).collect())
+}
+
 /// What `command --json` is refused with; it is an error if it is not.
 pub(super) fn refusal(console: &Console<'_>, command: &str) -> Result<Refused> {
     let document = console.json(&format!("{command} --json"))?;

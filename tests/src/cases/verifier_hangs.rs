@@ -1,12 +1,11 @@
 //! A file with which the verifier never comes to an end: the verifier is started again, and when it hangs again the file is refused. Whatever else the
 //! repository has is looked at, and nobody who serves notices.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hic_hicmod::manifest::Version;
 
-use super::bad_modules::KEYS;
 use super::forge::{self, Chain};
 use super::service::{entry, until, wait_until_served};
 use super::updating::{NEW, OLD, SERVICE, modules, only, wait_for_module};
@@ -65,12 +64,11 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// Puts a good module on the disk under a name that hangs, and another one behind it.
 fn prepare(machine: &Machine) -> Result<()> {
     let disk = machine.disks.first().context("this profile has no repository disk")?;
-    let archive = machine.archive.clone().context("a boot archive")?;
-    let own = Chain::load(&archive.with_file_name(KEYS)).context("the development chain")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let archive = machine.archive.as_deref().context("a boot archive")?;
+    let own = Chain::development(archive)?;
     let good = disk::get(disk, &format!("{SERVICE}-{NEW}.hicmod"))?;
     disk::put(disk, HANGS, &good)?;
-    let later = forge::other_version(&good, &own, now, LATER, |_| ())?;
+    let later = forge::other_version(&good, &own, LATER, |_| ())?;
     disk::put(disk, &format!("{SERVICE}-{LATER}.hicmod"), &later)
 }
 

@@ -31,7 +31,7 @@ tested_with = ["1.2.0"]
 
 fn chain(folder: &Path) -> Chain {
     make_chain(folder, ChainOptions { development: true, days: 30, now: NOW }).expect("made");
-    Chain::load(folder).expect("read")
+    Chain { now: NOW, ..Chain::load(folder).expect("read") }
 }
 
 fn module() -> Vec<u8> {
@@ -55,8 +55,8 @@ fn each_forgery_is_refused_by_the_check_that_it_names() {
     let (own, other) = (chain(&folder.path().join("own")), chain(&folder.path().join("other")));
     let root = std::fs::read(folder.path().join("own").join(keys::ROOT_DER)).expect("a root");
     let root = TrustRoot::parse(&root).expect("a root");
-    let good = own.sign(&module(), NOW).expect("signed");
-    let (bad, lists) = all(&good, &own, &other, NOW).expect("forged");
+    let good = own.sign(&module()).expect("signed");
+    let (bad, lists) = all(&good, &own, &other).expect("forged");
     let lists = RevocationList::parse(&lists).expect("lists");
     assert!(verify(&good, &root, NOW, &lists).is_ok());
     for module in &bad {
@@ -66,14 +66,14 @@ fn each_forgery_is_refused_by_the_check_that_it_names() {
     assert_eq!(bad.len(), 23);
 
     let version = Version::new(1, 4, 90);
-    let untested = other_version(&good, &own, NOW, version, |manifest| {
+    let untested = other_version(&good, &own, version, |manifest| {
         manifest.update.iter_mut().for_each(|update| update.tested_with.clear());
     });
     let untested = untested.expect("signed");
     let renamed = |manifest: &mut Manifest| manifest.provides.clear();
-    let both = other_version(&good, &own, NOW, version, renamed).expect("signed");
+    let both = other_version(&good, &own, version, renamed).expect("signed");
     assert!(verify(&both, &root, NOW, &lists).is_ok(), "the program says what its manifest says");
-    let one = other_manifest(&good, &own, NOW, version, renamed).expect("signed");
+    let one = other_manifest(&good, &own, version, renamed).expect("signed");
     assert_eq!(verify(&one, &root, NOW, &lists).expect_err("only the manifest").check_name(), "exports");
     let verified = verify(&untested, &root, NOW, &lists).expect("signed well");
     let mut running = verified.module().manifest.clone();

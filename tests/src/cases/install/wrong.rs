@@ -77,7 +77,7 @@ pub(super) fn prepare(scene: &Scene<'_>) -> Result<()> {
         manifest.name = Name::try_from(UNDECLARED).unwrap_or_default();
         manifest.provides.clear();
     });
-    let liar = forge::other_manifest(&scene.good, &scene.own, scene.now, version, |manifest| {
+    let liar = forge::other_manifest(&scene.good, &scene.own, version, |manifest| {
         manifest.name = Name::try_from(LIAR).unwrap_or_default();
         manifest.provides.clear();
     });

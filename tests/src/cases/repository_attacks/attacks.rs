@@ -12,7 +12,7 @@ use rsa::RsaPrivateKey;
 use rsa::rand_core::OsRng;
 
 use super::mirror::{Files, Mirror, OTHER, VERSION, file_of};
-use super::{Scene, WRITTEN, until};
+use super::{Scene, WRITTEN, last_note, until};
 
 /// A time that is long enough.
 const WEEK_S: u64 = 7 * 86_400;
@@ -219,7 +219,7 @@ pub(super) fn fast_forward(mirror: &Mirror, scene: &Scene<'_>) -> Result<()> {
         ensure!(trusted.timestamp == u32::MAX, "trusted: {trusted:?}");
         Ok(())
     })?;
-    let (before, noted) = (scene.trusted()?, scene.last_note()?);
+    let (before, noted) = (scene.trusted()?, last_note(scene.console)?);
     // What the owner publishes is now refused: the attack.
     mirror.publish()?;
     scene.show(&mirror.files()?)?;
@@ -236,7 +236,7 @@ pub(super) fn fast_forward(mirror: &Mirror, scene: &Scene<'_>) -> Result<()> {
     let after = scene.trusted()?;
     ensure!(after.root == 3 && after.timestamp < 1000, "after the recovery: {after:?}");
     // The stolen keys are of no use any more.
-    let noted = scene.last_note()?;
+    let noted = last_note(scene.console)?;
     let mut again = mirror.files()?;
     again.insert("timestamp.tuf".to_owned(), pushed.get("timestamp.tuf").context("a timestamp")?.clone());
     scene.show(&again)?;
@@ -287,7 +287,7 @@ fn lie(
     (bytes, manifest, signer): (&[u8], &Manifest, &str),
     check: &str,
 ) -> Result<()> {
-    let (mut files, file, noted) = (mirror.files()?, file_of(VERSION), scene.last_note()?);
+    let (mut files, file, noted) = (mirror.files()?, file_of(VERSION), last_note(scene.console)?);
     let timestamp = mirror.good()?.timestamp + 1;
     let target = Target::describe(&file, bytes, manifest, signer).map_err(|error| anyhow!(error))?;
     let next = |role| Ok::<_, anyhow::Error>(newest(&mirror.files()?, role)?.0 + 1);

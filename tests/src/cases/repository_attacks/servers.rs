@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::mirror::{Mirror, VERSION, file_of};
-use super::{Scene, ask};
+use super::{Scene, ask, last_note};
 use crate::cases::http_repository::server::{self, Manner, Server};
 use crate::net::Network;
 use crate::runner::TestContext;
@@ -42,7 +42,7 @@ pub(super) fn wrong(
     let before = scene.trusted()?;
     for (manner, code, limit) in WRONG {
         server.set(sent(manner));
-        let (noted, began) = (scene.last_note()?, std::time::Instant::now());
+        let (noted, began) = (last_note(scene.console)?, std::time::Instant::now());
         let lines = scene.refresh()?;
         let refused = scene.refused(VERSION)?;
         let took = began.elapsed();

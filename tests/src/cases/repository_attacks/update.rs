@@ -37,7 +37,7 @@ pub(super) fn made(
 ) -> Result<()> {
     let next = NEXT.to_string();
     let good = mirror.files()?.remove(&mirror::file_of(mirror::VERSION)).context("a module")?;
-    let module = forge::other_version(&good, own, mirror.now, NEXT, |_| ())?;
+    let module = forge::other_version(&good, own, NEXT, |_| ())?;
     std::fs::write(mirror.repository.targets().join(mirror::file_of(&next)), module)?;
     mirror.publish()?;
     let slow = mirror::file_of(&next);
@@ -71,7 +71,7 @@ pub(super) fn planned(
 ) -> Result<()> {
     const AHEAD: Version = Version::new(1, 5, 0);
     let good = mirror.files()?.remove(&mirror::file_of(mirror::VERSION)).context("a module")?;
-    let module = forge::other_version(&good, own, mirror.now, AHEAD, |manifest| {
+    let module = forge::other_version(&good, own, AHEAD, |manifest| {
         manifest.dependencies = dependency("eth_driver", Version::new(1, 2, 0)).into_iter().collect();
     })?;
     let targets = mirror.repository.targets();
