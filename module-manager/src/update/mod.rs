@@ -82,12 +82,16 @@ impl Manager {
 
     /// Whether an update is under way.
     pub fn is_updating(&self) -> bool {
-        self.update.as_ref().is_some_and(|running| !running.engine.is_over())
+        self.under_way().is_some()
     }
 
     /// Whether an update is under way whose report has room for what others do meanwhile.
     pub fn may_tell_aside(&self) -> bool {
-        self.is_updating() && self.update.as_ref().is_some_and(|running| running.report.has_room_aside())
+        self.under_way().is_some_and(|running| running.report.has_room_aside())
+    }
+
+    fn under_way(&self) -> Option<&Running> {
+        self.update.as_ref().filter(|running| !running.engine.is_over())
     }
 
     /// Which side of the update under way the instance in a record is.
