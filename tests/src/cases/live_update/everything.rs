@@ -14,13 +14,13 @@ use crate::qemu::Proto;
 use crate::runner::TestContext;
 use crate::vm::Vm;
 
-/// Shares of the two hundred connections.
+/// Of the two hundred connections, so many each.
 const ECHOES: u32 = 130;
 const TWO_WAY: u32 = 40;
 const OUTBOUND: u32 = 16;
 const HALF_CLOSED: u32 = 6;
 const ZERO_WINDOW: u32 = 4;
-/// Places in the accept queue of the application that does not accept; never divided, since a queue is full or is not.
+/// Places in the accept queue of the application that does not accept.
 const QUEUED: u32 = 4;
 
 /// The connection too many is not answered until the queue opens, at the end of the test: as long as the test may take.
@@ -70,39 +70,38 @@ pub(super) struct Everything {
 }
 
 impl Everything {
-    /// Starts all of it, each group with its number divided by `share`, and waits until all are in their state.
-    pub fn start(network: &Network, vm: &Vm, share: u32) -> Result<Self> {
+    /// Starts all of it, and waits until all are in their state.
+    pub fn start(network: &Network, vm: &Vm) -> Result<Self> {
         let at = |port| vm.endpoint(Proto::Tcp, port);
         let (echo_at, dialer) = (at(ECHO)?, at(DIALER)?);
-        let some = |count: u32| count.div_ceil(share);
         let host = HostEcho::start(network)?;
-        let echo = load::echo_clients(network, echo_at, EchoPlan { clients: some(ECHOES), ..ECHO_PLAN })?;
+        let echo = load::echo_clients(network, echo_at, ECHO_PLAN)?;
         let two_way = DuplexPlan {
-            clients: some(TWO_WAY),
+            clients: TWO_WAY,
             pace: Duration::from_millis(5),
             ahead: 24 * 1024,
             hold: Duration::from_millis(500),
             buffer: 4096,
         };
-        let outbound = EchoPlan { clients: some(OUTBOUND), ..ECHO_PLAN };
+        let outbound = EchoPlan { clients: OUTBOUND, ..ECHO_PLAN };
         let greeting = format!("connect {}\n", host.from_guest());
         let mut busy = vec![
             ("two-way clients", load::duplex_clients(network, echo_at, two_way)?),
             ("outbound connections", load::echo_clients_through(network, dialer, greeting, outbound)?),
         ];
-        let held = held(network, [echo_at, at(QUEUE)?], &some)?;
-        let wanted = [(&echo, some(ECHOES)), (&busy[0].1, some(TWO_WAY)), (&busy[1].1, some(OUTBOUND))];
+        let held = held(network, [echo_at, at(QUEUE)?])?;
+        let wanted = [(&echo, ECHOES), (&busy[0].1, TWO_WAY), (&busy[1].1, OUTBOUND)];
         for (load, count) in wanted {
             load.wait_for_connections(count.into(), SERVED)?;
         }
         let again = Arc::default();
         busy.extend(passers_by(network, vm, Arc::clone(&again))?);
-        let connections = [ECHOES, TWO_WAY, OUTBOUND, HALF_CLOSED, ZERO_WINDOW].map(some);
+        let connections = [ECHOES, TWO_WAY, OUTBOUND, HALF_CLOSED, ZERO_WINDOW];
         let connections = u64::from(connections.iter().sum::<u32>() + QUEUED);
         let network_is_user = matches!(network, Network::User);
         let all = Self { network_is_user, connections, echo, busy, held, dialer, host, again };
         all.gets_on()?;
-        ensure!(all.host.accepted() >= u64::from(some(OUTBOUND)), "not every outbound connection was made");
+        ensure!(all.host.accepted() >= u64::from(OUTBOUND), "not every outbound connection was made");
         Ok(all)
     }
 
@@ -169,20 +168,16 @@ impl Everything {
 const OVERFLOW: &str = "one more than the accept queue holds";
 
 /// Connections in awkward states, all of them reached when this returns.
-fn held(
-    network: &Network,
-    [echo, queue]: [std::net::SocketAddr; 2],
-    some: &impl Fn(u32) -> u32,
-) -> Result<Vec<(&'static str, Load)>> {
+fn held(network: &Network, [echo, queue]: [std::net::SocketAddr; 2]) -> Result<Vec<(&'static str, Load)>> {
     let half = HeldPlan {
-        clients: some(HALF_CLOSED),
+        clients: HALF_CLOSED,
         fill: Fill::Bytes(40_000),
         half_close: true,
         stream: 0x1000,
         ..HELD
     };
     let full = HeldPlan {
-        clients: some(ZERO_WINDOW),
+        clients: ZERO_WINDOW,
         fill: Fill::UntilStuck(Duration::from_secs(2)),
         stream: 0x2000,
         ..HELD

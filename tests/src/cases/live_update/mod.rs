@@ -58,24 +58,24 @@ const WARM_UP: EchoPlan = EchoPlan {
 pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let best = Network::best()?;
     if matches!(best, Network::User) {
-        return on(context, &best, 1, "user.pcap").context("over user networking");
+        return on(context, &best, "user.pcap").context("over user networking");
     }
     drop(best);
     let tap = Network::Tap(Namespace::create_with_lease(LEASE_S)?);
-    on(context, &tap, 1, "tap.pcap").context("over a tap")?;
+    on(context, &tap, "tap.pcap").context("over a tap")?;
     drop(tap);
-    on(context, &Network::User, 4, "user.pcap").context("over user networking")
+    on(context, &Network::User, "user.pcap").context("over user networking")
 }
 
-/// The whole scenario on `network`, with the load divided by `share`.
-fn on(context: &mut TestContext, network: &Network, share: u32, capture: &str) -> Result<()> {
+/// The whole scenario on `network`.
+fn on(context: &mut TestContext, network: &Network, capture: &str) -> Result<()> {
     let capture = context.file(capture)?;
     let dump = context.file("memory.bin")?;
     let (mut vm, marker) = boot(context, network, &dump)?;
     let sandboxes = ask(&vm.console()?, "status")?["sandboxes"].clone();
     let before = memory::settled(&vm.console()?)?;
     vm.start_capture(&capture)?;
-    let everything = Everything::start(network, &vm, share)?;
+    let everything = Everything::start(network, &vm)?;
     context.note(format!("over {}: {}", network.describe(), everything.describe()));
     std::thread::sleep(QUIET);
     let moves = scenario(context, network, &vm, &everything)?;
