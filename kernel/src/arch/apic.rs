@@ -67,7 +67,7 @@ fn io_write(register: u32, value: u32) {
     }
 }
 
-/// Masks everything, then turns the local APIC on with its timer counting freely for [`clock`] to measure.
+/// Masks everything, then turns the local APIC on with its timer masked, for [`clock`] to measure.
 pub fn init() {
     mask_pics();
     let pins = (io_read(IO_VERSION) >> 16 & 0xff) + 1;
@@ -78,7 +78,6 @@ pub fn init() {
     local_write(SPURIOUS, ENABLE | u32::from(SPURIOUS_VECTOR));
     local_write(TIMER_DIVIDER, DIVIDE_BY_1);
     local_write(TIMER, MASKED | u32::from(TIMER_VECTOR));
-    local_write(TIMER_INITIAL, u32::MAX);
 }
 
 /// Moves the PICs off the exception vectors and masks them (8259A data sheet: ICW1 to ICW4, then OCW1).
@@ -89,6 +88,11 @@ fn mask_pics() {
             port::write::<u8>(command + 1, value);
         }
     }
+}
+
+/// Has the timer count down from its upper end.
+pub fn count_freely() {
+    local_write(TIMER_INITIAL, u32::MAX);
 }
 
 /// The timer's counter, which runs down.

@@ -4,7 +4,8 @@
 //! kernel. Everything but the archive is copied, since it may lie in memory that is zeroed next. The message is input from outside: no
 //! count, length or address in it is followed before it was checked, and what does not fit ends in a [`LoaderError`].
 //!
-//! Memory is reached through [`Physical`] alone, so the tests hand in messages as bytes.
+//! Memory is reached through [`Physical`] alone, so the tests hand in messages as bytes. What nobody says, the frequency of the counters, is
+//! measured ([`calibrate`]).
 #![no_std]
 #![cfg_attr(
     not(test),
@@ -15,6 +16,7 @@
 extern crate std;
 
 pub mod acpi;
+pub mod calibrate;
 pub mod dmar;
 mod multiboot2;
 mod pvh;
