@@ -92,6 +92,7 @@ impl Network {
     fn begin_transfer(&mut self, purpose: Purpose, download: Download, region: Handle, address: u64) {
         debug_assert!(self.transfer.is_none(), "a file is on its way already");
         self.transfer = Some(Transfer { purpose, download, region, address });
+        self.begun = true;
     }
 }
 
@@ -154,7 +155,8 @@ impl Manager {
 
     /// Fetches the file that the verifier wants next into the memory of the walk.
     pub fn fetch_metadata(&mut self, walk: Walk, source: &Source, path: Path) {
-        let download = Download::begin(source.clone(), path, walk.limit(), None, clock::now());
+        let download =
+            Download::begin(source.clone(), path, walk.limit(), None, clock::now()).by(walk.deadline());
         let (region, address) = (walk.region(), walk.next_address());
         match self.show_fetcher(region) {
             Ok(()) => {

@@ -1,7 +1,8 @@
 //! One file until it is there or given up: what to ask next, and for how long.
 //!
 //! A connection that ends in the middle is taken up again where it was, if the server names the version of the file; else the file is begun again. Four
-//! attempts that bring nothing are enough, half a minute without a byte is, a minute at a snail's pace, and so is a quarter of an hour for the whole file.
+//! attempts that bring nothing are enough, half a minute without a byte is, a minute at a snail's pace, and so is a quarter of an hour for the whole file, or less where the
+//! file is one of many ([`Download::by`]).
 
 use hic_abi::Nanos;
 
@@ -48,6 +49,7 @@ pub struct Download {
     best: u32,
     validator: Validator,
     began: Nanos,
+    deadline: Nanos,
     progress: Nanos,
     failures: u32,
     fresh: u32,
@@ -66,10 +68,17 @@ impl Download {
             best: 0,
             validator: Validator::new(),
             began: now,
+            deadline: now.saturating_add(WHOLE),
             progress: now,
             failures: 0,
             fresh: 0,
         }
+    }
+
+    /// The same, given up at this time if it is before [`WHOLE`] is over.
+    #[must_use]
+    pub fn by(self, deadline: Nanos) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self }
     }
 
     /// The file.
@@ -142,7 +151,7 @@ impl Download {
         }
         let due = seconds(self.began) * SLOWEST;
         let is_slow = now.saturating_sub(self.began) >= GRACE && u64::from(self.best) < due;
-        if is_slow || now.saturating_sub(self.began) >= WHOLE {
+        if is_slow || now >= self.deadline {
             let why = format_args!("{} bytes came in {} s", self.at, seconds(self.began));
             return Step::GiveUp(Failure::new("http-slow", &why, true));
         }
@@ -222,6 +231,26 @@ mod tests {
         let below = SLOWEST as u32 - 1;
         assert!(matches!(given_up(u32::MAX, below), Some((GRACE, step)) if slow(&step)), "just too slow");
         assert!(matches!(given_up(u32::MAX, below + 1), Some((WHOLE, step)) if slow(&step)), "for ever");
+    }
+
+    #[test]
+    fn a_file_has_no_longer_than_what_it_is_part_of() {
+        let steps = |by: Nanos| {
+            let mut download = begin().by(by);
+            [1, 2].map(|second| download.answered(part(300 + second), u64::from(second) * SECOND))
+        };
+        assert_eq!(steps(3 * SECOND), [Step::Ask, Step::Ask]);
+        let [in_time, late] = steps(2 * SECOND);
+        assert_eq!(in_time, Step::Ask);
+        assert!(matches!(late, Step::GiveUp(failure) if failure.code == "http-slow"));
+        let path = Path::try_from("/x").unwrap();
+        let download = Download::begin("http://10.0.2.2/".parse().unwrap(), path, u32::MAX, None, 0);
+        let ends = |download: Download, at| {
+            let reply = Reply::Part { at: u32::MAX, validator: Validator::new() };
+            matches!(download.clone().answered(reply, at), Step::GiveUp(_))
+        };
+        assert!(ends(download.clone().by(u64::MAX), WHOLE), "it is no way to have longer");
+        assert!(!ends(download.by(u64::MAX), WHOLE - 1));
     }
 
     #[test]

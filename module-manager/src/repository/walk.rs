@@ -18,11 +18,11 @@ use crate::modules::NOTE_REFUSED;
 use crate::network::FETCHER;
 use alloc::boxed::Box;
 use alloc::format;
-use hic_abi::{Handle, Rights, SELF};
+use hic_abi::{Handle, Nanos, Rights, SELF};
 use hic_channel::{Message, WORDS};
 use hic_fetch::Source;
 use hic_hicmod::verdict::{Refusal, Span};
-use hic_rt::{log, sys};
+use hic_rt::{clock, log, sys};
 use hic_store::StoreError;
 use hic_store::messages::{Reply, Request};
 use hic_tuf::Trusted;
@@ -32,6 +32,8 @@ use hic_tuf::ask::{Answer, MAX_NAME_BYTES, MAX_QUESTION_BYTES, METADATA, Questio
 const REGION_BYTES: u64 = 2 << 20;
 /// Folder of the metadata on a server (docs/spec/repository.md).
 const FOLDER: &str = "metadata/";
+/// So long a server has for all its metadata: each file of it has its own limits, and there may be many.
+const WHOLE: Nanos = 300_000_000_000;
 /// The file that no metadata lacks.
 const TIMESTAMP: &str = "timestamp.tuf";
 
@@ -53,6 +55,7 @@ pub struct Walk {
     files: u32,
     /// It was refused before a file of it was seen: the refusal, and whether the root allows modules that are not listed. What is open is whether there is any.
     probe: Option<(Box<Refusal>, bool)>,
+    began: Nanos,
 }
 
 impl Walk {
@@ -64,6 +67,11 @@ impl Walk {
     /// Where the next file goes.
     pub const fn next_address(&self) -> u64 {
         self.address + self.used
+    }
+
+    /// Until when a server has to have given all files.
+    pub const fn deadline(&self) -> Nanos {
+        self.began.saturating_add(WHOLE)
     }
 
     /// Most bytes that the next file may have.
@@ -122,7 +130,20 @@ impl Manager {
         let (root, seen) = (self.trust_root.repository, self.seen());
         let question = Box::new(Question { root, seen, now: self.now(), files: heapless::Vec::new() });
         let name = heapless::String::new();
-        Ok(Walk { place, question, region, address, name, limit: 0, done: 0, used: 0, files, probe: None })
+        let began = clock::now();
+        Ok(Walk {
+            place,
+            question,
+            region,
+            address,
+            name,
+            limit: 0,
+            done: 0,
+            used: 0,
+            files,
+            probe: None,
+            began,
+        })
     }
 
     /// Keeps the memory of a walk for the next one: walks are frequent. Nobody maps it any more.

@@ -27,7 +27,7 @@ use hic_control::grants;
 use hic_fetch::http::Wanted;
 use hic_fetch::messages::{MAX_MESSAGE_BYTES, SLICE};
 use hic_fetch::{Failure, Path, Reply, Request};
-use hic_netclient::{Client, TcpStream, Want};
+use hic_netclient::{Client, TcpStream};
 use hic_rt::{Error, Export, FOREVER, Handle, StartPage, clock, log, start, sys};
 
 /// What it serves.
@@ -165,7 +165,6 @@ impl Fetcher {
             file.ok_or_else(|| Reply::Failed(Failure::new("malformed", &"this is no memory", false)))?;
         let progress = transfer.step(stream.side(), file);
         stream.flush();
-        let want = Want::READABLE.and(Want::ESTABLISHED).and(Want::OVER);
         match progress {
             Progress::Done => {
                 let length = transfer.get().at();
@@ -180,7 +179,10 @@ impl Fetcher {
                 Err(Reply::Part { at: transfer.get().at(), validator: transfer.get().validator().clone() })
             }
             Progress::Goes => Ok(0),
-            Progress::Waits => Ok(if stream.side().sleep_until(want, 1, 1) { until } else { 0 }),
+            Progress::Waits => {
+                let side = stream.side();
+                Ok(if side.sleep_until(transfer.wants(side), 1, 1) { until } else { 0 })
+            }
         }
     }
 

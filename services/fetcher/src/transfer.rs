@@ -2,7 +2,7 @@
 
 use hic_fetch::http::{HttpError, RequestText, Wanted};
 use hic_fetch::{Failure, Get};
-use hic_netclient::AppSide;
+use hic_netclient::{AppSide, Want};
 
 /// Bytes taken out of the ring at once.
 const PIECE: usize = 2048;
@@ -78,6 +78,17 @@ impl Transfer {
             }
         }
         Progress::Goes
+    }
+
+    /// What lets [`Self::step`] get on after it waited. What holds already is not among it, or whoever waits would not.
+    #[must_use]
+    pub fn wants(&self, side: &AppSide) -> Want {
+        let news = Want::READABLE.and(Want::OVER);
+        match side.status().established {
+            false => news.and(Want::ESTABLISHED),
+            true if self.sent < self.request.len() => news.and(Want::WRITABLE),
+            true => news,
+        }
     }
 
     fn cut_off(&self) -> Failure {
@@ -166,6 +177,27 @@ mod tests {
         wire.server_says(b"cde and more");
         assert_eq!(transfer.step(&mut wire.app, &mut file), Progress::Done);
         assert!(file.starts_with(b"abcde\0"));
+    }
+
+    #[test]
+    fn a_silent_server_is_waited_for_and_each_of_its_news_ends_the_wait() {
+        let (mut wire, mut transfer, mut file) = (Wire::new(), transfer(), [0; 100]);
+        let waits = |wire: &Wire, transfer: &Transfer| {
+            let Wire { app, .. } = wire;
+            app.sleep_until(transfer.wants(app), 1, 1)
+        };
+        assert_eq!(transfer.step(&mut wire.app, &mut file), Progress::Waits);
+        assert!(waits(&wire, &transfer), "no connection yet");
+        wire.status(true, false);
+        assert!(!waits(&wire, &transfer), "the request can be sent");
+        assert_eq!(transfer.step(&mut wire.app, &mut file), Progress::Waits);
+        assert!(waits(&wire, &transfer), "the request is sent");
+        wire.server_says(b"HTTP/1.1 200 OK\r\n");
+        assert!(!waits(&wire, &transfer), "there is something to read");
+        assert_eq!(transfer.step(&mut wire.app, &mut file), Progress::Waits);
+        assert!(waits(&wire, &transfer), "it was read");
+        wire.status(true, true);
+        assert!(!waits(&wire, &transfer), "the server is done");
     }
 
     #[test]
