@@ -134,18 +134,26 @@ impl Qemu {
         }
     }
 
+    /// The whole emulator stands still for so long, as on a host that is overloaded: the guest's clocks go on.
+    pub fn stall(&self, length: Duration) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        std::thread::sleep(length);
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Sends a signal, unless it has ended.
+    fn signal(&self, signal: Signal) -> Result<()> {
+        // Locked, so that nobody reaps it and its number stays its own.
+        let mut child = lock(&self.child);
+        if child.try_wait()?.is_none() {
+            kill(Pid::from_raw(i32::try_from(child.id())?), signal)?;
+        }
+        Ok(())
+    }
+
     /// Ends it: politely, then by force.
     fn stop(&self) {
-        let pid = {
-            let mut child = lock(&self.child);
-            if matches!(child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            child.id()
-        };
-        if let Ok(pid) = i32::try_from(pid) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
+        let _ = self.signal(Signal::SIGTERM);
         if self.wait(GRACE).is_err() {
             let mut child = lock(&self.child);
             let _ = child.kill();

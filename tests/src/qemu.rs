@@ -145,6 +145,8 @@ pub struct Machine {
     pub clock: String,
     /// Wait for a debugger on TCP port 1234 before the first instruction.
     pub gdb: bool,
+    /// Wait for the machine protocol's `cont` before the first instruction.
+    pub paused: bool,
     /// The serial line.
     pub serial: Serial,
     /// A file that keeps what the guest wrote to the serial line.
@@ -176,6 +178,7 @@ impl Machine {
             devices: Vec::new(),
             clock: "utc".to_owned(),
             gdb: false,
+            paused: false,
             serial: Serial::LogOnly,
             serial_log: None,
             qmp: None,
@@ -213,6 +216,9 @@ impl Machine {
         }
         if self.gdb {
             args.words("-s -S");
+        }
+        if self.paused {
+            args.words("-S");
         }
         if self.iommu {
             // Before the devices that it stands in front of.

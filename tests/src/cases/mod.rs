@@ -28,6 +28,7 @@ mod repository_attacks;
 mod selftest;
 mod service;
 mod shortage;
+mod stalled_boot;
 mod storage;
 mod tampering;
 mod tcp_soak;
@@ -109,6 +110,14 @@ pub static ALL: &[SystemTest] = &[
         slots: 1,
         timeout: Duration::from_secs(1800),
         run: cpu_models::run,
+    },
+    SystemTest {
+        name: "stalled_boot",
+        profile: "default",
+        needs: Needs::Nothing,
+        slots: 1,
+        timeout: Duration::from_secs(900),
+        run: stalled_boot::run,
     },
     SystemTest {
         name: "wrong_clock",

@@ -148,6 +148,11 @@ impl Vm {
         }
     }
 
+    /// The whole emulator stands still for so long, as on a host that is overloaded: the guest's clocks go on.
+    pub fn stall(&self, length: Duration) -> Result<()> {
+        self.qemu.stall(length)
+    }
+
     /// A handle to end it from another thread.
     #[must_use]
     pub fn killer(&self) -> Killer {
