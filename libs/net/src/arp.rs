@@ -10,8 +10,11 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
 /// Entries; beyond them the one confirmed longest ago goes.
 const MAX_ENTRIES: usize = 256;
-/// Packets that wait for one answer. RFC 1122 2.3.2.2 asks for at least one.
-const MAX_WAITING: usize = 4;
+/// Packets that wait for one answer. RFC 1122 2.3.2.2 asks for at least one; this many, so that connections which go on
+/// after a pause do not lose their first flight of ten segments (RFC 6928).
+const MAX_WAITING: usize = 32;
+/// Octets of all packets that wait, for whatever answer: strangers choose whom we reply to, and how much.
+const MAX_OCTETS: usize = 256 * 1024;
 /// Between questions (RFC 1122 2.3.2.1: at most one a second).
 const RETRY: Micros = Micros::from_secs(1);
 /// Questions before giving up.
@@ -27,6 +30,15 @@ enum Entry {
     Asking { tries: u8, again: Micros, waiting: Vec<Waiting> },
     /// Answered at `confirmed`; asked again at `asked`.
     Known { mac: EthernetAddress, confirmed: Micros, asked: Micros },
+}
+
+impl Entry {
+    fn waiting(&self) -> &[Waiting] {
+        match self {
+            Self::Asking { waiting, .. } => waiting,
+            Self::Known { .. } => &[],
+        }
+    }
 }
 
 /// What to do to reach an address.
@@ -77,10 +89,19 @@ impl ArpCache {
         }
     }
 
-    /// Lets a packet wait for the answer about `address`. `false` if too many wait already.
+    /// Whether another packet of `len` octets may wait for the answer about `address`. To be asked before it is copied.
+    pub(crate) fn may_wait(&self, address: Ipv4Address, len: usize) -> bool {
+        let Some(Entry::Asking { waiting, .. }) = self.entries.get(&address) else { return false };
+        let all = self.entries.values().flat_map(Entry::waiting);
+        let octets: usize = all.map(|packet| packet.payload.len()).sum();
+        waiting.len() < MAX_WAITING && octets + len <= MAX_OCTETS
+    }
+
+    /// Lets a packet wait for the answer about `address`. `false` if too much waits already.
     pub(crate) fn wait(&mut self, address: Ipv4Address, packet: Waiting) -> bool {
+        let allowed = self.may_wait(address, packet.payload.len());
         match self.entries.get_mut(&address) {
-            Some(Entry::Asking { waiting, .. }) if waiting.len() < MAX_WAITING => {
+            Some(Entry::Asking { waiting, .. }) if allowed => {
                 waiting.push(packet);
                 true
             }
@@ -171,6 +192,7 @@ impl ArpCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     const PEER: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
     const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
@@ -183,10 +205,27 @@ mod tests {
         let mut cache = ArpCache::default();
         assert_eq!(cache.lookup(secs(0), PEER), Lookup::Ask);
         assert_eq!(cache.lookup(secs(0), PEER), Lookup::Wait);
-        let accepted = (0..6).filter(|_| cache.wait(PEER, Waiting::default())).count();
+        let accepted = (0..2 * MAX_WAITING).filter(|_| cache.wait(PEER, Waiting::default())).count();
         assert_eq!(accepted, MAX_WAITING);
         assert_eq!(cache.learn(secs(0), PEER, MAC, true).len(), MAX_WAITING);
         assert_eq!(cache.lookup(secs(1), PEER), Lookup::Known(MAC));
+    }
+
+    #[test]
+    fn all_that_waits_is_bounded_in_octets_and_lets_others_in_when_it_went() {
+        let mut cache = ArpCache::default();
+        let packet = || Waiting { payload: vec![0; 60_000], ..Waiting::default() };
+        let accepted = |n| {
+            let address = Ipv4Address::from_bits(n);
+            cache.lookup(secs(0), address);
+            cache.wait(address, packet())
+        };
+        assert_eq!((10..100).map(accepted).filter(|accepted| *accepted).count(), MAX_OCTETS / 60_000);
+        assert!(!cache.may_wait(Ipv4Address::from_bits(50), 60_000));
+        assert!(cache.may_wait(Ipv4Address::from_bits(50), 1500), "a small one fits");
+        cache.learn(secs(1), Ipv4Address::from_bits(10), MAC, true);
+        assert!(cache.wait(Ipv4Address::from_bits(50), packet()));
+        assert!(!cache.may_wait(Ipv4Address::from_bits(51), 60_000));
     }
 
     #[test]

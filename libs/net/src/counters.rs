@@ -63,7 +63,7 @@ counters! {
     icmp_errors_in,
     /// Errors sent.
     icmp_errors_out,
-    /// Echo replies, errors and resets not sent because of the rate limit.
+    /// Echo replies, errors and resets not sent because of the rate limit of their kind.
     replies_rate_limited,
     /// Other ICMP messages, ignored.
     icmp_ignored,
@@ -97,7 +97,7 @@ counters! {
     tcp_strangers,
     /// TCP segments for a connection or listener that is about to move.
     tcp_frozen,
-    /// SYNs dropped because a listener's backlog was full.
+    /// SYNs to a listener whose backlog was full: dropped, or in the place of an older one that nobody followed up.
     tcp_backlog_full,
     /// Connections refused for want of memory, table space or a flow entry.
     tcp_no_memory,

@@ -92,8 +92,8 @@ pub type Fill<'a> = dyn FnMut(&mut [u8], Option<&StackSide>) + 'a;
 
 /// The shell.
 pub trait Env {
-    /// How many frames [`Env::frame_out`] will take now. Connections wait at 0 until [`crate::Stack::on_tx_room`].
-    fn tx_room(&self) -> usize;
+    /// How many frames of up to `octets` octets each [`Env::frame_out`] will take now. Who has more waits until [`crate::Stack::on_tx_room`].
+    fn tx_room(&self, octets: usize) -> usize;
 
     /// Sends one frame: calls `fill` with a transmit buffer and the region named in `frame`.
     ///

@@ -7,9 +7,9 @@ use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, Ipv4Address, Ipv4Packet};
 
 /// Octets of an ICMP header.
 pub(crate) const HEADER: usize = 8;
-/// Replies and errors a second, together. Bounds what spoofed packets can make us send.
+/// Replies of one kind a second. Bounds what spoofed packets can make us send.
 const RATE: u64 = 200;
-/// Replies and errors at once.
+/// Replies of one kind at once.
 const BURST: u64 = 100;
 /// Code of "fragmentation needed" (RFC 1191).
 const FRAG_NEEDED: u8 = 4;
@@ -119,6 +119,14 @@ pub(crate) fn emit(out: &mut [u8], kind: Icmpv4Message, code: u8, rest: u32, bod
     packet.set_msg_type(kind);
     packet.set_msg_code(code);
     packet.fill_checksum();
+}
+
+/// A bucket for each kind of reply: whoever asks for too many of one does not keep others from theirs.
+#[derive(Debug, Default)]
+pub(crate) struct RateLimits {
+    pub echo: RateLimit,
+    pub unreachable: RateLimit,
+    pub reset: RateLimit,
 }
 
 /// A token bucket.

@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::mem;
 use hic_tcp::Micros;
 use smoltcp::wire::Ipv4Address;
 
@@ -64,10 +65,11 @@ pub(crate) enum Outcome {
 pub(crate) struct Reassembler {
     partial: BTreeMap<Key, Partial>,
     octets: usize,
+    evicted: u64,
 }
 
 impl Reassembler {
-    /// Takes in one fragment.
+    /// Takes in one fragment. Other datagrams may have to go for it: see [`Self::take_evicted`].
     pub(crate) fn add(&mut self, now: Micros, key: Key, piece: Piece<'_>) -> Outcome {
         let end = piece.offset + piece.data.len();
         let odd = piece.more && (piece.data.is_empty() || !piece.data.len().is_multiple_of(8));
@@ -75,15 +77,12 @@ impl Reassembler {
             self.forget(&key);
             return Outcome::Dropped;
         }
-        if !self.partial.contains_key(&key) && self.partial.len() >= MAX_DATAGRAMS {
-            return Outcome::Dropped;
-        }
+        let grows = end.saturating_sub(self.partial.get(&key).map_or(0, |partial| partial.octets.len()));
+        self.make_room(&key, grows);
         let expires = now.after(TIMEOUT);
         let fresh = || Partial { octets: Vec::new(), pieces: Vec::new(), len: None, expires };
         let partial = self.partial.entry(key).or_insert_with(fresh);
-        let grows = end.saturating_sub(partial.octets.len());
-        let fits = self.octets + grows <= MAX_OCTETS;
-        if !fits || !partial.insert(piece, end) {
+        if !partial.insert(piece, end) {
             self.forget(&key);
             return Outcome::Dropped;
         }
@@ -106,6 +105,24 @@ impl Reassembler {
             .filter(|(key, partial)| partial.pieces().next().is_some_and(|piece| begins(key, piece)));
         let keys: Vec<Key> = chosen.map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| Some((key, self.forget(&key)?))).collect()
+    }
+
+    /// Gives up the datagrams that expire first, until the datagram `key` can grow by so much. Who sends beginnings without
+    /// ends thus delays others only while he does.
+    fn make_room(&mut self, key: &Key, grows: usize) {
+        let fresh = !self.partial.contains_key(key);
+        while self.octets + grows > MAX_OCTETS || (fresh && self.partial.len() >= MAX_DATAGRAMS) {
+            let others = self.partial.iter().filter(|(other, _)| *other != key);
+            let oldest = others.min_by_key(|(_, partial)| partial.expires).map(|(key, _)| *key);
+            let Some(oldest) = oldest else { return };
+            self.forget(&oldest);
+            self.evicted += 1;
+        }
+    }
+
+    /// How many datagrams were given up for others since this was last asked.
+    pub(crate) fn take_evicted(&mut self) -> u64 {
+        mem::take(&mut self.evicted)
     }
 
     fn forget(&mut self, key: &Key) -> Option<Partial> {
@@ -239,6 +256,26 @@ mod tests {
         assert_eq!(r.add(NOW, KEY, Piece { offset: 65528, more: false, data: &[0; 8] }), Outcome::Dropped);
         assert!(r.on_timer(TIMEOUT) > 0);
         assert_eq!((r.partial.len(), r.octets, r.deadline()), (0, 0, None));
+    }
+
+    #[test]
+    fn beginnings_without_an_end_do_not_stop_others() {
+        for (offset, bound) in [(0, MAX_DATAGRAMS), (65_000, MAX_OCTETS / 65_008)] {
+            let mut r = Reassembler::default();
+            for ident in 0..40 {
+                let (now, key) = (Micros(ident.into()), Key { protocol: 1, ident, ..KEY });
+                assert_eq!(r.add(now, key, Piece { offset, more: true, data: &[0; 8] }), Outcome::Incomplete);
+            }
+            assert_eq!((r.partial.len(), r.take_evicted(), r.take_evicted()), (bound, 40 - bound as u64, 0));
+            assert!(r.partial.keys().all(|key| usize::from(key.ident) >= 40 - bound), "the oldest went");
+            let now = Micros(40);
+            let start = Piece { offset: 0, more: true, data: &[1; 4096] };
+            assert_eq!(r.add(now, KEY, start), Outcome::Incomplete);
+            let end = Piece { offset: 4096, more: false, data: &[2; 8] };
+            let whole = [&[1; 4096][..], &[2; 8]].concat();
+            assert_eq!(r.add(now, KEY, end), Outcome::Complete(whole));
+            assert_eq!(r.take_evicted(), 1);
+        }
     }
 
     proptest! {

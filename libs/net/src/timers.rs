@@ -1,10 +1,9 @@
-//! What is due when. A heap of deadlines, so that time costs what is due and not what exists.
+//! What is due when. Deadlines in order, one for each owner, so that time costs what is due and not what exists.
 //!
 //! Deadlines move with every segment, mostly to later. Such a move is not entered: the old entry stays, and when it comes
-//! up its owner is asked again. So an owner must cope with being called early.
+//! up its owner is asked again. So an owner must cope with being called early. A move to earlier replaces the entry.
 
-use alloc::collections::{BTreeMap, BinaryHeap};
-use core::cmp::Reverse;
+use alloc::collections::{BTreeMap, BTreeSet};
 use hic_tcp::Micros;
 
 /// Whose deadline it is.
@@ -19,8 +18,8 @@ pub(crate) enum Timer {
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Micros, Timer)>>,
-    /// The entry of the heap that counts for each owner; others are stale.
+    order: BTreeSet<(Micros, Timer)>,
+    /// The same by owner.
     armed: BTreeMap<Timer, Micros>,
 }
 
@@ -31,33 +30,32 @@ impl Timers {
         if self.armed.get(&timer).is_some_and(|armed| *armed <= at) {
             return;
         }
-        self.armed.insert(timer, at);
-        self.heap.push(Reverse((at, timer)));
+        if let Some(later) = self.armed.insert(timer, at) {
+            self.order.remove(&(later, timer));
+        }
+        self.order.insert((at, timer));
     }
 
-    /// When [`Self::pop`] has something at the latest.
+    /// When [`Self::pop`] has something.
     pub(crate) fn deadline(&self) -> Option<Micros> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        self.order.first().map(|(at, _)| *at)
     }
 
     /// The next owner whose time has come.
     pub(crate) fn pop(&mut self, now: Micros) -> Option<Timer> {
-        while let Some(Reverse((at, timer))) = self.heap.peek().copied() {
-            if at > now {
-                return None;
-            }
-            self.heap.pop();
-            if self.armed.get(&timer) == Some(&at) {
-                self.armed.remove(&timer);
-                return Some(timer);
-            }
+        let (at, timer) = self.order.first().copied()?;
+        if at > now {
+            return None;
         }
-        None
+        self.cancel(timer);
+        Some(timer)
     }
 
     /// Forgets an owner that is gone.
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        self.armed.remove(&timer);
+        if let Some(at) = self.armed.remove(&timer) {
+            self.order.remove(&(at, timer));
+        }
     }
 }
 
@@ -75,8 +73,24 @@ mod tests {
         assert_eq!(timers.deadline(), Some(Micros(20)));
         assert_eq!(timers.pop(Micros(19)), None);
         assert_eq!(timers.pop(Micros(20)), Some(Timer::Arp));
-        assert_eq!(timers.pop(Micros(100)), Some(Timer::Dhcp), "the entry at 50 is stale");
+        assert_eq!(timers.pop(Micros(100)), Some(Timer::Dhcp), "the entry at 50 is gone");
         assert_eq!(timers.pop(Micros(100)), None);
+    }
+
+    #[test]
+    fn ten_thousand_short_deadlines_before_a_long_one_leave_one_entry() {
+        let mut timers = Timers::default();
+        let owner = Timer::Connection(crate::Id(7));
+        for round in 0..10_000 {
+            let now = Micros(round * 100);
+            timers.schedule(owner, Some(now.after(Micros::from_secs(60))));
+            timers.schedule(owner, Some(now.after(Micros(50))));
+            assert_eq!(timers.pop(now.after(Micros(50))), Some(owner));
+        }
+        timers.schedule(owner, Some(Micros::from_secs(60)));
+        assert_eq!((timers.order.len(), timers.armed.len()), (1, 1));
+        timers.cancel(owner);
+        assert_eq!((timers.order.len(), timers.deadline()), (0, None));
     }
 
     #[test]

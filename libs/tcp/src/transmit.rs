@@ -175,7 +175,8 @@ impl Connection {
             return None;
         }
         let idle = self.flight() == 0;
-        let bound = max_payload.max(1).min(room);
+        // Whole segments: beyond the last of them the options would not fit into the packet.
+        let bound = (max_payload / unit * unit).max(unit).min(room);
         let whole = bound.min(sendable) / unit * unit;
         let all = data <= window && data <= bound;
         let small_ok = !self.r.config.nagle || idle || self.r.snd.closed;

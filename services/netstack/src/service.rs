@@ -148,7 +148,7 @@ impl Netstack {
         if self.stack.deadline().is_some_and(|at| at <= now) {
             self.stack.on_timer(now, &mut self.shell);
         }
-        if self.stack.wants_tx_room() && self.shell.tx_room() > 0 {
+        if self.stack.wants_tx_room() && self.shell.tx_room(1) > 0 {
             self.stack.on_tx_room(now, &mut self.shell);
         }
         if clock::now() >= self.next_sweep {

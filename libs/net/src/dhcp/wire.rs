@@ -108,8 +108,8 @@ pub(crate) fn emit(message: &Outgoing, mac: EthernetAddress, host_name: &str, ou
         router: None,
         subnet_mask: None,
         relay_agent_ip: Ipv4Address::UNSPECIFIED,
-        // We take unicast replies before we have the address: frames to our station are all that counts.
-        broadcast: false,
+        // RFC 2131 4.1. Without any address a unicast reply would do, but with the fallback address it is not ours.
+        broadcast: message.client.is_unspecified() && !decline,
         requested_ip: message.requested,
         client_identifier: Some(mac),
         server_identifier: message.server,

@@ -3,17 +3,17 @@
 
 use super::Stack;
 use super::tcp_table::Listener;
+use crate::config::AddressSource;
 use crate::env::{Env, Protocol, Published, Socket};
 use crate::record::{ListenerRecord, Origin, Stage, UdpRecord};
 use crate::slab::Id;
-use alloc::collections::VecDeque;
 use core::net::SocketAddrV4;
 use hic_netapi::message::Message;
 use hic_netapi::message::sequence::CommandSlot;
 use hic_netapi::region::{Indices, Status};
 use hic_netapi::{Layout, NetError};
 use hic_tcp::{Connection, Micros, Tuple};
-use smoltcp::wire::Ipv4Address;
+use smoltcp::wire::{DHCP_CLIENT_PORT, Ipv4Address};
 
 /// Ports of our choice offered to the flow table before a socket is refused. Each costs a call to the driver; even with
 /// every second port taken by another instance, all of these fail once in four thousand million times.
@@ -44,7 +44,7 @@ impl Stack {
             return Err(NetError::NoMemory);
         }
         let record = ListenerRecord { port, backlog, layout, origin, commands: CommandSlot::default() };
-        self.tcp.listeners.insert(Listener { record, queue: VecDeque::new(), waiting: 0 });
+        self.tcp.listeners.insert(Listener::new(record));
         self.tcp.by_port.insert(port, id);
         env.publish(Published::Listener(id, &record));
         Ok(id)
@@ -58,7 +58,6 @@ impl Stack {
         self.refuse_frozen(Socket::Listener(listener))?;
         let entry = self.tcp.listeners.get_mut(listener).ok_or(NetError::Closed)?;
         let id = entry.queue.pop_front().ok_or(NetError::WouldBlock)?;
-        entry.waiting = entry.waiting.saturating_sub(1);
         let conn = self.tcp.conns.get_mut(id).ok_or(NetError::WouldBlock)?;
         conn.stage = Stage::Open;
         conn.origin = origin;
@@ -292,7 +291,10 @@ impl Stack {
     fn udp_port(&mut self, wanted: u16) -> Result<u16, NetError> {
         let taken = &self.udp.by_port;
         if wanted != 0 {
-            return Some(wanted).filter(|port| !taken.contains_key(port)).ok_or(NetError::AddressInUse);
+            // The stack's own lease comes in there; the flow is that of whoever has the role.
+            let leased = matches!(self.config.source, AddressSource::Dhcp { .. });
+            let is_taken = taken.contains_key(&wanted) || leased && wanted == DHCP_CLIENT_PORT;
+            return if is_taken { Err(NetError::AddressInUse) } else { Ok(wanted) };
         }
         let local = self.interface.address.map_or(Ipv4Address::UNSPECIFIED, |ours| ours.address);
         let anyone = SocketAddrV4::new(Ipv4Address::UNSPECIFIED, 0);

@@ -36,7 +36,7 @@ impl Stack {
     }
 
     fn echo(&mut self, now: Micros, up: &Packet<'_>, rest: u32, data: &[u8], env: &mut dyn Env) {
-        if !self.rate.take(now) {
+        if !self.rates.echo.take(now) {
             self.counters.replies_rate_limited += 1;
             return;
         }
@@ -64,7 +64,7 @@ impl Stack {
         if !up.unicast || !ours_to_say {
             return;
         }
-        if !self.rate.take(now) {
+        if !self.rates.unreachable.take(now) {
             self.counters.replies_rate_limited += 1;
             return;
         }

@@ -83,7 +83,9 @@ impl Stack {
         };
         let piece =
             Piece { offset: packet.frag_offset().into(), more: packet.more_frags(), data: up.payload };
-        match self.reassembly.add(now, key, piece) {
+        let outcome = self.reassembly.add(now, key, piece);
+        self.counters.ip_reassembly_failed += self.reassembly.take_evicted();
+        match outcome {
             Outcome::Incomplete => self.timers.schedule(Timer::Reassembly, self.reassembly.deadline()),
             Outcome::Dropped => self.counters.ip_reassembly_failed += 1,
             Outcome::Complete(payload) => {

@@ -13,6 +13,11 @@ use smoltcp::wire::{EthernetAddress, EthernetProtocol, Ipv4Address, Ipv4Packet};
 
 /// Octets of our IPv4 headers: no options.
 pub(super) const IP: usize = 20;
+
+/// Octets of payload in each fragment but the last (RFC 791, 3.2).
+pub(super) fn fragment_step(mtu: usize) -> usize {
+    (mtu.saturating_sub(IP) & !7).max(8)
+}
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: u16 = 16;
 const TTL: u8 = 64;
@@ -68,14 +73,14 @@ impl Stack {
         fill: &mut Fill<'_>,
     ) -> bool {
         self.timers.schedule(Timer::Arp, self.arp.deadline());
+        if !self.arp.may_wait(hop, out.len) {
+            self.counters.arp_unresolved += 1;
+            return false;
+        }
         let mut payload = vec![0; out.len];
         let region = out.region.and_then(|socket| env.region(socket));
         fill(&mut payload, region.as_deref());
-        let queued = self.arp.wait(hop, Waiting { out: IpOut { region: None, ..*out }, payload });
-        if !queued {
-            self.counters.arp_unresolved += 1;
-        }
-        queued
+        self.arp.wait(hop, Waiting { out: IpOut { region: None, ..*out }, payload })
     }
 
     fn transmit(
@@ -99,7 +104,7 @@ impl Stack {
         let region = out.region.and_then(|socket| env.region(socket));
         fill(&mut payload, region.as_deref());
         let ident = self.next_ident(env);
-        let step = (mtu.saturating_sub(IP) & !7).max(8);
+        let step = fragment_step(mtu);
         let mut sent = true;
         for (index, chunk) in payload.chunks(step).enumerate() {
             let offset = index * step;

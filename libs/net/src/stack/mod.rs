@@ -22,7 +22,7 @@ use crate::counters::Counters;
 use crate::dhcp::Client;
 use crate::env::Env;
 use crate::env::Socket;
-use crate::icmp::RateLimit;
+use crate::icmp::RateLimits;
 use crate::ports::PortChooser;
 use crate::reassembly::Reassembler;
 use crate::record::{InterfaceRecord, Role};
@@ -57,7 +57,7 @@ pub struct Stack {
     /// When the static fallback takes effect.
     fallback_at: Option<Micros>,
     reassembly: Reassembler,
-    rate: RateLimit,
+    rates: RateLimits,
     ports: PortChooser,
     tcp: TcpTable,
     udp: UdpTable,
@@ -85,7 +85,7 @@ impl Stack {
             dhcp: Client::new(None),
             fallback_at: None,
             reassembly: Reassembler::default(),
-            rate: RateLimit::default(),
+            rates: RateLimits::default(),
             ports: PortChooser::default(),
             tcp: TcpTable::new(config.limits),
             udp: UdpTable::new(config.limits),
@@ -135,7 +135,7 @@ impl Stack {
     /// Transmit buffers became free: serves the sockets that waited for them.
     pub fn on_tx_room(&mut self, now: Micros, env: &mut dyn Env) {
         for _ in 0..self.blocked.len() {
-            if env.tx_room() == 0 {
+            if env.tx_room(1) == 0 {
                 return;
             }
             if let Some(work) = self.blocked.pop() {

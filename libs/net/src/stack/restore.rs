@@ -7,7 +7,6 @@ use crate::activity::Activity;
 use crate::env::{Env, Published, Socket};
 use crate::record::{ConnectionRecord, InterfaceRecord, ListenerRecord, Stage, UdpRecord};
 use crate::slab::Id;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use hic_netapi::NetError;
@@ -73,11 +72,12 @@ impl Stack {
         records: impl IntoIterator<Item = Restored>,
         env: &mut dyn Env,
     ) -> Vec<RestoreError> {
-        // Listeners before those that wait on them, and these in the order in which they are to be accepted.
+        // Listeners before those that wait on them, and these in the order in which they are to be accepted, or
+        // were begun.
         let mut records: Vec<Restored> = records.into_iter().collect();
         records.sort_by_key(|record| match record {
-            Restored::Connection(_, record) => (true, record.ticket),
-            _ => (false, Default::default()),
+            Restored::Connection(_, record) => (true, record.ticket, record.opened_at),
+            _ => (false, Default::default(), Default::default()),
         });
         let (mut errors, mut adopted) = (Vec::new(), Vec::with_capacity(records.len()));
         for record in records {
@@ -112,7 +112,7 @@ impl Stack {
 
     fn restore_listener(&mut self, id: Id, record: ListenerRecord) -> Result<Socket, RestoreError> {
         let duplicate = RestoreError::Duplicate(Socket::Listener(id));
-        let listener = Listener { record, queue: VecDeque::new(), waiting: 0 };
+        let listener = Listener::new(record);
         if self.tcp.by_port.contains_key(&record.port) || !self.tcp.listeners.insert_at(id, listener) {
             return Err(duplicate);
         }
@@ -157,10 +157,8 @@ impl Stack {
             self.tcp.list(&tuple, id);
         }
         if let Some(entry) = listener.and_then(|listener| self.tcp.listeners.get_mut(listener)) {
-            entry.waiting += 1;
-            if matches!(stage, Stage::Queued(_)) {
-                entry.queue.push_back(id);
-            }
+            let queued = matches!(stage, Stage::Queued(_));
+            if queued { &mut entry.queue } else { &mut entry.half_open }.push_back(id);
         }
         self.tcp.tickets.saw(ticket);
         Ok(Socket::Connection(id))

@@ -14,6 +14,9 @@ use hic_tcp::{Config as TcpConfig, Connection, Events, Flags, Micros, RxSpace, S
 
 /// Retransmissions of a SYN-ACK (RFC 9293 leaves it open): what a flood of SYNs leaves behind is gone after 15 s.
 const SYN_ACK_RETRIES: u8 = 3;
+/// A half-open connection of this age gives its place in a full backlog to another. A peer that is there has answered by
+/// then, so those who come at once beyond the backlog are not reset: the later ones try again.
+const ANSWER_TIME: Micros = Micros::from_millis(500);
 
 /// The rx ring of a data region, as `hic-tcp` wants it.
 struct RxRing<'a>(Option<&'a mut StackSide>);
@@ -80,6 +83,7 @@ impl Stack {
                 Stage::HalfOpen(listener) => {
                     conn.stage = Stage::Queued(listener);
                     conn.ticket = self.tcp.tickets.draw();
+                    self.tcp.leave_listener(listener, id);
                     arrived = Some(listener);
                 }
                 _ => self.counters.tcp_connected += 1,
@@ -138,9 +142,13 @@ impl Stack {
 
     fn half_open(&mut self, now: Micros, listener: Id, tuple: &Tuple, syn: &Segment<'_>, env: &mut dyn Env) {
         let Some(entry) = self.tcp.listeners.get(listener) else { return };
-        if entry.waiting >= usize::from(entry.record.backlog) {
+        let silent = entry.half_open.front().copied().filter(|id| self.is_silent(now, *id));
+        let replaced = silent.filter(|_| entry.is_full());
+        if entry.is_full() {
             self.counters.tcp_backlog_full += 1;
-            return;
+            if replaced.is_none() {
+                return;
+            }
         }
         let layout = entry.record.layout;
         let config = TcpConfig { syn_retries: SYN_ACK_RETRIES, ..self.tcp_config(&layout) };
@@ -149,15 +157,25 @@ impl Stack {
             self.counters.tcp_malformed += 1;
             return;
         };
+        if let Some(id) = replaced {
+            self.unlist(id, env);
+            self.reap(id, env);
+        }
         let stage = Stage::HalfOpen(listener);
         let Some(id) = self.admit(now, tcp, stage, layout, Origin::default(), env) else {
             self.counters.tcp_no_memory += 1;
             return;
         };
         if let Some(entry) = self.tcp.listeners.get_mut(listener) {
-            entry.waiting += 1;
+            entry.half_open.push_back(id);
         }
         self.serve(now, id, env);
+    }
+
+    /// Whether a half-open connection had its time, and may be touched.
+    fn is_silent(&self, now: Micros, id: Id) -> bool {
+        let begun = self.tcp.conns.get(id).map(|conn| conn.activity.opened_at());
+        begun.is_some_and(|begun| now.since(begun) >= ANSWER_TIME) && !self.is_frozen(Socket::Connection(id))
     }
 
     /// Enters a new connection everywhere, or nowhere.

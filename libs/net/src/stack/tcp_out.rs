@@ -3,6 +3,7 @@
 //! indices and notifications.
 
 use super::Stack;
+use super::ethernet::ETHERNET;
 use super::ip_out::IP;
 use super::work::Work;
 use crate::env::{Env, Published, Socket};
@@ -89,7 +90,7 @@ impl Stack {
             let Some(conn) = self.tcp.conns.get(id) else { return true };
             let tuple = conn.tcp.tuple();
             let bound = self.max_payload(now, &tuple);
-            let room = env.tx_room().min(BATCH);
+            let room = env.tx_room(ETHERNET + MAX_HEADERS + bound).min(BATCH);
             let mut batch = mem::take(&mut self.tcp.batch);
             let Some(conn) = self.tcp.conns.get_mut(id) else { return true };
             while batch.len() < room {
@@ -203,7 +204,7 @@ impl Stack {
     /// Answers a segment that is not acceptable at all.
     pub(super) fn reset(&mut self, now: Micros, tuple: &Tuple, segment: &Segment<'_>, env: &mut dyn Env) {
         let Some(answer) = reset_for(segment) else { return };
-        if !self.rate.take(now) {
+        if !self.rates.reset.take(now) {
             self.counters.replies_rate_limited += 1;
             return;
         }

@@ -62,8 +62,19 @@ pub(super) struct Listener {
     pub record: ListenerRecord,
     /// Established connections, oldest first.
     pub queue: VecDeque<Id>,
-    /// Connections that count against the backlog: these and half-open ones.
-    pub waiting: usize,
+    /// Connections whose handshake is not done, oldest first.
+    pub half_open: VecDeque<Id>,
+}
+
+impl Listener {
+    pub(super) fn new(record: ListenerRecord) -> Self {
+        Self { record, queue: VecDeque::new(), half_open: VecDeque::new() }
+    }
+
+    /// Whether as many connections wait as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() + self.half_open.len() >= usize::from(self.record.backlog)
+    }
 }
 
 /// The order of accept queues, in numbers that survive in records.
@@ -136,8 +147,8 @@ impl TcpTable {
     /// Takes a connection out of its listener's books.
     pub(super) fn leave_listener(&mut self, listener: Id, id: Id) {
         if let Some(listener) = self.listeners.get_mut(listener) {
-            listener.waiting = listener.waiting.saturating_sub(1);
             listener.queue.retain(|queued| *queued != id);
+            listener.half_open.retain(|begun| *begun != id);
         }
     }
 

@@ -1,7 +1,9 @@
 //! UDP (RFC 768): sockets by local port, datagrams in from frames and out from data regions.
 
 use super::Stack;
+use super::ethernet::ETHERNET;
 use super::ip_in::Packet;
+use super::ip_out::{IP, fragment_step};
 use super::work::Work;
 use crate::config::Limits;
 use crate::env::{Env, Published, Socket};
@@ -11,6 +13,7 @@ use crate::record::UdpRecord;
 use crate::slab::{Id, Slab};
 use alloc::collections::BTreeMap;
 use core::net::SocketAddrV4;
+use hic_netapi::datagram::Outgoing;
 use hic_netapi::region::Status;
 use hic_netapi::{NetError, StackSide};
 use hic_tcp::Micros;
@@ -18,6 +21,8 @@ use smoltcp::wire::{DHCP_CLIENT_PORT, IpAddress, IpProtocol, Ipv4Address, UdpPac
 
 /// Octets of a UDP header.
 pub(super) const UDP: usize = 8;
+/// Frames of a datagram that are waited for at most: over a path of tiny packets it may take more than there will ever be room for.
+const MOST_FRAMES: usize = 64;
 /// Datagrams sent for one socket before others get their turn.
 const BATCH: usize = 32;
 
@@ -108,7 +113,8 @@ impl Stack {
                 }
                 Err(_) => return self.udp_violation(id, env),
             };
-            if env.tx_room() == 0 {
+            let (frame, frames) = self.frames_of(now, &out);
+            if env.tx_room(frame) < frames {
                 return self.blocked.push(Work::Udp(id));
             }
             self.udp_send(now, id, &out, env);
@@ -116,13 +122,14 @@ impl Stack {
         self.ready.push(Work::Udp(id));
     }
 
-    fn udp_send(
-        &mut self,
-        now: Micros,
-        id: Id,
-        datagram: &hic_netapi::datagram::Outgoing,
-        env: &mut dyn Env,
-    ) {
+    /// Octets of the largest frame of a datagram, and how many frames to wait for room for: one that is sent in part is lost.
+    fn frames_of(&self, now: Micros, datagram: &Outgoing) -> (usize, usize) {
+        let (mtu, len) = (usize::from(self.path_mtu(now, *datagram.remote.ip())), UDP + datagram.len);
+        let frames = if IP + len <= mtu { 1 } else { len.div_ceil(fragment_step(mtu)) };
+        (ETHERNET + mtu, frames.min(MOST_FRAMES))
+    }
+
+    fn udp_send(&mut self, now: Micros, id: Id, datagram: &Outgoing, env: &mut dyn Env) {
         let Some(record) = self.udp.sockets.get_mut(id) else { return };
         let Some(region) = env.region(Socket::Udp(id)) else { return };
         record.indices = region.indices();

@@ -143,13 +143,19 @@ impl Shell {
     }
 }
 
+/// Transmit buffers that a frame takes.
+fn buffers(octets: usize) -> usize {
+    octets.div_ceil(2048).max(1)
+}
+
 impl Env for Shell {
-    fn tx_room(&self) -> usize {
-        self.room.saturating_sub(self.out.len())
+    fn tx_room(&self, octets: usize) -> usize {
+        let used: usize = self.out.iter().map(|(frame, _)| buffers(frame.len())).sum();
+        self.room.saturating_sub(used) / buffers(octets)
     }
 
     fn frame_out(&mut self, frame: FrameOut, fill: &mut Fill<'_>) -> Result<(), NoBuffer> {
-        if self.dies() || self.tx_room() == 0 {
+        if self.dies() || self.tx_room(frame.len) == 0 {
             return Err(NoBuffer);
         }
         self.steps.push(Step::Frame(frame.region));

@@ -1,7 +1,9 @@
 //! DHCP against a small server, the static fallback, conflicts.
 
-use crate::sim::{Host, mac};
+use crate::sim::{Host, layout, mac};
+use hic_net::record::Origin;
 use hic_net::{Address, AddressSource, Config, EthernetAddress, Ipv4Address, Micros, RxInfo};
+use hic_netapi::{NetError, RegionKind};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::*;
 
@@ -24,6 +26,11 @@ pub fn host() -> Host {
 
 /// The DHCP messages among the frames that the host sent: type, transaction, destination.
 pub fn messages(host: &mut Host) -> Vec<(DhcpMessageType, u32, Ipv4Address)> {
+    flagged_messages(host).into_iter().map(|(kind, transaction, to, _)| (kind, transaction, to)).collect()
+}
+
+/// The same, each with whether the answer is to go to everybody.
+fn flagged_messages(host: &mut Host) -> Vec<(DhcpMessageType, u32, Ipv4Address, bool)> {
     let parse = |frame: &Vec<u8>| {
         let frame = EthernetFrame::new_checked(&frame[..]).ok()?;
         if frame.ethertype() != EthernetProtocol::Ipv4 {
@@ -36,7 +43,7 @@ pub fn messages(host: &mut Host) -> Vec<(DhcpMessageType, u32, Ipv4Address)> {
         assert_eq!((udp.src_port(), udp.dst_port()), (68, 67));
         let dhcp = DhcpPacket::new_checked(udp.payload()).ok()?;
         let repr = DhcpRepr::parse(&dhcp).ok()?;
-        Some((repr.message_type, repr.transaction_id, ip.dst_addr()))
+        Some((repr.message_type, repr.transaction_id, ip.dst_addr(), repr.broadcast))
     };
     let out = std::mem::take(&mut host.shell.out);
     out.iter().filter_map(|(frame, _)| parse(frame)).collect()
@@ -168,12 +175,45 @@ fn bind_broadcast(host: &mut Host) {
     let now = Micros::from_secs(21);
     let transaction = messages(host).last().unwrap().1;
     for kind in [DhcpMessageType::Offer, DhcpMessageType::Ack] {
-        let mut frame = reply(kind, transaction);
-        let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
-        ip.set_dst_addr(Ipv4Address::BROADCAST);
-        ip.fill_checksum();
-        UdpPacket::new_unchecked(&mut frame[34..]).set_checksum(0);
-        host.enter(now, |stack, shell| stack.on_frame(now, &frame, RxInfo::default(), shell));
+        answer_everybody(host, now, kind, transaction);
+    }
+}
+
+fn answer_everybody(host: &mut Host, now: Micros, kind: DhcpMessageType, transaction: u32) {
+    let mut frame = reply(kind, transaction);
+    let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
+    ip.set_dst_addr(Ipv4Address::BROADCAST);
+    ip.fill_checksum();
+    UdpPacket::new_unchecked(&mut frame[34..]).set_checksum(0);
+    host.enter(now, |stack, shell| stack.on_frame(now, &frame, RxInfo::default(), shell));
+}
+
+#[test]
+fn whoever_has_no_lease_asks_for_answers_to_everybody_and_whoever_has_one_does_not() {
+    let mut host = host();
+    pass(&mut host, Micros::from_secs(20));
+    assert_eq!(address(&host), Some(FALLBACK));
+    flagged_messages(&mut host);
+    pass(&mut host, Micros::from_secs(40));
+    let (kind, transaction, _, broadcast) = *flagged_messages(&mut host).last().unwrap();
+    assert_eq!((kind, broadcast), (DhcpMessageType::Discover, true));
+    let now = Micros::from_secs(40);
+    answer(&mut host, now, DhcpMessageType::Offer, transaction);
+    assert!(flagged_messages(&mut host).is_empty(), "an answer to another address is not ours");
+    answer_everybody(&mut host, now, DhcpMessageType::Offer, transaction);
+    let (kind, _, _, broadcast) = flagged_messages(&mut host)[0];
+    assert_eq!((kind, broadcast), (DhcpMessageType::Request, true));
+    answer_everybody(&mut host, now, DhcpMessageType::Ack, transaction);
+    assert_eq!(address(&host), Some(OURS));
+    for (seconds, to) in [(1840, SERVER), (3240, Ipv4Address::BROADCAST)] {
+        flagged_messages(&mut host);
+        let now = Micros::from_secs(seconds);
+        pass(&mut host, now);
+        // The server's station is not known any more.
+        let arp = arp_from(mac(9), SERVER, OURS);
+        host.enter(now, |stack, shell| stack.on_frame(now, &arp, RxInfo::default(), shell));
+        let (kind, _, destination, broadcast) = *flagged_messages(&mut host).last().unwrap();
+        assert_eq!((kind, destination, broadcast), (DhcpMessageType::Request, to, false));
     }
 }
 
@@ -208,4 +248,17 @@ fn a_conflict_on_a_fresh_lease_declines_it_and_on_an_old_one_defends_it() {
     assert_eq!(address(&old), Some(OURS));
     assert_eq!(old.shell.out.len(), 1, "one announcement, however often it is claimed");
     assert_eq!(old.stack.counters().arp_conflicts, 5);
+}
+
+#[test]
+fn no_application_gets_the_port_to_which_leases_come() {
+    let mut leased = host();
+    let mut bind = |port| {
+        let layout = layout(RegionKind::Udp, 16_384);
+        leased
+            .enter(Micros(0), |stack, shell| stack.udp_bind(port, layout, Origin::default(), shell))
+            .map(|_| ())
+    };
+    assert_eq!(bind(68), Err(NetError::AddressInUse));
+    assert_eq!(bind(69), Ok(()));
 }

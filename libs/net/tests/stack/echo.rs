@@ -1,7 +1,7 @@
 //! TCP echo over good and bad wires, over full transmit rings, and over the death of the stack at any point.
 
 use crate::sim::apps::{Client, EchoServer, run_echo};
-use crate::sim::{B, Faults, Wire, config, layout};
+use crate::sim::{A, B, Faults, Wire, config, layout, mac};
 use core::net::SocketAddrV4;
 use hic_net::record::Origin;
 use hic_net::{Micros, Socket};
@@ -42,6 +42,19 @@ fn a_megabyte_comes_back_whole() {
 #[test]
 fn hundred_connections_share_the_wire() {
     echo(&mut Wire::new(2, Faults::default()), 60, 20_000, 16384);
+}
+
+#[test]
+fn those_who_come_at_once_beyond_the_backlog_try_again_and_are_not_reset() {
+    let mut wire = Wire::new(12, Faults::default());
+    let now = wire.now;
+    for (host, neighbour) in [(0, (B, mac(2))), (1, (A, mac(1)))] {
+        wire.enter(host, |stack, shell| stack.learn_neighbours(now, [neighbour], shell));
+    }
+    echo(&mut wire, 80, 100, 4096);
+    let counters = wire.hosts[1].stack.counters();
+    assert!(counters.tcp_backlog_full > 0, "all found place");
+    assert_eq!(counters.tcp_resets_out, 0);
 }
 
 #[test]

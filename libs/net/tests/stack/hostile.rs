@@ -1,8 +1,9 @@
 //! Bytes that nobody meant well: never a panic, always a count.
 
-use crate::sim::{Faults, Wire, layout};
+use crate::packets::syn_frame;
+use crate::sim::{B, Faults, Wire, layout};
 use hic_net::record::Origin;
-use hic_net::{Micros, RxInfo, Stack};
+use hic_net::{Ipv4Address, Micros, RxInfo, Socket, Stack};
 use hic_netapi::RegionKind;
 use proptest::prelude::*;
 
@@ -38,6 +39,38 @@ fn busy() -> (Wire, Vec<Vec<u8>>) {
     }
     assert!(frames.len() > 6);
     (wire, frames)
+}
+
+#[test]
+fn a_flood_of_syns_does_not_close_a_port() {
+    let mut wire = Wire::new(78, Faults::default());
+    let tcp = layout(RegionKind::Tcp, 4096);
+    let listener = wire.enter(1, |stack, shell| stack.listen(7, 4, tcp, Origin::default(), shell)).unwrap();
+    let flood = |wire: &mut Wire, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let (now, frame) = (wire.now, syn_frame(Ipv4Address::new(10, 0, 0, 100 + number), 7));
+            wire.enter(1, |stack, shell| stack.on_frame(now, &frame, RxInfo::default(), shell));
+            wire.run_for(Micros::from_millis(200));
+        }
+    };
+    flood(&mut wire, 0..50);
+    let (now, remote) = (wire.now, core::net::SocketAddrV4::new(B, 7));
+    let id =
+        wire.enter(0, |stack, shell| stack.connect(now, remote, 0, tcp, Origin::default(), shell)).unwrap();
+    flood(&mut wire, 50..100);
+    let client = wire.hosts[0].shell.regions[&Socket::Connection(id)].1.app();
+    assert!(client.status().established && client.status().error.is_none());
+    wire.enter(1, |stack, shell| stack.accept(listener, Origin::default(), shell)).unwrap();
+    let host = &wire.hosts[1];
+    assert!(host.stack.counters().tcp_backlog_full > 50, "{:?}", host.stack.counters());
+    // The listener, what was accepted, three or four that never answered: nothing is left of the others.
+    assert!(host.stack.connections().count() <= 5);
+    assert_eq!(host.shell.records.len(), host.stack.connections().count() + 1);
+    assert_eq!(host.shell.flows.len(), host.stack.connections().count());
+    let deadline = host.stack.deadline().unwrap();
+    wire.run_for(Micros::from_secs(30));
+    assert!(deadline < wire.now);
+    assert_eq!(wire.hosts[1].stack.connections().count(), 1);
 }
 
 /// Everything that says where a frame ended.

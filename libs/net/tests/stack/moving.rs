@@ -362,14 +362,14 @@ fn a_half_open_connection_moves_with_its_listener_and_is_established_there() {
     assert_eq!(world.twins[0].stack.counters().tcp_frozen, 0, "the new SYN is held with the port's flow");
     world.finish(batch, Outcome::Complete);
     server.open = true;
-    while !client.done {
+    while !client.done || server.accepted.len() < 2 {
         assert!(world.step(Micros::from_secs(3600)));
         server.run(&mut world);
         if !world.take_woken(0).is_empty() {
             client.run(&mut world);
         }
     }
-    assert!(client.complete() && server.accepted.len() == 2);
+    assert!(client.complete());
     assert_eq!(world.resets, [0, 0]);
 }
 

@@ -82,11 +82,16 @@ fn an_unreachable_station_is_asked_for_three_times_and_the_packet_counted() {
 }
 
 fn ip_frame(protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {
+    ip_frame_from(A, protocol, payload)
+}
+
+/// To host 1, by the station of host 0.
+fn ip_frame_from(source: Ipv4Address, protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 34 + payload.len()];
     EthernetRepr { src_addr: mac(1), dst_addr: mac(2), ethertype: EthernetProtocol::Ipv4 }
         .emit(&mut EthernetFrame::new_unchecked(&mut frame[..]));
     let repr = Ipv4Repr {
-        src_addr: A,
+        src_addr: source,
         dst_addr: B,
         next_header: protocol,
         payload_len: payload.len(),
@@ -97,26 +102,83 @@ fn ip_frame(protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A frame to host 1 that opens a connection.
+pub fn syn_frame(source: Ipv4Address, port: u16) -> Vec<u8> {
+    let repr = TcpRepr {
+        src_port: 40_000,
+        dst_port: port,
+        control: TcpControl::Syn,
+        seq_number: TcpSeqNumber(1000),
+        ack_number: None,
+        window_len: 8192,
+        window_scale: None,
+        max_seg_size: Some(1460),
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    };
+    let mut tcp = vec![0; repr.buffer_len()];
+    let (from, to) = (source.into(), B.into());
+    repr.emit(&mut TcpPacket::new_unchecked(&mut tcp[..]), &from, &to, &ChecksumCapabilities::default());
+    ip_frame_from(source, IpProtocol::Tcp, &tcp)
+}
+
 fn deliver(wire: &mut Wire, frame: &[u8]) {
     let now = wire.now;
     wire.enter(1, |stack, shell| stack.on_frame(now, frame, RxInfo::default(), shell));
 }
 
-#[test]
-fn an_echo_request_comes_back_and_a_flood_is_limited() {
-    let mut wire = Wire::new(5, Faults::default());
+fn echo_flood(wire: &mut Wire) {
     let repr = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 9, data: &[3; 56] };
     let mut icmp = vec![0; repr.buffer_len()];
     repr.emit(&mut Icmpv4Packet::new_unchecked(&mut icmp[..]), &ChecksumCapabilities::default());
     let frame = ip_frame(IpProtocol::Icmp, &icmp);
     for _ in 0..1000 {
-        deliver(&mut wire, &frame);
+        deliver(wire, &frame);
     }
+}
+
+#[test]
+fn an_echo_request_comes_back_and_a_flood_is_limited() {
+    let mut wire = Wire::new(5, Faults::default());
+    echo_flood(&mut wire);
     let counters = wire.hosts[1].stack.counters();
     assert_eq!(counters.icmp_echoed + counters.replies_rate_limited, 1000);
     assert!((1..200).contains(&counters.icmp_echoed));
     wire.run_for(Micros::from_millis(10));
     assert!(wire.hosts[0].stack.counters().icmp_ignored > 0, "the replies arrived");
+}
+
+#[test]
+fn an_echo_flood_takes_no_resets_and_no_errors_from_others() {
+    let mut wire = Wire::new(5, Faults::default());
+    echo_flood(&mut wire);
+    deliver(&mut wire, &syn_frame(A, 81));
+    deliver(&mut wire, &ip_frame(IpProtocol::from(132), &[0; 20]));
+    let counters = wire.hosts[1].stack.counters();
+    assert!(counters.replies_rate_limited > 0);
+    assert_eq!((counters.tcp_resets_out, counters.icmp_errors_out), (1, 1));
+}
+
+#[test]
+fn the_first_flight_after_two_idle_minutes_arrives() {
+    let mut wire = Wire::new(12, Faults::default());
+    let layout = layout(RegionKind::Tcp, 65536);
+    let listener =
+        wire.enter(0, |stack, shell| stack.listen(80, 4, layout, Origin::default(), shell)).unwrap();
+    let (id, mut side) = connect(&mut wire, SocketAddrV4::new(A, 80));
+    wire.run_for(Micros::from_secs(130));
+    let accepted = wire.enter(0, |stack, shell| stack.accept(listener, Origin::default(), shell)).unwrap();
+    assert!(wire.hosts.iter().all(|host| host.stack.neighbours().count() == 0), "forgotten meanwhile");
+    assert!(side.write(&[1; 14_000]) == 14_000 && side.must_kick());
+    let now = wire.now;
+    wire.enter(1, |stack, shell| stack.conn_kicked(now, id, shell));
+    wire.run_for(Micros::from_secs(5));
+    let other = wire.hosts[0].shell.regions[&Socket::Connection(accepted)].1.app();
+    assert_eq!(other.readable(), 14_000);
+    assert_eq!(wire.hosts[1].stack.connection(id).unwrap().stats.retransmitted, 0);
+    assert_eq!(wire.hosts[1].stack.counters().arp_unresolved, 0);
 }
 
 #[test]
@@ -202,7 +264,12 @@ fn with_offload_large_segments_go_to_the_card_with_their_split() {
     let mut side = host.shell.regions[&Socket::Connection(id)].1.app();
     assert!(side.status().established);
     side.write(&[7; 40_000]);
+    host.shell.room = 3;
     host.stack.conn_kicked(now, id, &mut host.shell);
+    assert!(host.shell.out.is_empty() && host.stack.wants_tx_room(), "there is room for small frames alone");
+    assert_eq!(host.stack.counters().no_tx_buffer, 0);
+    host.shell.room = 100;
+    host.stack.on_tx_room(now, &mut host.shell);
     let (frame, offload) = &host.shell.out[0];
     assert!(frame.len() > 5000, "{}", frame.len());
     let Offload::Segment { start, header_len, mss, .. } = *offload else { panic!("{offload:?}") };

@@ -100,13 +100,16 @@ impl<'a> DriverSide<'a> {
         Ok((side, sane))
     }
 
-    /// Writes all that this side owns into the region, with nobody asleep.
+    /// Writes all that this side owns into the region; whoever sleeps is woken.
     fn republish(&self) {
         self.shared.write_header();
         self.shared.store(shared::RX_PRODUCED, self.record.rx_produced);
         self.shared.store(shared::TX_DONE, self.record.tx_done);
         self.shared.store(shared::RX_KICK_AT, AWAKE);
         self.shared.store(shared::TX_KICK_AT, AWAKE);
+        // Whoever died may have disarmed these and not have woken anybody: once too often does no harm.
+        self.shared.store(shared::RX_WAKE_AT, 0);
+        self.shared.store(shared::TX_WAKE_AT, 0);
     }
 
     pub(super) fn slot(&self, index: u64) -> u16 {

@@ -152,27 +152,26 @@ impl TxHalf {
         self.done = done;
     }
 
-    /// How many frames of one buffer (up to [`BUFFER_BYTES`]) [`Self::reserve`] will take now.
-    pub fn room(&mut self) -> usize {
+    /// How many frames of `len` octets each [`Self::reserve`] will take now, one after the other.
+    pub fn room(&mut self, len: usize) -> usize {
         self.reclaim();
+        let (lap, need) = (TX_UNITS as u64, units(len));
         let slots = TX_SLOTS as u64 - (self.posted - self.done);
-        let units = (TX_UNITS as u64).saturating_sub(self.head - self.tail);
-        slots.min(units) as usize
+        let free = lap.saturating_sub(self.head - self.tail);
+        // A frame lies in one piece: what is too short for it before the end of the area is skipped.
+        let before_end = free.min(lap - self.head % lap);
+        slots.min(before_end / need + (free - before_end) / need) as usize
     }
 
     /// Memory for a frame of `len` octets (1 to [`MAX_FRAME`]), to be filled and then handed over by [`Self::commit`]. Its
     /// content is undefined. `None` when there is no room now.
     pub fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
-        if len == 0 || len > MAX_FRAME || self.room() == 0 {
+        if len == 0 || len > MAX_FRAME || self.room(len) == 0 {
             return None;
         }
         let (lap, need) = (TX_UNITS as u64, units(len));
         let left = lap - self.head % lap;
-        // A frame lies in one piece: skip the end of the area when it is too short.
         let start = if need <= left { self.head } else { self.head + left };
-        if start + need - self.tail > lap {
-            return None;
-        }
         self.reserved = Some((start, len));
         let at = self.shared.tx_bytes((start % lap) as u32, len)?;
         // SAFETY: mapped octets inside the tx area. The units are this half's alone until `commit`: the card has only those of

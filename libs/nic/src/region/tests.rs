@@ -258,6 +258,40 @@ fn a_restarted_stack_does_not_overwrite_frames_under_way() {
 }
 
 #[test]
+fn there_is_room_for_as_many_frames_as_are_said_and_not_one_more() {
+    let (memory, mut record) = (Memory::new(), record());
+    let mut driver = memory.driver(&mut record);
+    let (_, mut tx) = memory.stack();
+    // Lengths of one unit, of two, and of many; the area's end falls anywhere among them.
+    for (round, len) in [60, 2048, 2049, 9000, 30_000, MAX_FRAME].into_iter().cycle().take(300).enumerate() {
+        let room = tx.room(len);
+        for n in 0..room {
+            assert!(tx.reserve(len).is_some(), "frame {n} of {room} of {len} octets in round {round}");
+            tx.commit(Offload::Segment { start: 34, offset: 16, header_len: 54, mss: 1448 });
+        }
+        assert_eq!(tx.room(len), 0);
+        assert!(tx.reserve(len).is_none(), "round {round}");
+        for _ in 0..tx.under_way().min(1 + round as u64 % 7) {
+            let frame = driver.take_tx().unwrap().unwrap();
+            driver.complete(frame.index);
+        }
+    }
+}
+
+#[test]
+fn whoever_a_dead_driver_had_to_wake_is_woken_by_the_next_one() {
+    let (memory, mut record) = (Memory::new(), record());
+    let mut driver = memory.driver(&mut record);
+    let (rx, _) = memory.stack();
+    assert!(rx.sleep());
+    assert!(deliver(&mut driver, &[1]));
+    assert!(driver.must_wake(), "and it dies before it does");
+    let driver = memory.driver(&mut record);
+    assert!(driver.must_wake());
+    assert!(!driver.must_wake());
+}
+
+#[test]
 fn who_sleeps_is_woken_once_and_who_is_awake_is_not() {
     let (memory, mut record) = (Memory::new(), record());
     let mut driver = memory.driver(&mut record);
@@ -423,7 +457,7 @@ proptest! {
             }
             let _ = driver.reclaim();
             let _ = (driver.must_wake(), driver.arm_tx(), driver.arm_rx(4), rx.must_kick(), tx.must_kick());
-            let _ = (rx.sleep(), tx.sleep_for_room(place as u32), tx.room());
+            let _ = (rx.sleep(), tx.sleep_for_room(place as u32), tx.room(place));
             let delivered = driver.backlog() as usize;
             prop_assert!(driver.free_buffers() + delivered <= RX_SLOTS);
         }

@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use super::std::vec;
+use crate::segment::Timestamp;
 use crate::*;
 
 const MSS: u32 = 1460;
@@ -70,6 +71,19 @@ fn large_segments_are_whole_multiples_while_more_follows() {
     let sizes =
         host.drain(Micros(2000)).iter().map(|packet| packet.data.len()).collect::<super::std::vec::Vec<_>>();
     assert_eq!(sizes, [4380, 4380, 1240]);
+}
+
+#[test]
+fn the_rest_of_a_write_does_not_take_the_place_of_the_options() {
+    let stamps = Options { timestamp: Some(Timestamp { value: 1, echo: 0 }), ..Options::default() };
+    let mut host = established(Config { nagle: false, timestamps: true, ..plain() }, stamps, 65535);
+    for end in [1455, 2915, 4363] {
+        let more = end - host.tx.0.len();
+        host.write(&vec![1; more]);
+        let sent = host.drain(Micros(2000));
+        assert!(sent.iter().all(|packet| packet.data.len() <= usize::from(packet.out.mss)), "{sent:?}");
+        assert_eq!(sent.iter().map(|packet| packet.data.len()).sum::<usize>(), more);
+    }
 }
 
 #[test]

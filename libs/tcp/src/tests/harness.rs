@@ -150,6 +150,8 @@ impl Host {
             self.checked();
             let mut data = vec![0; (out.payload.end - out.payload.start) as usize];
             self.tx.copy(out.payload.start, &mut data);
+            let one = self.max_payload <= usize::from(self.conn.r.config.mss);
+            assert!(!one || data.len() <= usize::from(out.mss), "beyond the packet: {out:?}");
             packets.push(Packet { out, data });
             assert!(packets.len() < 100_000, "endless sending: {:?}", self.conn.r);
         }

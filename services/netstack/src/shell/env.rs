@@ -45,8 +45,8 @@ fn offload(offload: Offload) -> hic_nic::Offload {
 }
 
 impl Env for Shell {
-    fn tx_room(&self) -> usize {
-        self.wire.tx.borrow_mut().room()
+    fn tx_room(&self, octets: usize) -> usize {
+        self.wire.tx.borrow_mut().room(octets)
     }
 
     fn frame_out(&mut self, frame: FrameOut, fill: &mut Fill<'_>) -> Result<(), NoBuffer> {
