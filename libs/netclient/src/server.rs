@@ -292,7 +292,7 @@ impl<S: Service> Server<S> {
     fn next_deadline(&self) -> Nanos {
         let room = self.table.next_number().is_some();
         let accepts = self.listeners.iter().filter(|kept| kept.ready && room && kept.socket.is_some());
-        let datagrams = self.sockets.iter().any(|kept| kept.ready);
+        let datagrams = self.sockets.iter().any(|kept| kept.ready && kept.socket.is_some());
         if self.table.waiting() > 0 || datagrams {
             return 0;
         }
@@ -337,6 +337,8 @@ fn advance<S: Service>(entry: &mut Entry<S::Session>, service: &mut S, now: Nano
             }
             Step::Close => {
                 stream.side().close_tx();
+                // The peer may have closed before, and then this is the last round.
+                stream.flush();
                 (*session, *deadline) = (None, now + LINGER);
             }
             Step::Abort => return Outcome::Aborted,

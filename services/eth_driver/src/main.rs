@@ -82,6 +82,7 @@ fn serve(page: &StartPage, mut driver: Driver) -> u64 {
         let deadline = if driver.pump() { 0 } else { driver.next_deadline() };
         let offered = driver.offer();
         buffer.offer(&[offered]);
+        let answered = answer.is_some();
         let next = match answer.take() {
             Some(message) => ipc::reply_receive(endpoint, message, &mut buffer, deadline),
             None => ipc::receive(endpoint, &mut buffer, deadline),
@@ -93,7 +94,8 @@ fn serve(page: &StartPage, mut driver: Driver) -> u64 {
             }
             Ok(Received::Signal(bits)) => driver.woken(bits),
             Ok(Received::Fault { .. }) | Err(Error::Timeout | Error::WouldBlock) => {}
-            Err(Error::CallerGone | Error::NoReceiveSlot) => {}
+            // Whoever asked has no place for the answer's capabilities, or offers one twice: it does without.
+            Err(Error::CallerGone | Error::NoReceiveSlot | Error::InvalidArgument) if answered => {}
             Err(error) => {
                 log!("receive: {error}");
                 return 2;
