@@ -24,6 +24,8 @@ pub struct Platter {
     pub reads: usize,
     /// Whether all transfers fail.
     pub broken: bool,
+    /// Whether what was written stays in the disk's cache: a flush that has something to do fails.
+    pub flush_fails: bool,
     /// Writes so far.
     pub writes: usize,
     /// Power fails before this write.
@@ -132,7 +134,7 @@ impl Disk for Image {
 
     fn flush(&mut self) -> Result<(), DiskError> {
         let mut platter = self.0.borrow_mut();
-        if platter.broken {
+        if platter.broken || platter.flush_fails && !platter.pending.is_empty() {
             return Err(DiskError::Failed);
         }
         for (at, piece) in std::mem::take(&mut platter.pending) {

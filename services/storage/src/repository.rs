@@ -249,6 +249,8 @@ impl<D: Disk> Repository<D> {
         let (first, second) = sectors.split_at(HALF_SECTORS);
         let places = if half == Half::First { first } else { second };
         let write = |disk: &mut Cached<D>| {
+            // The newest half may be there by the disk's word alone, if it was written and its flush went wrong: it outlives power before the other is touched.
+            disk.flush()?;
             let (pieces, _) = out.as_chunks::<SECTOR_BYTES>();
             places.iter().zip(pieces).try_for_each(|(&at, bytes)| disk.write_sector(at, bytes))?;
             disk.flush()
@@ -273,7 +275,10 @@ impl<D: Disk> Repository<D> {
                 return Ok(Err(StoreError::Malformed));
             }
             volumes.file_seek_from_start(file, offset)?;
-            volumes.write(file, bytes).map(Ok)
+            volumes.write(file, bytes)?;
+            // The table of clusters before the entry that names one of them: an entry whose cluster is free would be given what is not its own.
+            volumes.device(Cached::flush)?;
+            Ok(Ok(()))
         });
         let written = written.and_then(|result| result);
         if written == Err(StoreError::Full) {

@@ -62,8 +62,6 @@ fn a_part_may_come_twice_and_none_is_left_out() {
     assert_eq!(repository.keep(MAX_KEPT, 0, b"x", true), Err(StoreError::Malformed));
 }
 
-/// So much of the disk is used here; the rest of it is not copied for each cut.
-const USED: usize = 4 << 20;
 /// The record that names what is kept.
 const RECORD: &[u8] = b"record";
 
