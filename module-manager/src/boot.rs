@@ -1,7 +1,6 @@
 //! Start-up: the first one reads the boot archive and starts everything; a later one finds the journal and finishes what was begun.
 
 use crate::SERVICE;
-use crate::defaults::PROBATION;
 use crate::exchange::Exchanging;
 use crate::manager::{Manager, StartError, at};
 use crate::modules::{self, Origin};
@@ -40,7 +39,6 @@ pub fn start(page: &'static StartPage) -> Result<Manager, StartError> {
         repository: Repository::default(),
         network: Network::new(clock::now()),
         fuse: None,
-        probation_ends: clock::now() + PROBATION,
         update: None,
         task: None,
         exchanging: Exchanging::default(),

@@ -13,9 +13,6 @@ use hic_hicmod::manifest::{Exchange, Name, Version};
 use hic_rt::{clock, log, sys};
 use hic_store::{BootChoice, Presence, ServiceDefault};
 
-/// A service that has run for so long since its start has proved healthy.
-pub const PROBATION: Nanos = 10_000_000_000;
-
 impl Manager {
     /// Finds out which versions are the defaults, and fetches those that are not in the archive.
     pub fn load_defaults(&mut self) {
@@ -35,7 +32,10 @@ impl Manager {
     pub fn start_default(&mut self, name: &str) {
         let archived =
             self.modules.iter().position(|m| m.origin == Origin::Archive && m.module.manifest.name == name);
-        let choice = self.repository.defaults.as_mut().and_then(|defaults| defaults.begin_boot(name));
+        let mut defaults = self.repository.defaults.take();
+        let is_there = |version| self.is_loaded(name, version);
+        let choice = defaults.as_mut().and_then(|defaults| defaults.begin_boot(name, is_there));
+        self.repository.defaults = defaults;
         let chosen = match choice {
             None => archived,
             Some(choice) => {
@@ -80,20 +80,23 @@ impl Manager {
             .collect()
     }
 
-    /// Calls those healthy that have run long enough; when to look again.
+    /// Calls those healthy that answer and have run long enough; when to look again.
     pub fn probation_turn(&mut self) -> Nanos {
         let waiting = self.on_probation();
         if waiting.is_empty() {
             return hic_abi::FOREVER;
         }
-        let now = clock::now();
-        if now < self.probation_ends {
-            return self.probation_ends;
-        }
-        let mut changed = false;
+        let (now, mut again, mut changed) = (clock::now(), hic_abi::FOREVER, false);
         for (name, _) in waiting {
+            // The manager hears when one that does not run is started again, and when one answers, and has its next turn then.
             let Some(index) = self.journal.find(&name) else { continue };
-            let running = name_str(&self.journal.records[index].info.version).parse::<Version>();
+            let record = &self.journal.records[index];
+            let Some(due) = record.proved_at() else { continue };
+            if now < due {
+                again = again.min(due);
+                continue;
+            }
+            let running = name_str(&record.info.version).parse::<Version>();
             if let (true, Ok(version), Some(defaults)) =
                 (self.runs(index), running, &mut self.repository.defaults)
             {
@@ -103,8 +106,7 @@ impl Manager {
         if changed {
             self.write_defaults();
         }
-        self.probation_ends = now + PROBATION;
-        self.probation_ends
+        again
     }
 
     /// A service died. If it was a default on probation that has failed often enough, the version before it takes its place; `true` then.
@@ -119,9 +121,8 @@ impl Manager {
         if !suspect || self.side_of(index).is_some() {
             return false;
         }
-        self.probation_ends = clock::now() + PROBATION;
         let Some(defaults) = &mut self.repository.defaults else { return false };
-        let Some(choice) = defaults.begin_boot(name) else { return false };
+        let Some(choice) = defaults.begin_boot(name, |_| true) else { return false };
         self.write_defaults();
         let BootChoice::Fallback { version: before, .. } = choice else { return false };
         self.report_choice(name, choice);

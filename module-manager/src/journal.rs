@@ -18,8 +18,10 @@ use hic_abi::{Handle, Nanos};
 use hic_control::manager::ServiceInfo;
 use hic_rt::loader::Instance;
 
+/// A service that answers has proved healthy when it has run for so long since its start.
+pub const PROBATION: Nanos = 10_000_000_000;
 /// Marks a journal of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl6");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"HICjrnl7");
 /// Instances that the journal holds.
 pub const MAX_SERVICES: usize = 48;
 /// Grants in a record.
@@ -160,6 +162,10 @@ pub struct Record {
     pub instance: Instance,
     /// When its sandbox was made, monotonic nanoseconds.
     pub made_at: Nanos,
+    /// When it was started last, monotonic nanoseconds.
+    pub started_at: Nanos,
+    /// 1 = since then it has answered the monitor's liveness question.
+    pub answered: u64,
     /// A [`Standing`] number.
     pub standing: u64,
     /// Pays for what it makes at run time. It belongs to the service and outlives its instances.
@@ -199,6 +205,27 @@ pub struct Record {
 }
 
 impl Record {
+    /// It is started: how it was before says nothing about how it is.
+    pub const fn start(&mut self, now: Nanos) {
+        (self.started_at, self.answered) = (now, 0);
+    }
+
+    /// The monitor's word that it answers, if it means this start of this instance.
+    pub const fn answer(&mut self, serial: u64, restarts: u64) {
+        if self.instance.serial == serial && self.info.restarts == restarts {
+            self.answered = 1;
+        }
+    }
+
+    /// When it has proved healthy if it still runs then. `None`: it has not answered yet, and may hang; nobody asks a service that provides nothing.
+    #[must_use]
+    pub const fn proved_at(&self) -> Option<Nanos> {
+        match self.answered != 0 || self.endpoint_count == 0 {
+            true => Some(self.started_at.saturating_add(PROBATION)),
+            false => None,
+        }
+    }
+
     /// The grants in use.
     #[must_use]
     pub fn granted(&self) -> &[Grant] {

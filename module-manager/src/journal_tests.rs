@@ -54,6 +54,24 @@ fn what_an_instance_is_started_from_can_be_exchanged_and_put_back() {
 }
 
 #[test]
+fn who_has_not_answered_since_its_start_has_proved_nothing() {
+    let mut journal = journal();
+    let record = &mut journal.records[0];
+    (record.endpoint_count, record.instance.serial) = (1, 7);
+    record.start(100);
+    assert_eq!(record.proved_at(), None);
+    record.answer(6, 0);
+    record.answer(7, 1);
+    assert_eq!(record.proved_at(), None, "that was another instance, or another start");
+    record.answer(7, 0);
+    assert_eq!(record.proved_at(), Some(100 + PROBATION));
+    record.start(200);
+    assert_eq!(record.proved_at(), None, "it was started again");
+    record.endpoint_count = 0;
+    assert_eq!(record.proved_at(), Some(200 + PROBATION), "nobody asks it");
+}
+
+#[test]
 fn the_journal_fits_in_the_region_that_the_keeper_makes() {
     assert!(size_of::<Journal>() <= 80 * 4096);
 }

@@ -84,8 +84,6 @@ pub struct Manager {
     pub network: Network,
     /// An instance (`service@version`) that is to be killed, once it is started, at one of its system calls. For tests.
     pub fuse: Option<(heapless::String<64>, u64)>,
-    /// When services that run a default since the boot are looked at.
-    pub probation_ends: hic_abi::Nanos,
     /// The update under way, or the last one.
     pub update: Option<Running>,
     /// What an operator asked for, under way or done.

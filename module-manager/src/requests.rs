@@ -26,10 +26,21 @@ impl Manager {
             request::RESTART => self.named(&message, buffer).and_then(|i| self.restart_request(i)),
             request::KILL => self.kill_request(&message, buffer),
             request::REVIVE => self.revive_request(index, message.words),
+            request::ANSWERED => self.answered_request(index, message.words),
             request::HEALTH_PORT => self.health_port(index, buffer),
             _ => Err(Refusal::UnknownRequest),
         };
         result.unwrap_or_else(|refusal| Message::new(refusal as u32, [0; 4]))
+    }
+
+    fn answered_request(
+        &mut self,
+        index: usize,
+        [_, serial, restarts, _]: [u64; 4],
+    ) -> Result<Message, Refusal> {
+        self.record(index)?;
+        self.journal.records[index].answer(serial, restarts);
+        Ok(Message::new(OK, [0; 4]))
     }
 
     fn named(&self, message: &Message, buffer: &Buffer) -> Result<usize, Refusal> {

@@ -331,7 +331,9 @@ impl Manager {
         self.show_again(index)?;
         let clock = start::find(self.page, "clock").map(|g| g.slot);
         let identity = Identity { name: &manifest.name, version: name_str(&record.info.version), clock };
-        Ok(record.instance.start(image, &identity, record.granted())?)
+        record.instance.start(image, &identity, record.granted())?;
+        self.journal.records[index].start(clock::now());
+        Ok(())
     }
 
     /// Starts an instance that was made and not started.

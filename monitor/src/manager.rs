@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 use hic_abi::{Error, Handle, Nanos, ObjectType, Plain, SELF, name_str};
-use hic_control::manager::{HEALTH_PORT, KILL, LIST, REVIVE, ServiceInfo};
+use hic_control::manager::{ANSWERED, HEALTH_PORT, KILL, LIST, REVIVE, ServiceInfo};
 use hic_control::{OK, PING, Refusal, keeper};
 use hic_rt::ipc::{self, Buffer, Message};
 use hic_rt::{StartPage, cap, clock, start, sys};
@@ -141,6 +141,11 @@ impl Manager {
         let answer = self.ask(Message::new(HEALTH_PORT, [index as u64, 0, 0, 0]));
         self.buffer.offer(&[]);
         answer.ok().filter(|_| holds_port()).map(|_| slot)
+    }
+
+    /// Tells that a service has answered since it was started.
+    pub fn answered(&mut self, index: usize, service: &ServiceInfo) -> Result<(), Failure> {
+        self.ask(Message::new(ANSWERED, [index as u64, service.serial, service.restarts, 0])).map(|_| ())
     }
 
     /// Lets the port of whatever was at an index go.

@@ -20,13 +20,15 @@ pub struct Watch {
     services: Vec<ServiceInfo>,
     seen: Vec<Seen>,
     ports: Vec<Option<Handle>>,
+    /// The start of each service of which the manager has heard that it answers: serial number and restarts.
+    told: Vec<(u64, u64)>,
 }
 
 impl Watch {
     /// A watch that begins at once: what froze while the monitor was gone is started again.
     pub fn new(manager: Manager) -> Self {
-        let (services, seen, ports) = (Vec::new(), Vec::new(), Vec::new());
-        Self { manager, liveness: Liveness::new(clock::now()), services, seen, ports }
+        let (services, seen, ports, told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { manager, liveness: Liveness::new(clock::now()), services, seen, ports, told }
     }
 
     /// Services there are, and how many of them run and answer.
@@ -100,7 +102,7 @@ impl Watch {
     fn ask(&mut self, index: usize, store: &mut Store<'_>) {
         let Some(Some(port)) = self.ports.get(index) else { return };
         let error = match self.manager.ping(*port) {
-            Ok(()) => return self.liveness.answered(index),
+            Ok(()) => return self.answered(index),
             Err(error) => error,
         };
         if error != Error::Timeout {
@@ -114,6 +116,20 @@ impl Watch {
         let Some(service) = self.services.get(index).copied() else { return };
         if let Err(failure) = self.manager.kill(&service) {
             log!("{} cannot be killed: {failure}", self.name(index));
+        }
+    }
+
+    /// A service answers. The module manager hears it once for each start: a version that was just made the default has to prove itself.
+    fn answered(&mut self, index: usize) {
+        self.liveness.answered(index);
+        let Some(service) = self.services.get(index) else { return };
+        let start = (service.serial, service.restarts);
+        self.told.resize(self.told.len().max(index + 1), (0, 0));
+        if self.told.get(index) != Some(&start)
+            && self.manager.answered(index, service).is_ok()
+            && let Some(told) = self.told.get_mut(index)
+        {
+            *told = start;
         }
     }
 

@@ -15,6 +15,9 @@ pub const KILL: u32 = 3;
 /// Word 0 = index of a service whose sandbox froze, words 1 to 3 = cause, detail and address of its fault (0 if unknown): start it again if its
 /// policy says so. For the monitor.
 pub const REVIVE: u32 = 4;
+/// Word 0 = index, word 1 = serial number of its sandbox, word 2 = how often it was started again: so it has answered the liveness question. For the
+/// monitor, once for each start.
+pub const ANSWERED: u32 = 33;
 /// Word 0 = index; answers a port to the service's first endpoint as capability 0. For the monitor's liveness question.
 pub const HEALTH_PORT: u32 = 5;
 

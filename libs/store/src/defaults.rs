@@ -393,11 +393,12 @@ impl Defaults {
     }
 
     /// Chooses what a boot starts and counts the attempt. The record must be on the disk before the version is started. `None`: the service
-    /// has no default of its own, or was removed.
-    pub fn begin_boot(&mut self, name: &str) -> Option<BootChoice> {
+    /// has no default of its own, or was removed. A version that `is_there` does not find cannot be started, so it does not fail either: it is the default
+    /// again once it is found.
+    pub fn begin_boot(&mut self, name: &str, is_there: impl Fn(Version) -> bool) -> Option<BootChoice> {
         let service = self.service_mut(name).filter(|service| service.presence != Presence::Removed)?;
         let choice = boot_choice(service);
-        if matches!(choice, BootChoice::Default(_)) {
+        if matches!(choice, BootChoice::Default(version) if is_there(version)) {
             service.attempts += 1;
         }
         Some(choice)

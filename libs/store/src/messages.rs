@@ -131,6 +131,8 @@ pub enum StoreError {
     ReadOnly,
     /// The request is not of its form, or its record is too long.
     Malformed,
+    /// The record could not be read at boot, so what it says is not known, and nothing is written over it.
+    Unread,
 }
 
 impl StoreError {
@@ -145,6 +147,7 @@ impl StoreError {
             Self::Corrupt => "disk-corrupt",
             Self::ReadOnly => "disk-read-only",
             Self::Malformed => "malformed",
+            Self::Unread => "record-unread",
         }
     }
 }
@@ -159,6 +162,7 @@ impl fmt::Display for StoreError {
             Self::Corrupt => "the disk's contents are damaged",
             Self::ReadOnly => "the disk cannot be written",
             Self::Malformed => "the request is malformed",
+            Self::Unread => "the record on the system disk could not be read at boot and is not written over: `log` says why; reboot to have it read again",
         })
     }
 }

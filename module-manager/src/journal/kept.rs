@@ -20,6 +20,20 @@ impl KeptDefaults {
     /// Where the number of the place begins.
     const PLACE: u32 = 32;
 
+    /// Stands for a record that nobody could read.
+    const UNREAD: u64 = 2 << Self::PLACE;
+
+    /// There is a record on the disk, or may be, and nobody knows what it says.
+    pub fn could_not_be_read(&mut self) {
+        self.at = Self::UNREAD;
+    }
+
+    /// Whether it is so: then nothing may be written over it.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        self.at == Self::UNREAD
+    }
+
     /// The record that counts.
     #[must_use]
     pub fn load(&self) -> Option<Defaults> {
@@ -78,6 +92,17 @@ mod tests {
         let (until_power_fails, bytes) = record(3, third);
         kept.written(bytes, Err(StoreError::NoDisk));
         assert_eq!(kept.load(), Some(until_power_fails));
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_read_is_none_and_is_known_to_be_there() {
+        let (mut kept, mut buffer) = (empty(), [0; MAX_RECORD_BYTES]);
+        assert!(!kept.is_unread(), "nothing was looked for yet");
+        kept.could_not_be_read();
+        assert!(kept.is_unread() && kept.load().is_none());
+        let (_, bytes) = record(1, &mut buffer);
+        kept.written(bytes, Err(StoreError::Unread));
+        assert!(kept.is_unread() && kept.load().is_none(), "what was refused does not count");
     }
 
     #[test]

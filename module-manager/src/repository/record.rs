@@ -3,6 +3,7 @@
 use super::{BOOT_PATIENCE, Job, VAULT, storage_question};
 use crate::manager::Manager;
 use hic_rt::log;
+use hic_store::defaults::RecordError;
 use hic_store::defaults::Said;
 use hic_store::messages::{Reply, Request};
 use hic_store::{Defaults, MAX_RECORD_BYTES, StoreError};
@@ -25,6 +26,9 @@ impl Manager {
         let defaults = self.repository.defaults.get_or_insert_with(Defaults::default);
         // Every record fits by the definition of `MAX_RECORD_BYTES`.
         let record = defaults.encode(&mut buffer).unwrap_or_default();
+        if self.journal.defaults.is_unread() {
+            return self.wrote(record, Err(StoreError::Unread));
+        }
         match self.ask_disk(VAULT, &Request::WriteState { record }) {
             true => Job::Writing(record.to_vec()),
             false => self.wrote(record, Err(StoreError::NoDisk)),
@@ -49,8 +53,12 @@ impl Manager {
         let defaults = match answer.as_ref().map(|answer| Reply::decode(answer.payload())) {
             Some(Ok(Reply::State { record: Some(record) })) => Defaults::decode(record),
             Some(Ok(Reply::State { record: None })) => Ok(Defaults::default()),
-            Some(Ok(Reply::Failed(error))) => return log!("defaults: {error}"),
-            _ => return log!("defaults: the service vault did not answer"),
+            // There is nothing to keep: what is to be remembered from now on is written anew.
+            Some(Ok(Reply::Failed(error @ (StoreError::NoDisk | StoreError::Corrupt)))) => {
+                return log!("defaults: {error}");
+            }
+            Some(Ok(Reply::Failed(error))) => return self.leave_unread(&error),
+            _ => return self.leave_unread(&"the service vault did not answer"),
         };
         match defaults {
             Ok(defaults) => {
@@ -60,7 +68,16 @@ impl Manager {
                 }
                 self.repository.defaults = Some(defaults);
             }
+            // A system with another schema wrote it, and may want it back.
+            Err(error @ RecordError::Schema { .. }) => self.leave_unread(&error),
             Err(error) => log!("defaults: {error}; the boot archive's versions are started"),
         }
+    }
+
+    fn leave_unread(&mut self, why: &dyn core::fmt::Display) {
+        self.journal.defaults.could_not_be_read();
+        log!(
+            "defaults: {why}; the boot archive's versions are started, and nothing is recorded until the next boot"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The default that an update made survives a reboot; a default that fails twice at boot gives way to the one before it.
+//! The default that an update made survives a reboot; a default that fails twice at boot gives way to the one before it. What cannot be found did not
+//! fail, and what cannot be read is not written over.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use hic_store::pair::{Contents, FILE_BYTES, HALF_BYTES, contents, next};
 use hic_store::{Defaults, Presence, ServiceDefault};
 
 use super::PORTS;
-use super::service::{until, wait_until_served};
+use super::service::{at_work, entry, until, wait_until_served};
 use super::updating::{
     NEW, OLD, SERVICE, Update, ask, gently_to, only, refusal, wait_for_module, wait_for_repository,
 };
@@ -21,6 +22,10 @@ use crate::vm::{Console, Vm};
 
 /// The version that never comes up.
 const BROKEN: &str = "1.3.1";
+/// A driver that hangs at the first question, and the one before it.
+const DRIVER: &str = "eth_driver";
+const HANGS: &str = "1.2.2";
+const DRIVER_BEFORE: &str = "0.1.0";
 
 /// Time after boot within which the services must answer.
 const SERVED: Duration = Duration::from_secs(120);
@@ -33,7 +38,12 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.system.clone().context("this profile has no system disk")?;
     survives_a_reboot(context, &network, &machine, &disk).context("a reboot after an update")?;
-    gives_way(context, &network, &machine, &disk).context("a default that does not come up")?;
+    for (service, broken, before) in [(SERVICE, BROKEN, OLD), (DRIVER, HANGS, DRIVER_BEFORE)] {
+        gives_way(context, &network, &machine, [service, broken, before])
+            .with_context(|| format!("{service} {broken}, a default that does not come up"))?;
+    }
+    cannot_be_read(context, &network, &machine, &disk).context("a record of a later schema")?;
+    cannot_be_found(context, &network, &machine, &disk).context("a default whose disk is not there")?;
     without_a_repository(context, &network, machine).context("a machine with the system disk alone")
 }
 
@@ -51,7 +61,7 @@ fn survives_a_reboot(
     let status = gently_to(&console, NEW)?;
     context.note(status.summary());
     power_off(&vm)?;
-    let found = read_default(disk)?.context("no default was recorded")?;
+    let found = read_default(disk, SERVICE)?.context("no default was recorded")?;
     ensure!(found.version == version(NEW)?, "recorded: {found:?}");
     ensure!(found.previous == Some(version(OLD)?), "recorded: {found:?}");
 
@@ -59,7 +69,7 @@ fn survives_a_reboot(
     let console = vm.console()?;
     wait_until_served(&vm, network, SERVED)?;
     until(SERVED, || only(&console, NEW))?;
-    until(SERVED, || attempts(disk, 0)).context("a default that came up is not proved healthy")?;
+    until(SERVED, || attempts(disk, SERVICE, 0)).context("a default that came up is not proved healthy")?;
     context.note(format!("{NEW} is the default after a reboot"));
     goes_back(&console).context("a rollback after a reboot")?;
     power_off(&vm)
@@ -78,31 +88,92 @@ fn goes_back(console: &Console<'_>) -> Result<()> {
     only(console, OLD).map(|_| ())
 }
 
-fn gives_way(context: &mut TestContext, network: &Network, machine: &Machine, disk: &Path) -> Result<()> {
-    write_default(disk, BROKEN, OLD)?;
+fn gives_way(
+    context: &mut TestContext,
+    network: &Network,
+    machine: &Machine,
+    [service, broken, before]: [&str; 3],
+) -> Result<()> {
+    let disk = machine.system.as_deref().context("no system disk")?;
+    write_default(disk, service, broken, before)?;
     for boot in 1..=BOOTS {
         let vm = context.boot(machine.clone(), Some(network), &PORTS)?;
         let console = vm.console()?;
         // Either the system gives way in this boot, or the attempt is on the disk for the next one to see.
-        let served =
-            wait_until_served(&vm, network, SERVED).and_then(|()| until(SERVED, || only(&console, OLD)));
+        let served = until(SERVED, || serves(&console, service, before))
+            .and_then(|()| wait_until_served(&vm, network, SERVED));
         let log = console.command("log")?;
         if served.is_ok() {
-            let told = log.lines().find(|line| line.contains(BROKEN) && line.contains(OLD));
-            let told = told
-                .with_context(|| format!("the log does not say that {BROKEN} gave way to {OLD}:\n{log}"))?;
+            let told = log.lines().find(|line| line.contains(broken) && line.contains(before));
+            let told = told.with_context(|| {
+                format!("the log does not say that {broken} gave way to {before}:\n{log}")
+            })?;
             context.note(format!("boot {boot} fell back: {}", told.trim()));
             until(SERVED, || {
-                let now = read_default(disk)?.context("no default")?;
-                ensure!(now.version == version(OLD)?, "the record still says {now:?}");
+                let now = read_default(disk, service)?.context("no default")?;
+                ensure!(now.version == version(before)?, "the record still says {now:?}");
                 Ok(())
             })?;
             return power_off(&vm);
         }
-        attempts(disk, boot).with_context(|| format!("boot {boot}"))?;
+        attempts(disk, service, boot).with_context(|| format!("boot {boot}"))?;
         power_off(&vm)?;
     }
-    Err(anyhow!("{BROKEN} is still tried after {BOOTS} boots"))
+    Err(anyhow!("{broken} is still tried after {BOOTS} boots"))
+}
+
+/// Whether this version of a service runs.
+fn serves(console: &Console<'_>, service: &str, version: &str) -> Result<()> {
+    let found = entry(console, service)?;
+    ensure!(at_work(&found) && found["version"] == version, "{service} {version} was to serve: {found}");
+    Ok(())
+}
+
+/// A later system wrote the record: this one serves with what it brings, and leaves the record as it is.
+fn cannot_be_read(
+    context: &mut TestContext,
+    network: &Network,
+    machine: &Machine,
+    disk: &Path,
+) -> Result<()> {
+    let schema = u16::MAX.to_le_bytes();
+    write_record(disk, &schema)?;
+    let before = disk::get(disk, disk::STATE_FILE)?;
+    let vm = context.boot(machine.clone(), Some(network), &PORTS)?;
+    let console = vm.console()?;
+    wait_until_served(&vm, network, SERVED)?;
+    wait_for_repository(&console)?;
+    let refused = refusal(&console, "repository add http://10.0.2.2:8000/")?;
+    ensure!(refused.code == "record-unread", "{refused}");
+    let update = Update::start(&console, NEW, 0)?;
+    let status = update.ended(&console)?;
+    ensure!(status.outcome == "rolled-back", "{}", status.summary());
+    only(&console, OLD)?;
+    power_off(&vm)?;
+    ensure!(disk::get(disk, disk::STATE_FILE)? == before, "the record was written over");
+    context.note("a record of a later schema is left as it is".to_owned());
+    Ok(())
+}
+
+/// The default lies on a disk that is not there at one boot, and at the next, and then it is.
+fn cannot_be_found(
+    context: &mut TestContext,
+    network: &Network,
+    machine: &Machine,
+    disk: &Path,
+) -> Result<()> {
+    write_default(disk, SERVICE, NEW, OLD)?;
+    for boot in 0..2 {
+        let vm = context.boot(Machine { disks: Vec::new(), ..machine.clone() }, Some(network), &PORTS)?;
+        wait_until_served(&vm, network, SERVED)?;
+        only(&vm.console()?, OLD).with_context(|| format!("boot {boot}"))?;
+        power_off(&vm)?;
+    }
+    let vm = context.boot(machine.clone(), Some(network), &PORTS)?;
+    wait_until_served(&vm, network, SERVED)?;
+    until(SERVED, || only(&vm.console()?, NEW))?;
+    context.note(format!("{NEW} is the default again once its disk is there"));
+    power_off(&vm)
 }
 
 /// What is wanted is nowhere, and the operator is told that the disk is missing, not that he asked for a wrong version.
@@ -134,8 +205,8 @@ fn version(text: &str) -> Result<hic_hicmod::manifest::Version> {
 }
 
 /// Whether the record says that the default was tried so often since it was last healthy.
-fn attempts(disk: &Path, due: u32) -> Result<()> {
-    let found = read_default(disk)?.context("no default")?;
+fn attempts(disk: &Path, service: &str, due: u32) -> Result<()> {
+    let found = read_default(disk, service)?.context("no default")?;
     ensure!(found.attempts == due, "{} attempts are recorded, {due} were due", found.attempts);
     Ok(())
 }
@@ -147,7 +218,7 @@ fn halves(file: &[u8]) -> Result<[&[u8; HALF_BYTES]; 2]> {
 }
 
 /// The service's default in the record on `disk`. Reads a copy, since a guest may be running on the image.
-fn read_default(disk: &Path) -> Result<Option<ServiceDefault>> {
+fn read_default(disk: &Path, service: &str) -> Result<Option<ServiceDefault>> {
     let copy = tempfile::NamedTempFile::new()?;
     disk::copy(disk, copy.path())?;
     let file = disk::get(copy.path(), disk::STATE_FILE)?;
@@ -157,31 +228,30 @@ fn read_default(disk: &Path) -> Result<Option<ServiceDefault>> {
         Contents::Corrupt => return Err(anyhow!("the record is corrupt")),
         Contents::Record { bytes, .. } => Defaults::decode(bytes).map_err(|error| anyhow!("{error}"))?,
     };
-    Ok(defaults.service(SERVICE).cloned())
+    Ok(defaults.service(service).cloned())
 }
 
 /// Makes `default` the default with `previous` before it, as an update would have left it.
-fn write_default(disk: &Path, default: &str, previous: &str) -> Result<()> {
-    let mut file = disk::get(disk, disk::STATE_FILE)?;
-    replace_default(&mut file, default, previous)?;
-    disk::put(disk, disk::STATE_FILE, &file)
-}
-
-fn replace_default(file: &mut [u8], default: &str, previous: &str) -> Result<()> {
-    let name = SERVICE.try_into().map_err(|_| anyhow!("{SERVICE} is too long a name"))?;
+fn write_default(disk: &Path, service: &str, default: &str, previous: &str) -> Result<()> {
+    let name = service.try_into().map_err(|_| anyhow!("{service} is too long a name"))?;
     let mut defaults = Defaults::default();
     let (version, previous) = (version(default)?, Some(version(previous)?));
     let service = ServiceDefault { name, version, previous, attempts: 0, presence: Presence::Shipped };
     defaults.services.push(service).map_err(|_| anyhow!("no room for a default"))?;
     let mut record = [0; HALF_BYTES];
-    let record = defaults.encode(&mut record).map_err(|error| anyhow!("{error}"))?;
+    write_record(disk, defaults.encode(&mut record).map_err(|error| anyhow!("{error}"))?)
+}
+
+/// Puts a record on `disk` as the vault would.
+fn write_record(disk: &Path, record: &[u8]) -> Result<()> {
+    let mut file = disk::get(disk, disk::STATE_FILE)?;
     let mut out = [0; HALF_BYTES];
-    let [first, second] = halves(file)?;
+    let [first, second] = halves(&file)?;
     let half =
         next(contents(first, second), record, &mut out).map_err(|_| anyhow!("the record is too long"))?;
     let place = file.get_mut(half.offset()..half.offset() + HALF_BYTES).context("the file is too short")?;
     place.copy_from_slice(&out);
-    Ok(())
+    disk::put(disk, disk::STATE_FILE, &file)
 }
 
 #[cfg(test)]
@@ -193,10 +263,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let image = folder.path().join(disk::IMAGE);
         disk::create(&image, &[]).expect("made");
-        assert_eq!(read_default(&image).expect("read"), None);
+        assert_eq!(read_default(&image, SERVICE).expect("read"), None);
         for (default, previous) in [(NEW, OLD), (BROKEN, OLD)] {
-            write_default(&image, default, previous).expect("written");
-            let found = read_default(&image).expect("read").expect("a default");
+            write_default(&image, SERVICE, default, previous).expect("written");
+            let found = read_default(&image, SERVICE).expect("read").expect("a default");
             assert_eq!((found.version, found.attempts), (version(default).expect("a version"), 0));
             assert_eq!(found.previous, Some(version(previous).expect("a version")));
         }

@@ -19,7 +19,7 @@ fn updated() -> Defaults {
 #[test]
 fn a_service_that_was_never_updated_has_no_default_of_its_own() {
     let mut defaults = updated();
-    assert_eq!(defaults.begin_boot("inetd"), None);
+    assert_eq!(defaults.begin_boot("inetd", |_| true), None);
     assert!(!defaults.healthy("inetd", OLD));
 }
 
@@ -27,7 +27,7 @@ fn a_service_that_was_never_updated_has_no_default_of_its_own() {
 fn a_default_that_comes_up_stays_the_default_for_ever() {
     let mut defaults = updated();
     for _ in 0..10 {
-        assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(NEW)));
+        assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(NEW)));
         assert_eq!(defaults.service("netstack").unwrap().attempts, 1);
         assert!(defaults.healthy("netstack", NEW));
         assert!(!defaults.healthy("netstack", NEW), "nothing to write the second time");
@@ -38,42 +38,54 @@ fn a_default_that_comes_up_stays_the_default_for_ever() {
 fn a_default_that_fails_twice_at_boot_falls_back_to_the_one_before() {
     let mut defaults = updated();
     for _ in 0..MAX_BOOT_ATTEMPTS {
-        assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(NEW)));
+        assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(NEW)));
     }
     let fallback = BootChoice::Fallback { version: OLD, failed: NEW };
     // As long as the version before is not known to be healthy, each boot tries it and says so.
-    assert_eq!(defaults.begin_boot("netstack"), Some(fallback));
-    assert_eq!(defaults.begin_boot("netstack"), Some(fallback));
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(fallback));
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(fallback));
     assert!(defaults.healthy("netstack", OLD));
-    assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(OLD)));
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(OLD)));
     assert_eq!(defaults.service("netstack").unwrap().previous, None);
+}
+
+#[test]
+fn a_default_that_cannot_be_found_has_not_failed_and_stays_the_default() {
+    let mut defaults = updated();
+    for _ in 0..=MAX_BOOT_ATTEMPTS {
+        assert_eq!(defaults.begin_boot("netstack", |version| version != NEW), Some(BootChoice::Default(NEW)));
+        assert!(!defaults.healthy("netstack", OLD), "what runs instead is not chosen by that");
+    }
+    assert_eq!(defaults, updated());
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(NEW)));
+    assert_eq!(defaults.service("netstack").unwrap().attempts, 1);
 }
 
 #[test]
 fn one_failure_between_good_boots_does_not_count_towards_the_next() {
     let mut defaults = updated();
     for _ in 0..5 {
-        defaults.begin_boot("netstack");
-        defaults.begin_boot("netstack");
+        defaults.begin_boot("netstack", |_| true);
+        defaults.begin_boot("netstack", |_| true);
         defaults.healthy("netstack", NEW);
     }
-    assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(NEW)));
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(NEW)));
 }
 
 #[test]
 fn a_failing_default_with_none_before_it_is_tried_again_and_reported() {
     let mut defaults = Defaults::default();
     defaults.set_default(&name("netstack"), NEW, NEW).unwrap();
-    defaults.begin_boot("netstack");
-    defaults.begin_boot("netstack");
-    assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::OnlyOne(NEW)));
+    defaults.begin_boot("netstack", |_| true);
+    defaults.begin_boot("netstack", |_| true);
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::OnlyOne(NEW)));
     assert!(defaults.healthy("netstack", NEW));
 }
 
 #[test]
 fn making_the_default_the_default_again_keeps_the_version_before_it() {
     let mut defaults = updated();
-    defaults.begin_boot("netstack");
+    defaults.begin_boot("netstack", |_| true);
     defaults.set_default(&name("netstack"), NEW, NEW).unwrap();
     assert_eq!(defaults.service("netstack").unwrap().previous, Some(OLD));
     // A rollback is an update with the roles swapped.
@@ -195,7 +207,7 @@ fn a_record_of_the_first_schema_is_read_with_nothing_installed_or_removed() {
     // netstack 1.3.0, before it 1.2.0, one attempt; no update.
     let body = [1, 8, b'n', b'e', b't', b's', b't', b'a', b'c', b'k', 1, 3, 0, 1, 1, 2, 0, 1, 0];
     let mut expected = updated();
-    expected.begin_boot("netstack");
+    expected.begin_boot("netstack", |_| true);
     assert_eq!(Defaults::decode(&[&[1, 0][..], &body].concat()), Ok(expected));
     assert_eq!(Defaults::decode(&[&[1, 0][..], &body, &[0]].concat()), Err(RecordError::Malformed));
 }
@@ -206,7 +218,7 @@ fn what_is_installed_is_started_until_it_is_removed() {
     assert!(!defaults.is_present("guestbook", false) && defaults.is_present("inetd", true));
     defaults.install(&name("guestbook"), OLD).unwrap();
     assert!(defaults.is_present("guestbook", false));
-    assert_eq!(defaults.begin_boot("guestbook"), Some(BootChoice::Default(OLD)));
+    assert_eq!(defaults.begin_boot("guestbook", |_| true), Some(BootChoice::Default(OLD)));
     // An update of it does not make it less installed.
     defaults.set_default(&name("guestbook"), NEW, OLD).unwrap();
     assert_eq!(defaults.installed().map(|service| service.version).collect::<std::vec::Vec<_>>(), [NEW]);
@@ -219,10 +231,10 @@ fn what_the_archive_brings_stays_removed_until_it_is_installed_again() {
     let mut defaults = updated();
     defaults.remove(&name("netstack"), NEW, true).unwrap();
     assert!(!defaults.is_present("netstack", true));
-    assert_eq!(defaults.begin_boot("netstack"), None);
+    assert_eq!(defaults.begin_boot("netstack", |_| true), None);
     defaults.install(&name("netstack"), OLD).unwrap();
     assert!(defaults.is_present("netstack", true));
-    assert_eq!(defaults.begin_boot("netstack"), Some(BootChoice::Default(OLD)));
+    assert_eq!(defaults.begin_boot("netstack", |_| true), Some(BootChoice::Default(OLD)));
     assert_eq!(defaults.services.len(), 1);
 }
 
@@ -243,7 +255,7 @@ proptest! {
         let mut defaults = updated();
         let (mut streak, mut last) = (0, None);
         for step in steps {
-            let choice = defaults.begin_boot("netstack").unwrap();
+            let choice = defaults.begin_boot("netstack", |_| true).unwrap();
             prop_assert!([OLD, NEW].contains(&choice.version()));
             streak = if last == Some(choice) { streak + 1 } else { 1 };
             last = Some(choice);

@@ -28,7 +28,7 @@ fn defaults(bytes: &[u8]) {
             for service in &defaults.services {
                 assert!(defaults.service(&service.name).is_some());
                 let mut booted = defaults.clone();
-                let Some(choice) = booted.begin_boot(&service.name) else {
+                let Some(choice) = booted.begin_boot(&service.name, |_| true) else {
                     assert_eq!(service.presence, Presence::Removed, "a service that no boot starts");
                     continue;
                 };
