@@ -138,8 +138,11 @@ impl Stack {
             if env.tx_room(1) == 0 {
                 return;
             }
-            if let Some(work) = self.blocked.pop() {
-                self.serve_work(now, work, env);
+            let Some(work) = self.blocked.pop() else { return };
+            self.serve_work(now, work, env);
+            if self.blocked.contains(work) {
+                // There is not room enough for it yet: nor need others be asked each time that a little comes free.
+                return;
             }
         }
     }
