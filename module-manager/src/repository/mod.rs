@@ -379,8 +379,10 @@ impl Manager {
             self.repository.change_mirrors(|mirrors| mirrors.prune(|place| place.is_asked(&sources)));
         }
         if self.repository.dirty {
-            // What the record names is there before it.
-            if let Some(job) = self.keep_next() {
+            // What the record names is there before it. What one names that could not be read nobody knows, so nothing takes its place.
+            if !self.journal.defaults.is_unread()
+                && let Some(job) = self.keep_next()
+            {
                 return job;
             }
             self.repository.dirty = false;

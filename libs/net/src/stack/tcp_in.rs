@@ -15,8 +15,9 @@ use hic_tcp::{Config as TcpConfig, Connection, Events, Flags, Micros, RxSpace, S
 /// Retransmissions of a SYN-ACK (RFC 9293 leaves it open): what a flood of SYNs leaves behind is gone after 15 s.
 const SYN_ACK_RETRIES: u8 = 3;
 /// A half-open connection of this age gives its place in a full backlog to another. A peer that is there has answered by
-/// then, so those who come at once beyond the backlog are not reset: the later ones try again.
-const ANSWER_TIME: Micros = Micros::from_millis(500);
+/// then, even if its first answer or our first SYN-ACK was lost (RFC 6298, 2.1: a second), so none of those who come at once
+/// beyond the backlog is reset: the later ones try again.
+const ANSWER_TIME: Micros = Micros::from_millis(2000);
 
 /// The rx ring of a data region, as `hic-tcp` wants it.
 struct RxRing<'a>(Option<&'a mut StackSide>);

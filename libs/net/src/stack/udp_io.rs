@@ -21,8 +21,8 @@ use smoltcp::wire::{DHCP_CLIENT_PORT, IpAddress, IpProtocol, Ipv4Address, UdpPac
 
 /// Octets of a UDP header.
 pub(super) const UDP: usize = 8;
-/// Frames of a datagram that are waited for at most: over a path of tiny packets it may take more than there will ever be room for.
-const MOST_FRAMES: usize = 64;
+/// Frames of a datagram that are waited for at most: the largest one over the smallest path (552 octets) takes no more.
+const MOST_FRAMES: usize = 125;
 /// Datagrams sent for one socket before others get their turn.
 const BATCH: usize = 32;
 

@@ -50,7 +50,7 @@ fn a_flood_of_syns_does_not_close_a_port() {
         for number in numbers {
             let (now, frame) = (wire.now, syn_frame(Ipv4Address::new(10, 0, 0, 100 + number), 7));
             wire.enter(1, |stack, shell| stack.on_frame(now, &frame, RxInfo::default(), shell));
-            wire.run_for(Micros::from_millis(200));
+            wire.run_for(Micros::from_millis(800));
         }
     };
     flood(&mut wire, 0..50);
