@@ -13,11 +13,6 @@ use smoltcp::wire::{EthernetAddress, EthernetProtocol, Ipv4Address, Ipv4Packet};
 
 /// Octets of our IPv4 headers: no options.
 pub(super) const IP: usize = 20;
-
-/// Octets of payload in each fragment but the last (RFC 791, 3.2).
-pub(super) fn fragment_step(mtu: usize) -> usize {
-    (mtu.saturating_sub(IP) & !7).max(8)
-}
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: u16 = 16;
 const TTL: u8 = 64;
@@ -30,6 +25,11 @@ struct Place {
     ident: u16,
     offset: usize,
     more: bool,
+}
+
+/// Octets of payload in each fragment but the last (RFC 791, 3.2).
+pub(super) fn fragment_step(mtu: usize) -> usize {
+    (mtu.saturating_sub(IP) & !7).max(8)
 }
 
 impl Stack {

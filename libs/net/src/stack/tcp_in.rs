@@ -143,15 +143,15 @@ impl Stack {
 
     fn half_open(&mut self, now: Micros, listener: Id, tuple: &Tuple, syn: &Segment<'_>, env: &mut dyn Env) {
         let Some(entry) = self.tcp.listeners.get(listener) else { return };
-        let silent = entry.half_open.front().copied().filter(|id| self.is_silent(now, *id));
-        let replaced = silent.filter(|_| entry.is_full());
-        if entry.is_full() {
+        let (layout, is_full) = (entry.record.layout, entry.is_full());
+        let oldest = entry.half_open.front().copied().filter(|_| is_full);
+        let replaced = oldest.filter(|id| self.is_silent(now, *id));
+        if is_full {
             self.counters.tcp_backlog_full += 1;
             if replaced.is_none() {
                 return;
             }
         }
-        let layout = entry.record.layout;
         let config = TcpConfig { syn_retries: SYN_ACK_RETRIES, ..self.tcp_config(&layout) };
         let (isn, offset) = self.secrets(now, tuple);
         let Ok(tcp) = Connection::accept(*tuple, config, isn, offset, syn, now) else {
