@@ -3,8 +3,7 @@
 use super::{BOOT_PATIENCE, Job, VAULT, storage_question};
 use crate::manager::Manager;
 use hic_rt::log;
-use hic_store::defaults::RecordError;
-use hic_store::defaults::Said;
+use hic_store::defaults::{RecordError, Said};
 use hic_store::messages::{Reply, Request};
 use hic_store::{Defaults, MAX_RECORD_BYTES, StoreError};
 
