@@ -186,8 +186,9 @@ fn report(result: TestResult, target: &Path) -> TestResult {
         Verdict::Skipped(reason) => println!("test {name} ... skipped ({reason})"),
         Verdict::Failed(error) => {
             let logs = test_log_dir(target, name);
-            println!("test {name} ... FAILED ({seconds:.1} s)\n{error}\n{}", tails(&logs));
-            println!("logs of {name}: {}", logs.display());
+            // The error comes last: who is shown only the end of the output sees it.
+            println!("{}logs of {name}: {}", tails(&logs), logs.display());
+            println!("test {name} ... FAILED ({seconds:.1} s)\n{error}");
         }
     }
     result

@@ -202,6 +202,6 @@ mod tests {
         assert_eq!(report.failures, 1);
         let names: Vec<&str> = summary.passed_tests().iter().map(String::as_str).collect();
         assert_eq!(names, ["hic-tcp::a::b", "hic-tcp::long::c"]);
-        assert_eq!(summary.failures().collect::<Vec<_>>(), ["hic-tcp::long::d"]);
+        assert_eq!(summary.failures().collect::<Vec<_>>(), [("hic-tcp::long::d", None)]);
     }
 }

@@ -81,8 +81,9 @@ pub fn run(options: &TestOptions) -> ExitCode {
         println!("error: {error:#}");
         summary.failed("xtask");
     }
-    for name in summary.failures() {
+    for (name, why) in summary.failures() {
         println!("failed: {name}");
+        why.iter().for_each(|why| println!("  {why}"));
     }
     println!("took {:.0} s", started.elapsed().as_secs_f64());
     println!("{}", summary.last_line());
@@ -162,7 +163,7 @@ fn run_system_tests(
     for result in runner::run(wanted, images, target) {
         match result.verdict {
             Verdict::Passed => summary.passed(result.name),
-            Verdict::Failed(_) => summary.failed(result.name),
+            Verdict::Failed(why) => summary.failed_because(result.name, why),
             Verdict::Skipped(_) => summary.skipped(),
         }
     }

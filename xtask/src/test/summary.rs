@@ -1,12 +1,13 @@
 //! What passed and what failed, counted once each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The outcome of a run so far.
 #[derive(Debug, Default)]
 pub struct Summary {
     passed: BTreeSet<String>,
-    failed: BTreeSet<String>,
+    /// With the reason, where it is one line among many that were printed.
+    failed: BTreeMap<String, Option<String>>,
     skipped: usize,
 }
 
@@ -16,9 +17,14 @@ impl Summary {
         self.passed.insert(name.to_owned());
     }
 
-    /// The test `name` failed.
+    /// The test `name` failed; why was printed.
     pub fn failed(&mut self, name: &str) {
-        self.failed.insert(name.to_owned());
+        self.failed.insert(name.to_owned(), None);
+    }
+
+    /// The test `name` failed, for a reason that is said again at the end.
+    pub fn failed_because(&mut self, name: &str, why: String) {
+        self.failed.insert(name.to_owned(), Some(why));
     }
 
     /// A test was not run, for a reason that was printed.
@@ -32,9 +38,9 @@ impl Summary {
         &self.passed
     }
 
-    /// The names of all that failed.
-    pub fn failures(&self) -> impl Iterator<Item = &str> {
-        self.failed.iter().map(String::as_str)
+    /// The names of all that failed, each with the reason if it is to be said again.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.failed.iter().map(|(name, why)| (name.as_str(), why.as_deref()))
     }
 
     /// Whether no test has been met.
@@ -70,8 +76,10 @@ mod tests {
         assert_eq!(summary.last_line(), "2 passed, 0 failed");
         assert!(summary.is_good() && !summary.is_empty());
         summary.failed("c");
+        summary.failed_because("d", "it broke".into());
         summary.skipped();
-        assert_eq!(summary.last_line(), "2 passed, 1 failed, 1 skipped");
+        assert_eq!(summary.failures().collect::<Vec<_>>(), [("c", None), ("d", Some("it broke"))]);
+        assert_eq!(summary.last_line(), "2 passed, 2 failed, 1 skipped");
         assert!(!summary.is_good());
     }
 }
