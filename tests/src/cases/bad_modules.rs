@@ -87,7 +87,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 fn prepare(context: &TestContext, machine: &mut Machine) -> Result<Vec<BadModule>> {
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let archive = machine.archive.clone().context("a boot archive")?;
-    let own = Chain::development(&archive)?;
+    let own = Chain::development(machine)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let folder = context.file("other-chain")?;
     make_chain(&folder, ChainOptions { development: true, days: 30, now })

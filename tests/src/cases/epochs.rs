@@ -100,7 +100,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 fn put_like_new(machine: &Machine, version: Version, change: impl Fn(&mut Manifest)) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let own = Chain::development(machine)?;
     let module = forge::other_version(&good, &own, version, change)?;
     disk::put(image, &format!("{SERVICE}-{version}.hicmod"), &module)
 }

@@ -2,7 +2,7 @@
 //!
 //! What the guest's checks are called is what `hic_hicmod::VerifyError::check_name` says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
@@ -17,8 +17,7 @@ use hic_hicmod::sign::{
 use hicmod_tool::keys;
 use rsa::rand_core::OsRng;
 
-/// Folder beside a machine's boot archive with the chain that signed its modules.
-pub(super) const KEYS: &str = "keys";
+use crate::qemu::Machine;
 
 const DAY_S: u64 = 86_400;
 /// Bytes of the container's header; the table of sections follows.
@@ -50,9 +49,9 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// The chain that signed the modules of the machine with that boot archive.
-    pub fn development(archive: &Path) -> Result<Self> {
-        Self::load(&archive.with_file_name(KEYS)).context("the development chain")
+    /// The chain that signed the modules of this machine.
+    pub fn development(machine: &Machine) -> Result<Self> {
+        Self::load(&keys_of(machine)?).context("the development chain")
     }
 
     /// Reads the chain in a folder that `make_chain` made.
@@ -92,9 +91,18 @@ impl Chain {
     }
 }
 
-/// The module `name` of a boot archive.
-pub(super) fn archived(archive: &Path, name: &str) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(archive)?;
+/// Folder with the development chain, beside the machine's boot archive (`xtask/src/signing.rs`).
+pub(super) fn keys_of(machine: &Machine) -> Result<PathBuf> {
+    Ok(boot_archive(machine)?.with_file_name("keys"))
+}
+
+fn boot_archive(machine: &Machine) -> Result<&Path> {
+    machine.archive.as_deref().context("a boot archive")
+}
+
+/// The module `name` of the machine's boot archive.
+pub(super) fn archived(machine: &Machine, name: &str) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(boot_archive(machine)?)?;
     let archive = Archive::parse(&bytes).map_err(|error| anyhow!("{error}"))?;
     let entry = archive.find(name).with_context(|| format!("the archive has no {name}"))?;
     Ok(entry.bytes().map_err(|error| anyhow!("{error}"))?.to_vec())

@@ -60,7 +60,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let original = disk::get(disk, &format!("{MODULE}-1.0.0.hicmod"))?;
-    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let own = Chain::development(&machine)?;
     let server = Server::start(&network, files(&original, &own)?)?;
     // Nobody has metadata: modules are had by their names, as the development root allows.
     for (name, _) in disk::list(disk)?.iter().filter(|(name, _)| name.ends_with(".tuf")) {

@@ -86,7 +86,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let disk = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(disk, &format!("{MODULE}-{VERSION}.hicmod"))?;
-    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let own = Chain::development(&machine)?;
     let ports = PORTS.into_iter().chain([(Proto::Tcp, PORT)]).collect();
     let scene = Scene { network: &network, machine, ports, good, own };
     wrong::prepare(&scene)?;

@@ -12,7 +12,7 @@ use hicmod_tool::keys::{self, KeyError};
 
 use super::PORTS;
 use super::bad_modules::with_revocation;
-use super::forge::KEYS;
+use super::forge;
 use super::service::wait_until_served;
 use super::updating::{NEW, SERVICE, ask, wait_for_repository};
 use crate::disk;
@@ -54,7 +54,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// Signs the newer version on the machine's disk under a successor of the development root, and takes the acceptance back in the list of
 /// `folder/old`. The common name of the new signer.
 fn sign_anew(machine: &Machine, folder: &Path) -> Result<String> {
-    let keys_folder = machine.archive.as_deref().and_then(Path::parent).context("a boot archive")?.join(KEYS);
+    let keys_folder = forge::keys_of(machine)?;
     let (old, next) = (folder.join("old"), folder.join("next"));
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;

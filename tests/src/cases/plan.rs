@@ -87,9 +87,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let machine = context.machine()?;
     let image = machine.disks.first().context("this profile has no repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let archive = machine.archive.clone().context("a boot archive")?;
-    let other = forge::archived(&archive, OTHER)?;
-    let own = Chain::development(&archive)?;
+    let other = forge::archived(&machine, OTHER)?;
+    let own = Chain::development(&machine)?;
     let faulty = disk::get(image, &format!("{SERVICE}-{FAULTY}.hicmod"))?;
     // A plan takes the newest that will do, and these two are faulty.
     for version in ["1.2.1", "1.2.2"] {

@@ -67,9 +67,8 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// Puts the modules of the plans on the disk.
 fn prepare(machine: &Machine) -> Result<()> {
     let image = machine.disks.first().context("this profile has no repository disk")?;
-    let archive = machine.archive.as_deref().context("a boot archive")?;
-    let own = Chain::development(archive)?;
-    let other = forge::archived(archive, OTHER)?;
+    let own = Chain::development(machine)?;
+    let other = forge::archived(machine, OTHER)?;
     let stack = |from: &str, version| {
         let good = disk::get(image, &format!("{SERVICE}-{from}.hicmod"))?;
         forge::other_version(&good, &own, version, |manifest| {

@@ -64,7 +64,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 pub(super) fn run_http(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let machine = context.machine()?;
-    let own = Chain::development(machine.archive.as_deref().context("a boot archive")?)?;
+    let own = Chain::development(&machine)?;
     let (mirror, system, disk) = prepare(context, &machine)?;
     let driver = disk::get(&disk, update::DRIVER)?;
     // The disk is there and has nothing.

@@ -2,7 +2,6 @@
 //! service notices nothing. What an update reserved is free again when it is aborted, rolled back or committed. While it warms up, the new
 //! instance has its quota and no more.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +16,7 @@ use super::updating::{
 };
 use super::{ECHO, PORTS, memory};
 use crate::net::Network;
-use crate::qemu::Proto;
+use crate::qemu::{Machine, Proto};
 use crate::runner::TestContext;
 use crate::vm::{Console, Vm};
 use crate::{disk, load};
@@ -53,10 +52,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
     let network = Network::best()?;
     let mut machine = context.machine()?;
     machine.memory = MEMORY.to_owned();
-    prepare(
-        machine.disks.first().context("a repository disk")?,
-        machine.archive.as_deref().context("an archive")?,
-    )?;
+    prepare(&machine)?;
     let vm = context.boot(machine, Some(&network), &PORTS)?;
     let console = vm.console()?;
     wait_until_served(&vm, &network, SERVED)?;
@@ -80,10 +76,11 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 }
 
 /// Puts the modules on the disk.
-fn prepare(image: &Path, archive: &Path) -> Result<()> {
+fn prepare(machine: &Machine) -> Result<()> {
+    let image = machine.disks.first().context("a repository disk")?;
     let good = disk::get(image, &format!("{SERVICE}-{NEW}.hicmod"))?;
-    let own = Chain::development(archive)?;
-    let other = forge::archived(archive, OTHER)?;
+    let own = Chain::development(machine)?;
+    let other = forge::archived(machine, OTHER)?;
     let put = |name: &str, from: &[u8], version, change: &dyn Fn(&mut Manifest)| {
         let module = forge::other_version(from, &own, version, change)?;
         disk::put(image, &format!("{name}-{version}.hicmod"), &module)

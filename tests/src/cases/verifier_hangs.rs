@@ -64,8 +64,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
 /// Puts a good module on the disk under a name that hangs, and another one behind it.
 fn prepare(machine: &Machine) -> Result<()> {
     let disk = machine.disks.first().context("this profile has no repository disk")?;
-    let archive = machine.archive.as_deref().context("a boot archive")?;
-    let own = Chain::development(archive)?;
+    let own = Chain::development(machine)?;
     let good = disk::get(disk, &format!("{SERVICE}-{NEW}.hicmod"))?;
     disk::put(disk, HANGS, &good)?;
     let later = forge::other_version(&good, &own, LATER, |_| ())?;
