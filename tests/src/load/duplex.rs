@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Domain, Socket, Type};
 
+use super::connect::connect_narrow;
 use super::{Load, PATIENCE, Stop, Tally, check_numbered, echo, numbered};
 use crate::net::Network;
 
@@ -83,13 +83,7 @@ struct Pipe {
 
 impl Pipe {
     fn connect(address: SocketAddr, id: u32, buffer: usize) -> Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        // Before the connection, since the first window that is offered follows from it.
-        socket.set_recv_buffer_size(buffer)?;
-        socket.set_send_buffer_size(buffer)?;
-        socket.connect_timeout(&address.into(), PATIENCE).with_context(|| format!("connect to {address}"))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let stream: TcpStream = socket.into();
+        let stream = connect_narrow(address, buffer, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream, id, sent: 0, received: 0 })

@@ -3,6 +3,7 @@
 //!
 //! The clients are well behaved: they read to the end before they close, so a reset on the wire is never theirs.
 
+mod connect;
 mod connects;
 mod duplex;
 mod echo;
@@ -16,6 +17,7 @@ mod slow_reader;
 mod tally;
 mod udp;
 
+pub use connect::connect;
 pub use connects::steady_connects;
 pub use duplex::{DuplexPlan, duplex_clients};
 pub use echo::{EchoPlan, echo_clients, echo_clients_through};
@@ -29,12 +31,11 @@ pub use slow_reader::{SlowReader, SlowReport};
 pub use tally::{Rounds, Stop, Tally};
 pub use udp::{MARK_BYTES, few_again, mark, udp_echo};
 
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::net::Network;
 
@@ -70,16 +71,6 @@ pub fn check_numbered(id: u32, offset: u64, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A TCP connection to `address` with [`PATIENCE`] on every operation and without Nagle's delay.
-pub fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream =
-        TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
 /// Clients at work in threads of their own.
 #[derive(Debug)]
 pub struct Load {
@@ -89,8 +80,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts `count` clients on `network`, `pace` apart (user networking's listener has a backlog of one, so a burst of
-    /// connects would wait for retransmissions). Each is given its number and its share of the tally.
+    /// Starts `count` clients on `network`, `pace` apart. Each is given its number and its share of the tally.
     fn start(
         network: &Network,
         count: u32,

@@ -6,8 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use socket2::{Domain, Socket, Type};
 
+use super::connect::connect_narrow;
 use super::{PATIENCE, check_numbered, numbered};
 
 /// Stream number of its data.
@@ -56,14 +56,9 @@ impl SlowReader {
 
     /// A connection with these small buffers, made within `patience`.
     pub(super) fn connect(&self, address: SocketAddr, patience: Duration) -> Result<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        // Before the connection, since the first window that is offered follows from it.
-        socket.set_recv_buffer_size(self.buffer)?;
-        socket.set_send_buffer_size(self.buffer)?;
-        socket.connect_timeout(&address.into(), patience).with_context(|| format!("connect to {address}"))?;
-        socket.set_write_timeout(Some(self.stuck))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(socket.into())
+        let stream = connect_narrow(address, self.buffer, patience)?;
+        stream.set_write_timeout(Some(self.stuck))?;
+        Ok(stream)
     }
 
     /// Writes the stream `id` until nothing moves any more; returns how many bytes were taken.
