@@ -4,6 +4,7 @@
 //! the namespace first, and plain `std::net` sockets then live there.
 
 mod bad_wire;
+mod closing;
 mod dhcp;
 mod fragment;
 mod gaps;

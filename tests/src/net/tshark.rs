@@ -5,13 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::closing::{Closings, Segment};
 use super::pcap;
 
 /// Packets of a kind that are named in a report; more are only counted.
 const NAMED: usize = 10;
 
 /// The fields that are asked for, in this order, one column each; the first two only name the packet.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 16] = [
     "frame.number",
     "_ws.col.Info",
     "tcp.flags.reset",
@@ -22,6 +23,12 @@ const FIELDS: [&str; 10] = [
     "tcp.analysis.zero_window",
     "_ws.malformed",
     "tcp.analysis.window_full",
+    "tcp.flags.fin",
+    "tcp.stream",
+    "tcp.srcport",
+    "tcp.seq",
+    "tcp.len",
+    "tcp.ack",
 ];
 
 /// What was found, as counts of packets.
@@ -29,8 +36,10 @@ const FIELDS: [&str; 10] = [
 pub struct WireReport {
     /// TCP packets in all.
     pub packets: u64,
-    /// Packets with RST.
+    /// Packets with RST, but for late ones.
     pub resets: u64,
+    /// Packets with RST after both ends had closed and each knew it: what a late duplicate gets.
+    pub late_resets: u64,
     /// Packets whose sequence number leaves a gap behind the previous one's end.
     pub lost_segments: u64,
     /// Acknowledgements of data that was never seen.
@@ -47,6 +56,7 @@ pub struct WireReport {
     pub window_full: u64,
     /// Resets, gaps and malformed packets by number and summary, the first ten.
     pub named: Vec<String>,
+    closings: Closings,
 }
 
 impl WireReport {
@@ -68,9 +78,10 @@ impl WireReport {
     #[must_use]
     pub fn summary(&self) -> String {
         format!(
-            "{} TCP packets, {} resets, {} sequence gaps, {} malformed, {} retransmissions, {} out of order, {} zero windows",
+            "{} TCP packets, {} resets, {} late ones, {} sequence gaps, {} malformed, {} retransmissions, {} out of order, {} zero windows",
             self.packets,
             self.resets,
+            self.late_resets,
             self.gaps(),
             self.malformed,
             self.retransmissions,
@@ -86,7 +97,12 @@ impl WireReport {
             u64::from(!value.is_empty() && value != "0" && value != "False")
         };
         self.packets += 1;
-        self.resets += set(2);
+        let segment = segment(&columns);
+        let is_late = segment.is_some_and(|segment| self.closings.is_over(segment.stream));
+        let (reset, late) = if is_late { (0, set(2)) } else { (set(2), 0) };
+        self.resets += reset;
+        self.late_resets += late;
+        segment.into_iter().for_each(|segment| self.closings.add(segment));
         self.lost_segments += set(3);
         self.ack_lost_segments += set(4);
         self.retransmissions += set(5);
@@ -94,10 +110,19 @@ impl WireReport {
         self.zero_windows += set(7);
         self.malformed += set(8);
         self.window_full += set(9);
-        if set(2) + set(3) + set(4) + set(8) > 0 && self.named.len() < NAMED {
+        if reset + set(3) + set(4) + set(8) > 0 && self.named.len() < NAMED {
             self.named.push(columns.get(..2).unwrap_or_default().join(" "));
         }
     }
+}
+
+/// `None` if one of its fields is missing or, as in an ICMP error that quotes a segment, there twice.
+fn segment(columns: &[&str]) -> Option<Segment> {
+    let number = |index: usize| columns.get(index)?.parse::<u64>().ok();
+    let fin = matches!(*columns.get(10)?, "1" | "True");
+    let (stream, source_port, acknowledges) = (number(11)?, number(12)?, number(15).unwrap_or(0));
+    let end = number(13)? + number(14)?;
+    Some(Segment { stream, source_port, end, acknowledges, fin })
 }
 
 /// Reads the TCP packets of `capture`.
@@ -139,6 +164,21 @@ mod tests {
         assert_eq!((report.retransmissions, report.zero_windows), (1, 1));
         assert_eq!(report.named, ["2 80 -> 7 [RST]", "3 gap"]);
         assert!(report.ensure_clean().is_err());
+    }
+
+    #[test]
+    fn a_reset_counts_unless_the_connection_is_over() {
+        let mut report = WireReport::default();
+        let line = |info: &str, reset, fin, port, [seq, len, ack]: [u32; 3]| {
+            format!("9\t{info}\t{reset}\t\t\t\t\t\t\t\t{fin}\t5\t{port}\t{seq}\t{len}\t{ack}")
+        };
+        report.add(&line("data and FIN", "False", "True", 7, [1, 40, 1]));
+        report.add(&line("FIN", "0", "1", 4000, [1, 0, 42]));
+        report.add(&line("too early", "1", "0", 4000, [2, 0, 0]));
+        report.add(&line("ACK", "0", "0", 7, [42, 0, 2]));
+        report.add(&line("late", "True", "0", 4000, [2, 0, 0]));
+        assert_eq!((report.resets, report.late_resets), (1, 1));
+        assert_eq!(report.named, ["9 too early"]);
     }
 
     #[test]
