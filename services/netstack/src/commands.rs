@@ -298,7 +298,10 @@ impl Context<'_> {
             return match kept.into_result() {
                 Ok(_) => {
                     let socket = self.unless_frozen(self.stack.opened_by(origin))?;
-                    self.opened(socket.ok_or(NetError::Aborted)?)
+                    let socket = socket.ok_or(NetError::Aborted)?;
+                    // Another number may be free for it by now, and with it another bit.
+                    self.shell.set_bits(socket, signal);
+                    self.opened(socket)
                 }
                 Err(_) => Ok(Answer::plain(kept)),
             };

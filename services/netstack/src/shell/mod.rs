@@ -119,6 +119,14 @@ impl Shell {
         before.into_iter().for_each(|(old, _)| cap::drop_slot(old));
     }
 
+    /// With which bits the application of this socket is signalled from now on.
+    pub fn set_bits(&mut self, socket: Socket, bits: u64) {
+        if let Some((_, known)) = self.place(socket).and_then(|place| place.application.as_mut()) {
+            *known = bits;
+            self.keep_handles(socket);
+        }
+    }
+
     /// A capability on the notification that came with a listener's Listen, for a connection that it accepts.
     pub fn copy_of_notification(&mut self, listener: Socket) -> Option<Handle> {
         let (notification, _) = self.place(listener)?.application?;
