@@ -180,6 +180,13 @@ impl Client {
         TcpStream::open(self.service, offered.into_slots(), &opened)
     }
 
+    /// Sends such a command without room for the capabilities of its answer: what the stack opens is had by nobody.
+    pub(crate) fn accept_in_vain(&mut self, port: Handle, command: &NetMessage) -> Result<(), SocketError> {
+        self.buffer.offer(&[]);
+        let answer = self.ask(port, command, false)?;
+        answer.into_result().map(drop).map_err(SocketError::Refused)
+    }
+
     fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence

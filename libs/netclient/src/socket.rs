@@ -8,10 +8,10 @@ use crate::error::SocketError;
 use core::net::SocketAddrV4;
 use hic_abi::{Handle, Rights, SELF};
 use hic_netapi::NetError;
-use hic_netapi::message::{tcp, udp};
+use hic_netapi::message::{Message, tcp, udp};
 use hic_netapi::region::AppSide;
 use hic_rt::region::Mapped;
-use hic_rt::{cap, sys};
+use hic_rt::{cap, clock, ipc, sys};
 
 /// The capabilities of a socket with a data region, and the rings in it.
 struct Rings {
@@ -77,8 +77,26 @@ impl TcpListener {
     /// [`SocketError::is_would_block`] when none waits: the listener's bits will be signalled.
     /// [`SocketError::SocketLost`]: listen again. Any other error but a refusal leaves the command open: the next attempt repeats it.
     pub fn accept(&mut self, client: &mut Client, signal: u64) -> Result<TcpStream, SocketError> {
+        self.numbered(signal, |port, command| client.accept(port, command))
+    }
+
+    /// As [`TcpListener::accept`] by a program that cannot take the answer: a connection that waits is had by nobody then, until the next attempt
+    /// repeats the command under its number. For tests of that.
+    ///
+    /// # Errors
+    /// As [`TcpListener::accept`]. [`hic_abi::Error::NoReceiveSlot`] if the stack had a connection for us.
+    pub fn accept_in_vain(&mut self, client: &mut Client, signal: u64) -> Result<(), SocketError> {
+        self.numbered(signal, |port, command| client.accept_in_vain(port, command))
+    }
+
+    /// Sends an Accept with the number that is due.
+    fn numbered<T>(
+        &mut self,
+        signal: u64,
+        send: impl FnOnce(Handle, &Message) -> Result<T, SocketError>,
+    ) -> Result<T, SocketError> {
         let command = tcp::ListenerCommand::Accept { seq: self.sequence + 1, signal };
-        let result = client.accept(self.port, &command.encode());
+        let result = send(self.port, &command.encode());
         // Without an answer the number is still open: the next attempt repeats it.
         let open = match &result {
             Err(SocketError::Kernel { step, .. }) => *step == "call",
@@ -140,9 +158,9 @@ impl TcpStream {
     /// Resets the connection: the other end learns that something went wrong.
     pub fn abort(self) {
         let command = tcp::ConnectionCommand::Abort { seq: 1 }.encode();
-        let message = hic_rt::ipc::Message::new(command.label, command.words);
+        let message = ipc::Message::new(command.label, command.words);
         // The connection goes either way; a stack that does not answer has dropped it already.
-        let _ = hic_rt::ipc::call_retry(self.rings.port, message, hic_rt::clock::now() + 1_000_000_000);
+        let _ = ipc::call_retry(self.rings.port, message, clock::now() + 1_000_000_000);
     }
 }
 

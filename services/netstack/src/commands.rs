@@ -4,15 +4,16 @@
 //! capabilities in it back, and with them the socket.
 
 use crate::shell::Shell;
+use alloc::vec::Vec;
 use hic_abi::{Handle, MessageInfo, Plain, Rights};
-use hic_net::record::{ListenerRecord, Origin};
+use hic_net::record::{Origin, Stage};
 use hic_net::{Id, Micros, Socket, Stack};
 use hic_netapi::admin;
 use hic_netapi::message::sequence::Verdict;
 use hic_netapi::message::{CAP_PORT, CAP_REGION, Message, NetError, tcp, udp};
 use hic_netapi::{Layout, RegionKind};
 use hic_rt::{cap, clock, ipc, log};
-use netstack::orphans::Orphans;
+use netstack::orphans::{self, Orphans};
 use netstack::{place, view};
 
 /// Labels of admin requests have this above the operation.
@@ -154,6 +155,32 @@ impl Context<'_> {
         }
     }
 
+    /// At a start, and after a batch: takes in the sockets that nobody holds and whose command may come again, and ends those that nobody can ask
+    /// for any more.
+    pub fn adopt(&mut self) {
+        let open = |id: &Id| self.stack.connection(*id).is_some_and(|info| info.stage == Stage::Open);
+        let connections = self.stack.connections().filter(open).map(Socket::Connection);
+        let listeners = self.stack.listeners().map(|(id, _)| Socket::Listener(id));
+        let udp = self.stack.udp_sockets().map(|(id, _)| Socket::Udp(id));
+        let all = connections.chain(listeners).chain(udp);
+        let mut alone: Vec<Socket> = all.filter(|socket| !self.shell.has_port(*socket)).collect();
+        alone.extend(self.shell.bereaved(u64::MAX));
+        for socket in alone {
+            if self.may_come_again(socket) {
+                self.orphans.add(socket, clock::now());
+            } else if !self.orphans.has(socket) {
+                self.discard(socket);
+            }
+        }
+    }
+
+    /// Whether the command that opened this socket may come again.
+    fn may_come_again(&self, socket: Socket) -> bool {
+        let Socket::Connection(id) = socket else { return true };
+        let record = self.stack.connection_record(id);
+        record.is_some_and(|record| orphans::may_come_again(record.origin, self.stack.listeners()))
+    }
+
     /// Ends the orphans that nobody asked for.
     pub fn bury_orphans(&mut self) {
         for socket in self.orphans.take_due(clock::now()) {
@@ -292,7 +319,7 @@ impl Context<'_> {
         let listener = Socket::Listener(id);
         let found = self.stack.listeners().find(|(other, _)| *other == id);
         let (_, record) = found.ok_or_else(|| self.absent(listener))?;
-        let origin = origin_of_accept(&record, id, seq);
+        let origin = orphans::origin_of_accept(id, &record, seq);
         if let Some(kept) = self.judge(listener, seq)? {
             // The same connection again, with new capabilities, if the first answer did not arrive and it still exists.
             return match kept.into_result() {
@@ -398,10 +425,4 @@ fn layout(kind: RegionKind, size: u32) -> Result<Layout, NetError> {
 /// Who sent a command: the caller's sandbox, the port it came through, its number.
 fn origin(call: &Call, seq: u64) -> Origin {
     Origin { badge: call.caller << 32 | call.badge & 0xffff_ffff, seq }
-}
-
-/// The same for Accept. Numbers of listeners come again after a restart, and so do those of the commands to them; the number of the command
-/// that opened the listener does not (it is a time).
-fn origin_of_accept(listener: &ListenerRecord, id: Id, seq: u64) -> Origin {
-    Origin { badge: place::badge(Socket::Listener(id)) ^ listener.origin.seq.rotate_left(8), seq }
 }

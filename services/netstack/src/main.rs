@@ -13,7 +13,6 @@
 
 extern crate alloc;
 
-mod adopt;
 mod commands;
 mod fault;
 mod link;

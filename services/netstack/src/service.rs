@@ -1,6 +1,5 @@
 //! The loop: batches of frames, rings and timers, one signal to the driver for each, calls in between.
 
-use crate::adopt::adopt;
 use crate::commands::{Arrived, Call, Context};
 use crate::link::Wire;
 use crate::migration::{Moves, role_flow};
@@ -84,7 +83,7 @@ impl Netstack {
         if interface.is_none() && self.claim_role() {
             self.stack.start(now, &mut self.shell);
         }
-        adopt(&mut self.orphans, &self.stack, &mut self.shell, clock::now());
+        self.context(now).adopt();
         self.judge_crumb();
         self.settle_last(&batch);
         if restarts > 0 {
@@ -203,7 +202,7 @@ impl Netstack {
         self.context(now).bury(bits);
     }
 
-    fn context(&mut self, now: Micros) -> Context<'_> {
+    pub(crate) fn context(&mut self, now: Micros) -> Context<'_> {
         let Self { stack, shell, buffer, orphans, .. } = self;
         Context { stack, shell, buffer, orphans, now }
     }

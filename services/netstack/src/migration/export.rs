@@ -16,8 +16,8 @@ use hic_net::{Micros, Restored, Socket};
 use hic_nic::flow::FlowKey;
 use hic_rt::{clock, log};
 use netstack::choose::{self, Unit};
-use netstack::place;
 use netstack::records::{Batch, Phase, Places, Truth};
+use netstack::{orphans, place};
 
 /// How long the driver holds flows at most: many times what a batch takes, and less than a peer's patience.
 const HOLD: Nanos = 1_000_000_000;
@@ -88,8 +88,6 @@ impl Netstack {
     ) -> Result<Option<Exported>, Refusal> {
         let now = Micros(clock::now_micros());
         let mut heads = self.stack.movable(now);
-        let orphans = heads.iter().map(|(_, socket)| *socket).filter(|socket| self.orphans.has(*socket));
-        let orphans: Vec<Socket> = orphans.collect();
         heads.retain(|(class, socket)| choose::moves_in(wave, *class, is_listener(*socket)));
         heads.sort_by_key(|(_, socket)| !is_listener(*socket));
         let heads: Vec<Socket> = heads.into_iter().map(|(_, socket)| socket).collect();
@@ -97,11 +95,7 @@ impl Netstack {
             return Ok(Some(Exported { left: self.items() as u64, ..Exported::default() }));
         }
         let frozen_at = clock::now();
-        let mut chosen = self.choose(&heads, max);
-        if chosen.iter().any(|socket| is_listener(*socket)) {
-            // An accept whose answer did not arrive is repeated at the listener's port: what it took must be there.
-            chosen.extend(orphans);
-        }
+        let chosen = self.choose(&heads, max);
         if chosen.is_empty() {
             log!("no listener of {} fits into a batch: too many connections wait on each", heads.len());
             return Err(Refusal::NoResources);
@@ -143,11 +137,15 @@ impl Netstack {
         Unit { items: sockets.len(), caps: caps.sum::<usize>() + late }
     }
 
+    /// What moves with this socket, itself included. With a listener also what its Accept took and nobody holds: the command is repeated at the
+    /// listener's port, and must find it there.
     fn with_unit(&self, head: Socket) -> Vec<Socket> {
-        match head {
-            Socket::Listener(id) => self.stack.unit(id),
-            other => alloc::vec![other],
-        }
+        let Socket::Listener(id) = head else { return alloc::vec![head] };
+        let listener = self.stack.listeners().find(|(other, _)| *other == id);
+        let accepts = listener.into_iter().flat_map(|(id, record)| orphans::open_accepts(id, &record));
+        let taken = accepts.filter_map(|origin| self.stack.opened_by(origin));
+        let unanswered = taken.filter(|socket| self.orphans.has(*socket));
+        self.stack.unit(id).into_iter().chain(unanswered).collect()
     }
 
     fn waits(&self, id: hic_net::Id) -> bool {
@@ -171,7 +169,8 @@ impl Netstack {
             return Err(Refusal::Downstream { code: code.into() });
         }
         self.keep_neighbours();
-        let frozen = self.stack.freeze(Micros(clock::now_micros()), heads, &mut self.shell);
+        let sockets: Vec<Socket> = heads.iter().flat_map(|head| self.with_unit(*head)).collect();
+        let frozen = self.stack.freeze(Micros(clock::now_micros()), &sockets, &mut self.shell);
         frozen.iter().for_each(|socket| self.shell.suspend(*socket));
         Ok(frozen)
     }

@@ -3,7 +3,6 @@
 //! Everything is checked before anything is written. The journal comes first: from then on a start knows that what lies at these places is
 //! only expected.
 
-use crate::adopt::adopt;
 use crate::fault;
 use crate::service::Netstack;
 use crate::shell::{Placed, Recorded, decode, port_flow};
@@ -258,7 +257,7 @@ impl Netstack {
             // Frames that the dead one had not looked at come to us.
             let _ = self.shell.wire.forget(from);
         }
-        adopt(&mut self.orphans, &self.stack, &mut self.shell, clock::now());
+        self.context(now).adopt();
         Ok(answer)
     }
 }

@@ -1,6 +1,5 @@
 //! What becomes of a batch. The token says whose it is; everything here may be done again after a death in the middle of it.
 
-use crate::adopt::adopt;
 use crate::service::Netstack;
 use crate::shell::Recorded;
 use alloc::vec::Vec;
@@ -101,7 +100,7 @@ impl Netstack {
             self.stack.take_role(now, &record, &mut self.shell);
         }
         self.no_batch();
-        adopt(&mut self.orphans, &self.stack, &mut self.shell, clock::now());
+        self.context(now).adopt();
     }
 
     /// The batch is the peer's.

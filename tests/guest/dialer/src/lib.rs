@@ -4,7 +4,8 @@
 //!   port 7001   `connect IP:PORT`  ──▶ a connection to there; whatever comes goes on, both ways, half-closes too
 //!               `accept`           ──▶ `ok`, and port 7002 is served from now on
 //!               anything else      ──▶ `error: …`
-//!   port 7002   nobody accepts until then, so its queue of four fills up; afterwards: echo
+//!   port 7002   nobody accepts until then, so its queue of four fills up; afterwards: echo.
+//!                                Each Accept there is asked twice, with other bits: the first answer is lost
 //! ```
 //!
 //! What it must never do: read what it cannot pass on (a peer that does not read must make the other one wait), or end one side

@@ -1,12 +1,13 @@
 //! The sockets and the loop that serves them.
 //!
 //! `hic_netclient::Server` knows sessions of one connection and listeners that are always accepted from. Here a session has
-//! two connections that share a notification bit, and it sleeps only when both have agreed; one listener waits for an order.
+//! two connections that share a notification bit, and it sleeps only when both have agreed; one listener waits for an order, and loses the answer
+//! of each Accept once.
 
 use alloc::vec::Vec;
 
 use hic_abi::start::StartPage;
-use hic_abi::{FOREVER, Handle, Nanos};
+use hic_abi::{Error, FOREVER, Handle, Nanos};
 use hic_netapi::NetError;
 use hic_netclient::table::{Table, other_bit, session_bit};
 use hic_netclient::{AppSide, Client, SocketError, TcpListener, TcpStream};
@@ -33,6 +34,10 @@ const QUEUE_BACKLOG: u16 = 4;
 const ROUNDS: usize = 4;
 /// Connections accepted before others have their turn.
 const ACCEPT_BATCH: usize = 16;
+/// Asked for in the Accepts whose answers are lost: a bit that wakes no session.
+const IN_VAIN: u64 = other_bit(2);
+/// What an Accept ends with whose answer nobody takes.
+const NOT_TAKEN: SocketError = SocketError::Kernel { step: "call", error: Error::NoReceiveSlot };
 /// Until a stack that did not answer is asked again.
 const ASK_AGAIN: Nanos = 20_000_000;
 /// Until a port that could not be opened is tried again.
@@ -49,11 +54,13 @@ struct Listener {
     /// Not asked before.
     retry_at: Nanos,
     reported: bool,
+    /// Each Accept is asked with these bits first, and its answer lost.
+    in_vain: Option<u64>,
 }
 
 impl Listener {
-    const fn new(port: u16, backlog: u16, bit: u64) -> Self {
-        Self { port, backlog, bit, socket: None, ready: false, retry_at: 0, reported: false }
+    const fn new(port: u16, backlog: u16, bit: u64, in_vain: Option<u64>) -> Self {
+        Self { port, backlog, bit, socket: None, ready: false, retry_at: 0, reported: false, in_vain }
     }
 
     fn open_if_missing(&mut self, client: &mut Client, now: Nanos) {
@@ -70,7 +77,12 @@ impl Listener {
     fn accept(&mut self, client: &mut Client, signal: u64, now: Nanos) -> Option<TcpStream> {
         loop {
             let socket = self.socket.as_mut().filter(|_| self.ready && self.retry_at <= now)?;
-            match socket.accept(client, signal) {
+            let lost = self.in_vain.map_or(Ok(()), |bits| socket.accept_in_vain(client, bits));
+            let answer = match lost {
+                Ok(()) | Err(NOT_TAKEN) => socket.accept(client, signal),
+                Err(error) => Err(error),
+            };
+            match answer {
                 Ok(stream) => {
                     self.reported = false;
                     return Some(stream);
@@ -167,8 +179,8 @@ impl Dialer {
             sys::bind_notification(client.notification())
                 .map_err(|error| SocketError::Kernel { step: "bind a notification", error })?;
         }
-        let orders = Listener::new(ORDERS, ORDER_BACKLOG, other_bit(0));
-        let queue = Listener::new(QUEUE, QUEUE_BACKLOG, other_bit(1));
+        let orders = Listener::new(ORDERS, ORDER_BACKLOG, other_bit(0), None);
+        let queue = Listener::new(QUEUE, QUEUE_BACKLOG, other_bit(1), Some(IN_VAIN));
         Ok(Self { client, endpoint, orders, queue, accepts: false, table: Table::new(SESSIONS) })
     }
 
