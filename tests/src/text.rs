@@ -58,11 +58,23 @@ pub fn command_output(text: &str) -> Option<String> {
     Some(lines.get(..end)?.join("\n"))
 }
 
-/// The last `count` lines of `text`.
+/// The last `count` lines of `text`, each [`shortened`].
 #[must_use]
 pub fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+    let last = lines.get(lines.len().saturating_sub(count)..).unwrap_or_default();
+    last.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// The line, or the beginning of one that would fill a screen by itself.
+#[must_use]
+pub fn shortened(line: &str) -> String {
+    /// Characters.
+    const MOST: usize = 300;
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -113,5 +125,12 @@ mod tests {
     fn the_tail_of_a_short_text_is_the_text() {
         assert_eq!(tail("a\nb\nc", 2), "b\nc");
         assert_eq!(tail("a", 5), "a");
+    }
+
+    #[test]
+    fn only_a_long_line_is_shortened() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"ä".repeat(300)), "ä".repeat(300));
+        assert_eq!(shortened(&"ä".repeat(301)), "ä".repeat(300) + "…");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::updating::ask;
 use crate::net::Network;
 use crate::process::Outcome;
 use crate::runner::TestContext;
@@ -26,7 +27,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
         let answer = console.command(wrong)?;
         ensure!(answer.contains("error["), "`{wrong}` was answered by {answer:?}");
     }
-    ensure!(!console.command("status")?.contains("error["), "`status` failed");
+    ask(&console, "status")?;
     what_is_typed_while_the_log_is_followed_is_a_command(&vm)?;
 
     console.type_line("shutdown")?;

@@ -56,7 +56,7 @@ pub(crate) const PORTS: [(Proto, u16); 4] =
     [(Proto::Tcp, ECHO), (Proto::Udp, ECHO), (Proto::Tcp, DAYTIME), (Proto::Tcp, HTTP)];
 
 /// System tests that run only when they are asked for by name.
-pub const SLOW: [&str; 3] = ["crash_anywhere", "update_soak", "fuzz"];
+pub const SLOW: [&str; 2] = ["crash_anywhere", "fuzz"];
 
 /// Environment variable: how long the slow form of a test is, in its own measure (points of a kill, rounds of updates).
 pub const POINTS: &str = "HIC_TEST_POINTS";

@@ -17,7 +17,7 @@ use crate::runner::TestContext;
 use crate::vm::Console;
 
 /// So many rounds, unless more are asked for.
-const USUAL: usize = 20;
+const USUAL: usize = 5;
 
 /// Loads of short connections, and how often each of them makes one.
 const CONNECTORS: usize = 6;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::process::Killer;
+use crate::text;
 use crate::workspace::test_log_dir;
 
 /// Machines that run at once: emulation keeps one host core busy for each, and CI has two.
@@ -20,6 +21,9 @@ pub const SLOTS: usize = 2;
 
 /// How long a test may take to notice that its machine was ended.
 const AFTER_KILL: Duration = Duration::from_secs(60);
+
+/// Lines of the serial log that a failure shows.
+const TAIL_LINES: usize = 30;
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +106,7 @@ pub fn run(tests: &[SystemTest], images: Images, target: &Path) -> Vec<TestResul
             return results;
         }
         if let Some(result) = collect(&finished, &mut running) {
+            remind(&results);
             results.push(report(result, target));
         }
     }
@@ -187,24 +192,35 @@ fn report(result: TestResult, target: &Path) -> TestResult {
         Verdict::Failed(error) => {
             let logs = test_log_dir(target, name);
             // The error comes last: who is shown only the end of the output sees it.
-            println!("{}logs of {name}: {}", tails(&logs), logs.display());
+            println!("{}logs of {name}: {}", end_of_serial(&logs), logs.display());
             println!("test {name} ... FAILED ({seconds:.1} s)\n{error}");
         }
     }
     result
 }
 
-/// The ends of the serial logs in `dir`.
-fn tails(dir: &Path) -> String {
+/// The end of the serial log in `dir` that was written last.
+fn end_of_serial(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else { return String::new() };
     let logs = entries.flatten().map(|entry| entry.path());
     let logs = logs.filter(|path| path.to_string_lossy().ends_with("serial.log"));
-    logs.filter_map(|path| Some((std::fs::read(&path).ok()?, path)))
-        .map(|(bytes, path)| {
-            let tail = crate::text::tail(&crate::text::plain(&bytes), 30);
-            format!("--- end of {} ---\n{tail}\n", path.display())
-        })
-        .collect()
+    let Some(last) = logs.max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok()) else {
+        return String::new();
+    };
+    let text = text::plain(&std::fs::read(&last).unwrap_or_default());
+    format!("--- end of {} ---\n{}\n", last.display(), text::tail(&text, TAIL_LINES))
+}
+
+/// Says again what failed, so that whoever is shown only a part of the output knows it.
+fn remind(results: &[TestResult]) {
+    for TestResult { name, verdict, .. } in results {
+        if let Verdict::Failed(error) = verdict {
+            println!(
+                "     failed before: {name}: {}",
+                text::shortened(error.lines().next().unwrap_or_default())
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ use hic_rt::{StartPage, clock, start};
 pub use tasks::{Followed, Seen};
 pub use update::Begun;
 
-/// How long a service may take to answer; a restart of that service fits in.
-const PATIENCE: Nanos = 3_000_000_000;
+/// How long a service may take to answer. Its own restart fits in, and that the monitor waits for the module manager (3 s a question) about others that
+/// died before it comes to us.
+const PATIENCE: Nanos = 10_000_000_000;
 
 /// Label of the answer beyond the last record.
 const END: u32 = Refusal::NotFound as u32;
