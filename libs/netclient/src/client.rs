@@ -180,11 +180,13 @@ impl Client {
         TcpStream::open(self.service, offered.into_slots(), &opened)
     }
 
-    /// Sends such a command without room for the capabilities of its answer: what the stack opens is had by nobody.
-    pub(crate) fn accept_in_vain(&mut self, port: Handle, command: &NetMessage) -> Result<(), SocketError> {
+    /// Sends one numbered command on a listener's port without room for the capabilities of its answer. Why there is none; without an
+    /// error of the kernel's or the stack's it is [`NetError::Protocol`].
+    pub(crate) fn accept_in_vain(&mut self, port: Handle, command: &NetMessage) -> SocketError {
         self.buffer.offer(&[]);
-        let answer = self.ask(port, command, false)?;
-        answer.into_result().map(drop).map_err(SocketError::Refused)
+        let answer = self.ask(port, command, false);
+        let refused = answer.and_then(|answer| answer.into_result().map_err(SocketError::Refused)).err();
+        refused.unwrap_or(SocketError::Refused(NetError::Protocol))
     }
 
     fn next_sequence(&mut self) -> u64 {

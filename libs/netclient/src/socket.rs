@@ -75,18 +75,18 @@ impl TcpListener {
     ///
     /// # Errors
     /// [`SocketError::is_would_block`] when none waits: the listener's bits will be signalled.
-    /// [`SocketError::SocketLost`]: listen again. Any other error but a refusal leaves the command open: the next attempt repeats it.
+    /// [`SocketError::SocketLost`]: listen again. Without an answer, or with [`NetError::NotReady`], the command is open: the next attempt repeats it.
     pub fn accept(&mut self, client: &mut Client, signal: u64) -> Result<TcpStream, SocketError> {
         self.numbered(signal, |port, command| client.accept(port, command))
     }
 
     /// As [`TcpListener::accept`] by a program that cannot take the answer: a connection that waits is had by nobody then, until the next attempt
-    /// repeats the command under its number. For tests of that.
-    ///
-    /// # Errors
-    /// As [`TcpListener::accept`]. [`hic_abi::Error::NoReceiveSlot`] if the stack had a connection for us.
-    pub fn accept_in_vain(&mut self, client: &mut Client, signal: u64) -> Result<(), SocketError> {
-        self.numbered(signal, |port, command| client.accept_in_vain(port, command))
+    /// repeats the command. For tests of that. Returns why nothing was had, [`hic_abi::Error::NoReceiveSlot`] if the stack had a connection for us.
+    pub fn accept_in_vain(&mut self, client: &mut Client, signal: u64) -> SocketError {
+        let Err(error) = self.numbered(signal, |port, command| {
+            Err::<core::convert::Infallible, _>(client.accept_in_vain(port, command))
+        });
+        error
     }
 
     /// Sends an Accept with the number that is due.

@@ -3,7 +3,7 @@
 use hic_migrate::Wave;
 use hic_net::Class;
 
-/// What moves as a whole: a connection, a UDP socket, or a listener with all that wait on it.
+/// What moves as a whole: a connection, a UDP socket, or a listener with all that wait on it and what its last Accept took, if that was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Sockets.

@@ -155,21 +155,21 @@ impl Context<'_> {
         }
     }
 
-    /// At a start, and after a batch: takes in the sockets that nobody holds and whose command may come again, and ends those that nobody can ask
-    /// for any more.
-    pub fn adopt(&mut self) {
+    /// At a start, and after a batch: spares the sockets that nobody holds and whose command may come again, and ends those that nobody can ask for
+    /// any more.
+    pub fn judge_unheld(&mut self) {
         let open = |id: &Id| self.stack.connection(*id).is_some_and(|info| info.stage == Stage::Open);
         let connections = self.stack.connections().filter(open).map(Socket::Connection);
         let listeners = self.stack.listeners().map(|(id, _)| Socket::Listener(id));
         let udp = self.stack.udp_sockets().map(|(id, _)| Socket::Udp(id));
         let all = connections.chain(listeners).chain(udp);
-        let mut alone: Vec<Socket> = all.filter(|socket| !self.shell.has_port(*socket)).collect();
-        alone.extend(self.shell.bereaved(u64::MAX));
-        for socket in alone {
+        let mut unheld: Vec<Socket> = all.filter(|socket| !self.shell.has_port(*socket)).collect();
+        unheld.extend(self.shell.bereaved(u64::MAX));
+        for socket in unheld {
             if self.may_come_again(socket) {
                 self.orphans.add(socket, clock::now());
             } else if !self.orphans.has(socket) {
-                self.discard(socket);
+                self.end_unless_held(socket);
             }
         }
     }
@@ -184,10 +184,15 @@ impl Context<'_> {
     /// Ends the orphans that nobody asked for.
     pub fn bury_orphans(&mut self) {
         for socket in self.orphans.take_due(clock::now()) {
-            // With a port that has no holder, `bury` finds it.
-            if !self.shell.watch_port(socket) {
-                self.discard(socket);
-            }
+            self.end_unless_held(socket);
+        }
+    }
+
+    /// Ends a socket, unless it has got a holder since it was found without one: what told of it may be older than its port.
+    fn end_unless_held(&mut self, socket: Socket) {
+        // With a port that has no holder, `bury` finds it.
+        if !self.shell.watch_port(socket) {
+            self.discard(socket);
         }
     }
 

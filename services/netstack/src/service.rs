@@ -83,7 +83,7 @@ impl Netstack {
         if interface.is_none() && self.claim_role() {
             self.stack.start(now, &mut self.shell);
         }
-        self.context(now).adopt();
+        self.context(now).judge_unheld();
         self.judge_crumb();
         self.settle_last(&batch);
         if restarts > 0 {

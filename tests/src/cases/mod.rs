@@ -347,7 +347,7 @@ pub static ALL: &[SystemTest] = &[
         profile: "default",
         needs: Needs::Nothing,
         slots: SLOTS,
-        // Hundreds of rounds; each step has a limit of its own.
+        // Hundreds of rounds, if they are asked for; each step has a limit of its own.
         timeout: Duration::from_secs(4 * 3600),
         run: update_soak::run,
     },

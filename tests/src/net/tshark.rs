@@ -92,10 +92,7 @@ impl WireReport {
 
     fn add(&mut self, line: &str) {
         let columns: Vec<&str> = line.split('\t').collect();
-        let set = |index: usize| {
-            let value = columns.get(index).copied().unwrap_or_default();
-            u64::from(!value.is_empty() && value != "0" && value != "False")
-        };
+        let set = |index: usize| u64::from(is_set(&columns, index));
         self.packets += 1;
         let segment = segment(&columns);
         let is_late = segment.is_some_and(|segment| self.closings.is_over(segment.stream));
@@ -116,10 +113,15 @@ impl WireReport {
     }
 }
 
+/// Whether a flag is there and not off; the columns of an expert note are text.
+fn is_set(columns: &[&str], index: usize) -> bool {
+    columns.get(index).is_some_and(|value| !["", "0", "False"].contains(value))
+}
+
 /// `None` if one of its fields is missing or, as in an ICMP error that quotes a segment, there twice.
 fn segment(columns: &[&str]) -> Option<Segment> {
     let number = |index: usize| columns.get(index)?.parse::<u64>().ok();
-    let fin = matches!(*columns.get(10)?, "1" | "True");
+    let fin = is_set(columns, 10);
     let (stream, source_port, acknowledges) = (number(11)?, number(12)?, number(15).unwrap_or(0));
     let end = number(13)? + number(14)?;
     Some(Segment { stream, source_port, end, acknowledges, fin })

@@ -20,8 +20,8 @@ use hic_rt::{StartPage, clock, start};
 pub use tasks::{Followed, Seen};
 pub use update::Begun;
 
-/// How long a service may take to answer. Its own restart fits in, and that the monitor waits for the module manager (3 s a question) about others that
-/// died before it comes to us.
+/// How long a service may take to answer. Its own restart fits in, and some questions of the monitor's to a busy module manager, about services that
+/// died before it comes to ours.
 const PATIENCE: Nanos = 10_000_000_000;
 
 /// Label of the answer beyond the last record.

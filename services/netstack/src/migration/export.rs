@@ -11,7 +11,7 @@ use crate::shell::flow_of;
 use alloc::vec::Vec;
 use hic_abi::Nanos;
 use hic_migrate::{CapSlot, Exported, MAX_CAPS, Refusal, Share, Side, Wave};
-use hic_net::record::{Role, Stage};
+use hic_net::record::{ListenerRecord, Role, Stage};
 use hic_net::{Micros, Restored, Socket};
 use hic_nic::flow::FlowKey;
 use hic_rt::{clock, log};
@@ -90,7 +90,10 @@ impl Netstack {
         let mut heads = self.stack.movable(now);
         heads.retain(|(class, socket)| choose::moves_in(wave, *class, is_listener(*socket)));
         heads.sort_by_key(|(_, socket)| !is_listener(*socket));
-        let heads: Vec<Socket> = heads.into_iter().map(|(_, socket)| socket).collect();
+        let attached: Vec<Socket> =
+            self.stack.listeners().flat_map(|(id, record)| self.unanswered(id, &record)).collect();
+        let heads = heads.into_iter().map(|(_, socket)| socket);
+        let heads: Vec<Socket> = heads.filter(|socket| !attached.contains(socket)).collect();
         if heads.is_empty() {
             return Ok(Some(Exported { left: self.items() as u64, ..Exported::default() }));
         }
@@ -137,15 +140,19 @@ impl Netstack {
         Unit { items: sockets.len(), caps: caps.sum::<usize>() + late }
     }
 
-    /// What moves with this socket, itself included. With a listener also what its Accept took and nobody holds: the command is repeated at the
-    /// listener's port, and must find it there.
+    /// What moves with this socket, itself included: with a listener all that wait on it, and what it was asked for without an answer.
     fn with_unit(&self, head: Socket) -> Vec<Socket> {
         let Socket::Listener(id) = head else { return alloc::vec![head] };
         let listener = self.stack.listeners().find(|(other, _)| *other == id);
-        let accepts = listener.into_iter().flat_map(|(id, record)| orphans::open_accepts(id, &record));
-        let taken = accepts.filter_map(|origin| self.stack.opened_by(origin));
-        let unanswered = taken.filter(|socket| self.orphans.has(*socket));
+        let unanswered = listener.into_iter().flat_map(|(id, record)| self.unanswered(id, &record));
         self.stack.unit(id).into_iter().chain(unanswered).collect()
+    }
+
+    /// What an Accept took that may come again: at the listener's port, and what it took must be there. It may have come meanwhile.
+    fn unanswered(&self, listener: hic_net::Id, record: &ListenerRecord) -> Vec<Socket> {
+        let accepts = orphans::open_accepts(listener, record).into_iter();
+        let taken = accepts.filter_map(|origin| self.stack.opened_by(origin));
+        taken.filter(|socket| self.orphans.has(*socket)).collect()
     }
 
     fn waits(&self, id: hic_net::Id) -> bool {

@@ -257,7 +257,7 @@ impl Netstack {
             // Frames that the dead one had not looked at come to us.
             let _ = self.shell.wire.forget(from);
         }
-        self.context(now).adopt();
+        self.context(now).judge_unheld();
         Ok(answer)
     }
 }

@@ -100,7 +100,7 @@ impl Netstack {
             self.stack.take_role(now, &record, &mut self.shell);
         }
         self.no_batch();
-        self.context(now).adopt();
+        self.context(now).judge_unheld();
     }
 
     /// The batch is the peer's.

@@ -5,7 +5,7 @@
 //!               `accept`           ──▶ `ok`, and port 7002 is served from now on
 //!               anything else      ──▶ `error: …`
 //!   port 7002   nobody accepts until then, so its queue of four fills up; afterwards: echo.
-//!                                Each Accept there is asked twice, with other bits: the first answer is lost
+//!                                Who waits there is accepted twice, with other bits: the first answer is lost
 //! ```
 //!
 //! What it must never do: read what it cannot pass on (a peer that does not read must make the other one wait), or end one side

@@ -77,10 +77,9 @@ impl Listener {
     fn accept(&mut self, client: &mut Client, signal: u64, now: Nanos) -> Option<TcpStream> {
         loop {
             let socket = self.socket.as_mut().filter(|_| self.ready && self.retry_at <= now)?;
-            let lost = self.in_vain.map_or(Ok(()), |bits| socket.accept_in_vain(client, bits));
-            let answer = match lost {
-                Ok(()) | Err(NOT_TAKEN) => socket.accept(client, signal),
-                Err(error) => Err(error),
+            let answer = match self.in_vain.map(|bits| socket.accept_in_vain(client, bits)) {
+                None | Some(NOT_TAKEN) => socket.accept(client, signal),
+                Some(error) => Err(error),
             };
             match answer {
                 Ok(stream) => {
