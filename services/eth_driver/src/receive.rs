@@ -140,7 +140,9 @@ impl Driver {
     }
 
     /// Takes buffers back from the stacks and gives the card what it lacks: of the default stack, and if that has none left (it may be
-    /// dead and its ring full), of another, so that one stack's death does not keep frames from the others.
+    /// dead and its ring full), of another that has flows, so that one stack's death does not keep frames from the others. Never of one
+    /// that has none (an instance that only waits, before or after a move): all that comes is for the default stack then, which had no
+    /// room for a copy, and with the card a burst waits until it has.
     pub fn refill(&mut self) -> usize {
         for stack in self.stacks.all_mut().filter(|stack| !stack.muted && stack.leaving.is_none()) {
             if let Err(violation) = stack.side.reclaim() {
@@ -150,7 +152,9 @@ impl Driver {
         let Some(default) = self.stacks.default_number() else { return 0 };
         let mut count = self.feed(default, 0);
         for number in (0..PLACES).filter(|number| *number != default) {
-            count += self.feed(number, COPY_RESERVE);
+            if self.steering.flows.owns_any(number as u32) {
+                count += self.feed(number, COPY_RESERVE);
+            }
         }
         if let Some(running) = self.running.as_mut().filter(|_| count > 0) {
             running.rx.kick();

@@ -63,11 +63,15 @@ impl FlowTable<'_> {
     /// Writes owner and state of a flow in the table.
     fn set(&mut self, at: usize, key: &FlowKey, flow: Flow) {
         let Some(record) = self.records.get_mut(at) else { return };
-        let was_held = is_held(record);
+        let before = record.read();
         record.write(key.to_words(), flow);
-        if was_held {
-            self.one_held_less();
+        if let Slot::Live(_, Flow { owner, state }) = before {
+            self.one_less(owner);
+            if matches!(state, FlowState::Held { .. }) {
+                self.one_held_less();
+            }
         }
+        self.one_more(flow.owner);
         if let FlowState::Held { deadline } = flow.state {
             self.held += 1;
             self.earliest = self.earliest.min(deadline);
@@ -158,8 +162,4 @@ impl FlowTable<'_> {
             }
         }
     }
-}
-
-fn is_held(record: &FlowRecord) -> bool {
-    matches!(record.read(), Slot::Live(_, Flow { state: FlowState::Held { .. }, .. }))
 }

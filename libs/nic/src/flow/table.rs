@@ -10,6 +10,9 @@ use core::fmt;
 use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
+/// Stacks whose flows are counted: those with a smaller number.
+const OWNERS: usize = 256;
+
 /// Why a flow was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertError {
@@ -51,6 +54,8 @@ pub struct FlowTable<'a> {
     pub(super) records: &'a mut [FlowRecord],
     secret: [u8; 16],
     live: usize,
+    /// Flows of each stack.
+    owned: [usize; OWNERS],
     /// Held flows.
     pub(super) held: usize,
     /// No hold ends before this, nanoseconds.
@@ -60,7 +65,7 @@ pub struct FlowTable<'a> {
 impl<'a> FlowTable<'a> {
     /// Takes over records (all zero for a fresh table) with the secret that placed them.
     pub fn attach(records: &'a mut [FlowRecord], secret: [u8; 16]) -> (Self, Repair) {
-        let mut table = Self { records, secret, live: 0, held: 0, earliest: u64::MAX };
+        let mut table = Self { records, secret, live: 0, owned: [0; OWNERS], held: 0, earliest: u64::MAX };
         let mut repair = Repair::default();
         for at in 0..table.records.len() {
             match table.records.get(at).map(FlowRecord::read) {
@@ -68,15 +73,15 @@ impl<'a> FlowTable<'a> {
                     table.free(at, false);
                     repair.broken += 1;
                 }
-                Some(Slot::Live(..)) => table.live += 1,
+                Some(Slot::Live(_, flow)) => table.one_more(flow.owner),
                 _ => {}
             }
         }
         for at in 0..table.records.len() {
-            let Some(Slot::Live(key, _)) = table.records.get(at).map(FlowRecord::read) else { continue };
+            let Some(Slot::Live(key, flow)) = table.records.get(at).map(FlowRecord::read) else { continue };
             if table.position(&key.to_words()) != Some(at) {
                 table.free(at, false);
-                table.live -= 1;
+                table.one_less(flow.owner);
                 repair.lost += 1;
             }
         }
@@ -88,6 +93,22 @@ impl<'a> FlowTable<'a> {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live
+    }
+
+    /// Whether a stack has any flow.
+    #[must_use]
+    pub fn owns_any(&self, owner: u32) -> bool {
+        self.owned.get(owner as usize).is_some_and(|count| *count > 0)
+    }
+
+    pub(super) fn one_more(&mut self, owner: u32) {
+        self.live += 1;
+        self.owned.get_mut(owner as usize).into_iter().for_each(|count| *count += 1);
+    }
+
+    pub(super) fn one_less(&mut self, owner: u32) {
+        self.live -= 1;
+        self.owned.get_mut(owner as usize).into_iter().for_each(|count| *count -= 1);
     }
 
     /// Flows that fit: three quarters of the slots.
@@ -154,7 +175,7 @@ impl<'a> FlowTable<'a> {
         let free = self.probe(&words).find(|at| self.records.get(*at).is_some_and(FlowRecord::is_free));
         let record = free.and_then(|at| self.records.get_mut(at)).ok_or(full)?;
         record.write(words, Flow { owner, state: FlowState::Flowing });
-        self.live += 1;
+        self.one_more(owner);
         Ok(())
     }
 
@@ -189,11 +210,11 @@ impl<'a> FlowTable<'a> {
     /// Frees a live slot. If a search would end behind it anyway it may end here, and at the slots gone before it: so slots that
     /// are gone do not pile up.
     fn free_slot(&mut self, at: usize) {
-        self.live -= 1;
-        if let Some(Slot::Live(_, Flow { state: FlowState::Held { .. }, .. })) =
-            self.records.get(at).map(FlowRecord::read)
-        {
-            self.one_held_less();
+        if let Some(Slot::Live(_, Flow { owner, state })) = self.records.get(at).map(FlowRecord::read) {
+            self.one_less(owner);
+            if matches!(state, FlowState::Held { .. }) {
+                self.one_held_less();
+            }
         }
         let slots = self.records.len();
         let ends = self.records.get((at + 1) % slots).is_some_and(FlowRecord::is_empty);

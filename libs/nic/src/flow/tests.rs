@@ -151,6 +151,8 @@ enum Step {
     Insert(u16, u32),
     Remove(u16, u32),
     RemoveOwner(u32),
+    Take(u16, u32),
+    Reassign(u32, u32),
     Restart,
 }
 
@@ -159,6 +161,8 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (0u16..30, 0u32..3).prop_map(|(key, owner)| Step::Insert(key, owner)),
         8 => (0u16..30, 0u32..3).prop_map(|(key, owner)| Step::Remove(key, owner)),
         1 => (0u32..3).prop_map(Step::RemoveOwner),
+        4 => (0u16..30, 0u32..3).prop_map(|(key, owner)| Step::Take(key, owner)),
+        1 => (0u32..3, 0u32..3).prop_map(|(from, to)| Step::Reassign(from, to)),
         1 => Just(Step::Restart),
     ]
 }
@@ -185,6 +189,17 @@ fn apply(table: &mut FlowTable<'_>, model: &mut HashMap<u16, u32>, step: Step) {
             table.remove_owner(owner);
             model.retain(|_, old| *old != owner);
         }
+        Step::Take(key, owner) => {
+            let fits = model.contains_key(&key) || model.len() < table.capacity();
+            assert_eq!(table.take(&[exact(key)], owner).is_ok(), fits);
+            if fits {
+                model.insert(key, owner);
+            }
+        }
+        Step::Reassign(from, to) => {
+            table.reassign(from, to);
+            model.values_mut().filter(|owner| **owner == from).for_each(|owner| *owner = to);
+        }
         Step::Restart => {}
     }
 }
@@ -201,6 +216,9 @@ proptest! {
             prop_assert_eq!(table.live(), model.len());
             for key in 0..30 {
                 prop_assert_eq!(table.get(&exact(key)).map(|flow| flow.owner), model.get(&key).copied());
+            }
+            for owner in 0..4 {
+                prop_assert_eq!(table.owns_any(owner), model.values().any(|of| *of == owner));
             }
         }
     }
