@@ -101,13 +101,15 @@ impl WireReport {
         self.late_resets += late;
         segment.into_iter().for_each(|segment| self.closings.add(segment));
         self.lost_segments += set(3);
-        self.ack_lost_segments += set(4);
+        let unseen = segment.is_none_or(|segment| self.closings.acknowledges_unseen(segment));
+        let ack_lost = if unseen { set(4) } else { 0 };
+        self.ack_lost_segments += ack_lost;
         self.retransmissions += set(5);
         self.out_of_order += set(6);
         self.zero_windows += set(7);
         self.malformed += set(8);
         self.window_full += set(9);
-        if reset + set(3) + set(4) + set(8) > 0 && self.named.len() < NAMED {
+        if reset + set(3) + ack_lost + set(8) > 0 && self.named.len() < NAMED {
             self.named.push(columns.get(..2).unwrap_or_default().join(" "));
         }
     }
