@@ -169,7 +169,7 @@ impl Context<'_> {
             if self.may_come_again(socket) {
                 self.orphans.add(socket, clock::now());
             } else if !self.orphans.has(socket) {
-                self.end_unless_held(socket);
+                self.discard(socket);
             }
         }
     }
@@ -184,15 +184,10 @@ impl Context<'_> {
     /// Ends the orphans that nobody asked for.
     pub fn bury_orphans(&mut self) {
         for socket in self.orphans.take_due(clock::now()) {
-            self.end_unless_held(socket);
-        }
-    }
-
-    /// Ends a socket, unless it has got a holder since it was found without one: what told of it may be older than its port.
-    fn end_unless_held(&mut self, socket: Socket) {
-        // With a port that has no holder, `bury` finds it.
-        if !self.shell.watch_port(socket) {
-            self.discard(socket);
+            // With a port that has no holder, `bury` finds it.
+            if !self.shell.watch_port(socket) {
+                self.discard(socket);
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::load::{self, DuplexPlan, Load};
 use crate::net::Network;
 use crate::qemu::Proto;
 use crate::runner::TestContext;
+use crate::text;
 use crate::vm::{Console, Vm};
 use points::Points;
 use victim::Victim;
@@ -35,6 +36,9 @@ const BACK: Duration = Duration::from_secs(120);
 /// Loads of short connections, and how often each of them makes one: so many that an Accept is under way at most points.
 const CONNECTORS: usize = 4;
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Lines of the guest's log that a failure shows.
+const LOG_LINES: usize = 60;
 
 /// Failures after which the sweep is given up: each costs a boot.
 const MAX_FAILURES: usize = 3;
@@ -55,7 +59,7 @@ pub(super) fn run(context: &mut TestContext) -> Result<()> {
                 empty => empty.insert(Guest::boot(context, &network)?),
             };
             if let Err(error) = here.sweep(&network, victim, &mut points) {
-                println!("crash_anywhere: {error:#}");
+                println!("crash_anywhere: {error:#}\n{}", here.end_of_log());
                 failures.push(format!("{error:#}"));
                 // Whatever state it is in now, the next point shall begin in a good one, on the same network.
                 guest = None;
@@ -176,6 +180,12 @@ impl Guest {
         let echo = self.vm.endpoint(Proto::Tcp, ECHO)?;
         network.run(move || load::echo_once(echo, 1000)).context("a new connection")?;
         self.vm.check_alive()
+    }
+
+    /// What the guest's log says in the end: what went wrong is said there, if somebody noticed.
+    fn end_of_log(&self) -> String {
+        let log = self.vm.console().and_then(|console| console.command("log"));
+        log.map_or_else(|error| format!("no log: {error:#}"), |log| text::tail(&log, LOG_LINES))
     }
 
     fn end(self, context: &mut TestContext) -> Result<()> {

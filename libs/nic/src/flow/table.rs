@@ -108,7 +108,7 @@ impl<'a> FlowTable<'a> {
 
     pub(super) fn one_less(&mut self, owner: u32) {
         self.live -= 1;
-        self.owned.get_mut(owner as usize).into_iter().for_each(|count| *count -= 1);
+        self.owned.get_mut(owner as usize).into_iter().for_each(|count| *count = count.saturating_sub(1));
     }
 
     /// Flows that fit: three quarters of the slots.

@@ -150,6 +150,9 @@ impl Netstack {
 
     /// What an Accept took that may come again: at the listener's port, and what it took must be there. It may have come meanwhile.
     fn unanswered(&self, listener: hic_net::Id, record: &ListenerRecord) -> Vec<Socket> {
+        if self.orphans.is_empty() {
+            return Vec::new();
+        }
         let accepts = orphans::open_accepts(listener, record).into_iter();
         let taken = accepts.filter_map(|origin| self.stack.opened_by(origin));
         taken.filter(|socket| self.orphans.has(*socket)).collect()

@@ -8,10 +8,17 @@ use hic_rt::{cap, sys};
 use netstack::place::{self, BUCKETS};
 
 impl Shell {
-    /// Which sockets of these buckets have no holder any more.
+    /// Which sockets of these buckets have a port without a holder.
+    ///
+    /// What tells of it may be older than the port (an answer was lost, and repeated) or of a socket that was at this place before. So those that it names
+    /// are asked once more: who has no holder says so at once.
     pub fn bereaved(&self, bits: u64) -> Vec<Socket> {
         let mut out = Vec::new();
         for bucket in (0..BUCKETS).filter(|bucket| bits >> bucket & 1 != 0) {
+            let Ok(told) = sys::wait(self.grave(bucket), 0) else { continue };
+            for number in place::in_bucket(bucket, told) {
+                self.watch_place(number);
+            }
             let Ok(rows) = sys::wait(self.grave(bucket), 0) else { continue };
             out.extend(place::in_bucket(bucket, rows).filter_map(|number| self.places.get(number)?.socket));
         }
@@ -25,8 +32,12 @@ impl Shell {
 
     /// Whether a socket has a port. Asks to be told again if that has no holder: [`Shell::bereaved`] will say so.
     pub fn watch_port(&mut self, socket: Socket) -> bool {
-        let Some(number) = place::of(socket) else { return false };
-        let Some(port) = self.place(socket).and_then(|place| place.port) else { return false };
+        place::of(socket).is_some_and(|number| self.has_port(socket) && self.watch_place(number))
+    }
+
+    /// Asks to be told if the port at this place has no holder; whether there is one.
+    fn watch_place(&self, number: usize) -> bool {
+        let Some(port) = self.places.get(number).and_then(|place| place.port) else { return false };
         let (bucket, row) = place::grave(number);
         sys::port_watch(port, self.grave(bucket), row).is_ok()
     }
