@@ -26,6 +26,7 @@
 //! | [`hold`] | the pool of frames whose flow is held |
 //! | [`steer`] | who gets a frame: flow table and pool together |
 //! | [`fence`] | whose frames go to the card first after a flow moved |
+//! | [`supply`] | whose buffers the card gets |
 //! | [`token`] | names of what is with the card |
 //! | [`virtqueue`] | split queues of virtio 1.x, resumable |
 //!
@@ -61,6 +62,7 @@ pub mod message;
 pub mod region;
 pub mod segment;
 pub mod steer;
+pub mod supply;
 pub mod token;
 pub mod virtqueue;
 

@@ -11,14 +11,10 @@ use eth_driver::header::{self, HEADER_BYTES};
 use hic_nic::frame::HEAD_BYTES;
 use hic_nic::region::FRAME_OFFSET;
 use hic_nic::steer::Steer;
+use hic_nic::supply::{self, Stock};
 use hic_nic::token::RxToken;
 use hic_nic::virtqueue::UsedError;
 use hic_rt::log;
-
-/// Buffers that the card may have at once. The rest is for frames from this machine.
-const CARD_BUFFERS: usize = 192;
-/// Buffers that a stack keeps for copies when it feeds the card in place of the default stack.
-const COPY_RESERVE: usize = 64;
 
 impl Driver {
     /// Token and length of the next frame that the card received.
@@ -139,10 +135,8 @@ impl Driver {
         }
     }
 
-    /// Takes buffers back from the stacks and gives the card what it lacks: of the default stack, and if that has none left (it may be
-    /// dead and its ring full), of another that has flows, so that one stack's death does not keep frames from the others. Never of one
-    /// that has none (an instance that only waits, before or after a move): all that comes is for the default stack then, which had no
-    /// room for a copy, and with the card a burst waits until it has.
+    /// Takes buffers back from the stacks and gives the card what it lacks: of the default stack, and if that has none to give (it may be
+    /// dead and its ring full), of another that has flows, so that one stack's death does not keep frames from the others.
     pub fn refill(&mut self) -> usize {
         for stack in self.stacks.all_mut().filter(|stack| !stack.muted && stack.leaving.is_none()) {
             if let Err(violation) = stack.side.reclaim() {
@@ -150,11 +144,10 @@ impl Driver {
             }
         }
         let Some(default) = self.stacks.default_number() else { return 0 };
-        let mut count = self.feed(default, 0);
+        let mut stocks = self.stocks(default);
+        let mut count = self.feed(default, &mut stocks);
         for number in (0..PLACES).filter(|number| *number != default) {
-            if self.steering.flows.owns_any(number as u32) {
-                count += self.feed(number, COPY_RESERVE);
-            }
+            count += self.feed(number, &mut stocks);
         }
         if let Some(running) = self.running.as_mut().filter(|_| count > 0) {
             running.rx.kick();
@@ -162,20 +155,41 @@ impl Driver {
         count
     }
 
-    /// Gives the card buffers of a stack down to `reserve`; how many.
-    fn feed(&mut self, number: usize, reserve: usize) -> usize {
+    /// Where the stacks' buffers are. An instance that only waits, before or after a move, has no flows: the card gets none of its.
+    fn stocks(&mut self, default: usize) -> [Stock; PLACES] {
+        let mut stocks = [Stock::default(); PLACES];
+        for (number, stack) in self.stacks.attached() {
+            if number == default || self.steering.flows.owns_any(number as u32) {
+                let free = Some(stack.side.free_buffers());
+                stocks.get_mut(number).into_iter().for_each(|stock| stock.free = free);
+            }
+        }
+        let Some(running) = &mut self.running else { return stocks };
+        let mut with_card = |number: usize, count| {
+            stocks.get_mut(number).into_iter().for_each(|stock| stock.with_card += count);
+        };
+        if self.stacks.all().count() < 2 {
+            with_card(default, running.rx.queue().under_way());
+        } else {
+            running.rx.queue().tokens().for_each(|token| with_card(RxToken::decode(token).stack, 1));
+        }
+        stocks
+    }
+
+    /// Gives the card what it may have of a stack's buffers; how many.
+    fn feed(&mut self, number: usize, stocks: &mut [Stock; PLACES]) -> usize {
         let (Some(running), Some(stack)) = (&mut self.running, self.stacks.get_mut(number)) else { return 0 };
         let mut count = 0;
-        while stack.leaving.is_none()
-            && running.rx.queue().under_way() < CARD_BUFFERS
-            && stack.side.free_buffers() > reserve
-        {
+        while supply::may_give(stocks, number) {
             let Some(buffer) = stack.side.take_buffer() else { break };
             let token = RxToken { stack: number, buffer }.encode();
             let posted = stack.side.buffer(buffer).is_some_and(|at| running.post_rx(token, at).is_ok());
             if !posted {
                 stack.side.give_back(buffer);
                 break;
+            }
+            if let Some(stock) = stocks.get_mut(number) {
+                *stock = Stock { free: Some(stack.side.free_buffers()), with_card: stock.with_card + 1 };
             }
             count += 1;
         }
