@@ -3,7 +3,7 @@
 //! The twin runs with the same seed, so the link treats both alike, segment for segment.
 
 use super::harness::*;
-use super::link::{Rng, Run, Weather};
+use super::link::{Rng, Run, Weather, patient};
 use super::transfer;
 use crate::schema::{BASE_REASSEMBLY_SPANS, BASE_SCOREBOARD_SPANS, Dialect};
 use crate::*;
@@ -100,9 +100,7 @@ impl Story {
             sack: flag(&mut rng),
             timestamps: flag(&mut rng),
             window_scaling: flag(&mut rng),
-            syn_retries: 100,
-            retries: 100,
-            ..Config::default()
+            ..patient()
         };
         let sizes = [8000, 8000].map(|least| least + rng.below(8000) as usize);
         let weather =
@@ -113,13 +111,7 @@ impl Story {
     /// With windows of hundreds of segments over a link that reorders and loses much: reassembly has more stretches than
     /// schema 1 can name.
     fn rough(seed: u64) -> Self {
-        let config = Config {
-            mss: 150,
-            rx_capacity: 100_000,
-            tx_capacity: 100_000,
-            retries: 100,
-            ..Config::default()
-        };
+        let config = Config { mss: 150, rx_capacity: 100_000, tx_capacity: 100_000, ..patient() };
         let weather = Weather { loss: 300, double: 20, jitter: 12_000 };
         Self { seed, config, sizes: [60_000, 30_000], weather, reckless: true }
     }

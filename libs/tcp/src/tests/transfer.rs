@@ -1,7 +1,7 @@
 //! Whole conversations over a bad link: every byte arrives once and in order.
 
 use super::harness::plain;
-use super::link::{Run, Weather};
+use super::link::{Run, Weather, patient};
 use super::moves::Moves;
 use crate::*;
 use proptest::prelude::*;
@@ -17,9 +17,7 @@ pub fn config() -> impl Strategy<Value = Config> {
     (flags, 200..1461_u16, 1..100_000_u32, 1..100_000_u32).prop_map(
         |(flags, mss, rx_capacity, tx_capacity)| {
             let (timestamps, sack, window_scaling, nagle) = flags;
-            // Retries are many, so that a run of bad luck is not taken for a dead peer.
-            let patient = Config { syn_retries: 100, retries: 100, ..Config::default() };
-            Config { mss, rx_capacity, tx_capacity, timestamps, sack, window_scaling, nagle, ..patient }
+            Config { mss, rx_capacity, tx_capacity, timestamps, sack, window_scaling, nagle, ..patient() }
         },
     )
 }
