@@ -124,6 +124,8 @@ impl EchoServer {
 pub struct Client {
     host: usize,
     pub id: Id,
+    /// The local one.
+    pub port: u16,
     side: AppSide,
     total: usize,
     sent: usize,
@@ -147,13 +149,14 @@ impl Client {
     pub fn from<W: World>(world: &mut W, host: usize, remote: SocketAddrV4, total: usize, size: u32) -> Self {
         let (now, layout) = (world.now(), layout(RegionKind::Tcp, size));
         let connect = |stack: &mut Stack, shell: &mut Shell| {
-            stack.connect(now, remote, 0, layout, Origin::default(), shell).unwrap()
+            let id = stack.connect(now, remote, 0, layout, Origin::default(), shell).unwrap();
+            (id, stack.connection(id).unwrap().local.port())
         };
-        let id = world.call(host, None, connect);
+        let (id, port) = world.call(host, None, connect);
         let side = world.app_side(host, Socket::Connection(id));
         let status = side.status();
         let mut client =
-            Self { host, id, side, total, sent: 0, received: 0, done: false, status, reading: true };
+            Self { host, id, port, side, total, sent: 0, received: 0, done: false, status, reading: true };
         client.run(world);
         client
     }

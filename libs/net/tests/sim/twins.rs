@@ -6,8 +6,9 @@ use super::shell::{Shell, decode, indices, random};
 use super::table::{Key, Steered, Table};
 use super::{Faults, Host, World};
 use hic_net::record::Role;
-use hic_net::{Config, Lane, Micros, Protocol, Restored, RxInfo, Socket, Stack};
+use hic_net::{Config, ConnectionInfo, Lane, Micros, Protocol, Restored, RxInfo, Socket, Stack};
 use hic_netapi::AppSide;
+use hic_tcp::State;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -44,7 +45,7 @@ pub struct Twins {
     seed: u64,
     serial: u64,
     pub faults: Faults,
-    /// Resets on the wire, by the peer and by the machine.
+    /// Resets on the wire, by the peer and by the machine. Those that [`Twins::resets_a_former`] are not counted.
     pub resets: [u64; 2],
 }
 
@@ -122,7 +123,8 @@ impl Twins {
         }
         for (frame, _) in frames {
             let tcp = frame[12..14] == [8, 0] && frame[23] == 6;
-            self.resets[usize::from(!from_peer)] += u64::from(tcp && frame[47] & 4 != 0);
+            let reset = tcp && frame[47] & 4 != 0 && (from_peer || !self.resets_a_former(&frame));
+            self.resets[usize::from(!from_peer)] += u64::from(reset);
             let lost = self.chance(self.faults.loss);
             // A second SYN may come when a short connection is over, and is then rightly reset: no matter of ours.
             let syn = tcp && frame[47] & 2 != 0;
@@ -137,6 +139,20 @@ impl Twins {
                 self.flying.insert(at, (to_peer, frame.clone()));
             }
         }
+    }
+
+    /// Does the machine reset what came late from a former connection between the same ports? Whoever opens the next one
+    /// must (RFC 9293, 3.10.7.3: an acknowledgement of what was never sent). A short connection's port is soon taken again
+    /// when a late acknowledgement met a peer that was through, whose reset then ended our TIME-WAIT (RFC 1337).
+    fn resets_a_former(&self, reset: &[u8]) -> bool {
+        let port = |at: usize| u16::from_be_bytes([reset[at], reset[at + 1]]);
+        self.twins.iter().map(|twin| &twin.stack).any(|stack| {
+            let opening = |info: &ConnectionInfo| {
+                info.state == State::SynSent
+                    && (info.local.port(), info.remote.port()) == (port(34), port(36))
+            };
+            stack.connections().any(|id| stack.connection(id).as_ref().is_some_and(opening))
+        })
     }
 
     /// The driver gives a frame to the machine.

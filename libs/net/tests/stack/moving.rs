@@ -240,8 +240,14 @@ fn churn(seed: u64, faults: Faults, every: usize, deaths: bool) -> (Twins, Appli
     (world, apps, mover)
 }
 
+/// Every stream is complete. On a bad wire a client may never come in: whoever listens gives it up after four SYN-ACKs, if none
+/// of its answers arrives. Once in thousands of runs that happens to one.
 fn verify(world: &Twins, apps: &mut Applications) {
-    for client in apps.clients() {
+    let accepted: BTreeSet<u16> = apps.here.accepted.iter().chain(&apps.there.accepted).copied().collect();
+    let (came_in, given_up): (Vec<_>, Vec<_>) =
+        apps.clients().partition(|client| accepted.contains(&client.port));
+    assert!(given_up.len() <= if world.faults.loss > 0 { 2 } else { 0 }, "{} came never in", given_up.len());
+    for client in came_in {
         assert!(client.complete(), "{:?}", client.status);
         assert_eq!(client.status.error, None);
     }
