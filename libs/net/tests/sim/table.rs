@@ -22,6 +22,11 @@ struct Flow {
     held: Option<Vec<Vec<u8>>>,
 }
 
+/// The number in two octets of a frame.
+pub fn number(frame: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steered {
@@ -76,7 +81,7 @@ impl Table {
             let reply = frame[21] == 2;
             return if reply { Steered::Everybody } else { Steered::To(self.default) };
         }
-        let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let port = |at| number(frame, at);
         let remote = [frame[26], frame[27], frame[28], frame[29]];
         let keys = match frame[23] {
             6 => vec![Key::Tuple(port(36), remote, port(34)), Key::Port(Protocol::Tcp, port(36))],

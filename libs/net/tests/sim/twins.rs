@@ -3,7 +3,7 @@
 
 use super::memory::Memory;
 use super::shell::{Shell, decode, indices, random};
-use super::table::{Key, Steered, Table};
+use super::table::{Key, Steered, Table, number};
 use super::{Faults, Host, World};
 use hic_net::record::Role;
 use hic_net::{Config, ConnectionInfo, Lane, Micros, Protocol, Restored, RxInfo, Socket, Stack};
@@ -143,13 +143,16 @@ impl Twins {
 
     /// Does the machine reset what came late from a former connection between the same ports? Whoever opens the next one
     /// must (RFC 9293, 3.10.7.3: an acknowledgement of what was never sent). A short connection's port is soon taken again
-    /// when a late acknowledgement met a peer that was through, whose reset then ended our TIME-WAIT (RFC 1337).
+    /// when a late acknowledgement met a peer that was through, whose reset then ended our TIME-WAIT (RFC 1337). Nothing comes
+    /// late on a wire that keeps the order.
     fn resets_a_former(&self, reset: &[u8]) -> bool {
-        let port = |at: usize| u16::from_be_bytes([reset[at], reset[at + 1]]);
+        if self.faults.reorder == 0 {
+            return false;
+        }
+        let ports = (number(reset, 34), number(reset, 36));
         self.twins.iter().map(|twin| &twin.stack).any(|stack| {
             let opening = |info: &ConnectionInfo| {
-                info.state == State::SynSent
-                    && (info.local.port(), info.remote.port()) == (port(34), port(36))
+                info.state == State::SynSent && (info.local.port(), info.remote.port()) == ports
             };
             stack.connections().any(|id| stack.connection(id).as_ref().is_some_and(opening))
         })

@@ -246,7 +246,11 @@ fn verify(world: &Twins, apps: &mut Applications) {
     let accepted: BTreeSet<u16> = apps.here.accepted.iter().chain(&apps.there.accepted).copied().collect();
     let (came_in, given_up): (Vec<_>, Vec<_>) =
         apps.clients().partition(|client| accepted.contains(&client.port));
-    assert!(given_up.len() <= if world.faults.loss > 0 { 2 } else { 0 }, "{} came never in", given_up.len());
+    assert!(given_up.len() <= if world.faults.loss > 0 { 2 } else { 0 }, "{} never came in", given_up.len());
+    for client in given_up {
+        let error = client.status.error;
+        assert!(matches!(error, Some(NetError::Reset | NetError::TimedOut)), "it was not told: {error:?}");
+    }
     for client in came_in {
         assert!(client.complete(), "{:?}", client.status);
         assert_eq!(client.status.error, None);
