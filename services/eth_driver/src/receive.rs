@@ -156,24 +156,13 @@ impl Driver {
     }
 
     /// Where the stacks' buffers are. An instance that only waits, before or after a move, has no flows: the card gets none of its.
-    fn stocks(&mut self, default: usize) -> [Stock; PLACES] {
-        let mut stocks = [Stock::default(); PLACES];
-        for (number, stack) in self.stacks.attached() {
-            if number == default || self.steering.flows.owns_any(number as u32) {
-                let free = Some(stack.side.free_buffers());
-                stocks.get_mut(number).into_iter().for_each(|stock| stock.free = free);
-            }
-        }
-        let Some(running) = &mut self.running else { return stocks };
-        let mut with_card = |number: usize, count| {
-            stocks.get_mut(number).into_iter().for_each(|stock| stock.with_card += count);
-        };
-        if self.stacks.all().count() < 2 {
-            with_card(default, running.rx.queue().under_way());
-        } else {
-            running.rx.queue().tokens().for_each(|token| with_card(RxToken::decode(token).stack, 1));
-        }
-        stocks
+    fn stocks(&self, default: usize) -> [Stock; PLACES] {
+        core::array::from_fn(|number| {
+            let Some(stack) = self.stacks.get(number) else { return Stock::default() };
+            let is_served = number == default || self.steering.flows.owns_any(number as u32);
+            let free = (is_served && stack.leaving.is_none()).then(|| stack.side.free_buffers());
+            Stock { free, with_card: stack.side.lent_buffers() }
+        })
     }
 
     /// Gives the card what it may have of a stack's buffers; how many.

@@ -207,6 +207,13 @@ impl<'a> DriverSide<'a> {
         self.record.rx_produced.wrapping_sub(self.record.rx_consumed)
     }
 
+    /// Buffers that the card has: all that are neither free nor with the stack.
+    #[must_use]
+    pub fn lent_buffers(&self) -> usize {
+        let with_stack = usize::try_from(self.backlog()).unwrap_or(RX_SLOTS);
+        RX_SLOTS.saturating_sub(self.free_count).saturating_sub(with_stack)
+    }
+
     /// How far the stack posted frames to send.
     ///
     /// # Errors

@@ -160,6 +160,7 @@ fn a_driver_over_a_running_card_keeps_what_the_card_has() {
     assert!(with.add_slot(0) && with.add_slot(2) && !with.add_slot(2));
     let mut driver = memory.resumed(&mut record, &with);
     assert_eq!((driver.free_buffers(), driver.tx_taken(), driver.tx_under_way()), (155, 3, 3));
+    assert_eq!(driver.lent_buffers(), 100);
     assert_eq!(driver.next_tx().unwrap().unwrap().index, 3);
     driver.complete_slot(0);
     assert_eq!(driver.tx_under_way(), 1, "0 and 1 are done");
@@ -168,7 +169,9 @@ fn a_driver_over_a_running_card_keeps_what_the_card_has() {
     assert!(driver.is_delivered(delivered));
     assert_eq!(driver.reclaim(), Ok(1));
     assert!(!driver.is_delivered(delivered));
-    assert_eq!(driver.free_buffers(), 156);
+    assert_eq!((driver.free_buffers(), driver.lent_buffers()), (156, 100));
+    driver.card_was_reset();
+    assert_eq!((driver.free_buffers(), driver.lent_buffers()), (RX_SLOTS, 0));
 }
 
 #[test]
