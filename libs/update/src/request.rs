@@ -102,7 +102,8 @@ pub struct Policy {
     /// ask for. Below 10, so that more than 99 of 100 requests meet no batch. Not for what is taken from a dead instance, which nobody serves
     /// meanwhile, nor for the way back from a version that fails.
     pub share: u64,
-    /// Longest such pause: one stall of the machine during a batch must not stop the update for minutes.
+    /// Longest such pause: one stall of the machine during a batch must not stop the update for minutes. Far above what the share asks for after
+    /// an ordinary batch, or the share is not kept.
     pub longest_pause: Nanos,
     /// For each of the four waves, time between two health checks of the new version while it takes items (P3.5); 0 = one after each batch.
     pub wave_checks: [Nanos; 4],
@@ -138,7 +139,7 @@ impl Default for Policy {
             moves_per_second: 100,
             batch_items: 10,
             share: 2,
-            longest_pause: 2 * SECOND,
+            longest_pause: 10 * SECOND,
             wave_checks: [0, 5 * SECOND, 2 * SECOND, 0],
             max_batches: 1_000_000,
             step_deadline: 2 * SECOND,

@@ -184,8 +184,8 @@ pub(super) fn update_to(console: &Console<'_>, version: &str) -> Result<Status> 
 
 /// As [`update_to`] at the pace of the policy; an error unless moving kept to its share of the time.
 pub(super) fn gently_to(console: &Console<'_>, version: &str) -> Result<Status> {
-    /// The policy's longest pause: after a batch that took long, moving rests no longer than this.
-    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    /// So long it takes at the least: pauses have an end, and nothing rests for the last batch.
+    const LEAST: Duration = Duration::from_secs(2);
     let update = Update::next(console)?;
     ask(console, &format!("update {SERVICE} {version} watch=0"))?;
     let status = update.ended(console)?;
@@ -193,7 +193,7 @@ pub(super) fn gently_to(console: &Console<'_>, version: &str) -> Result<Status> 
     let (moving, took) = (status.moving, Duration::from_nanos(status.ended - status.began));
     ensure!((1..10).contains(&status.share), "moving takes {} thousandths of the time", status.share);
     let whole = moving.as_secs_f64() * 1000.0 / f64::from(u32::try_from(status.share)?);
-    let least = Duration::from_secs_f64(whole).min(LONGEST_PAUSE);
+    let least = Duration::from_secs_f64(whole).min(LEAST);
     ensure!(!moving.is_zero() && took >= least, "{moving:.2?} of moving in {took:.2?}: {}", status.summary());
     Ok(status)
 }
