@@ -34,13 +34,19 @@ impl Latencies {
         self.0.last().copied().unwrap_or_default()
     }
 
-    /// `self` beside the same time without an update: both p99 and their ratio.
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        self.0.into_iter().chain(other.0).collect()
+    }
+
+    /// `self` beside a time without an update: both p99 and their ratio.
     #[must_use]
     pub fn beside(&self, quiet: &Self) -> String {
         let (now, then) = (self.percentile(99), quiet.percentile(99));
         let ratio = if then.is_zero() { 0.0 } else { now.as_secs_f64() / then.as_secs_f64() };
         format!(
-            "p99 {now:.1?} over {} answers, {then:.1?} over {} in as long a time before it, ratio {ratio:.2}; longest {:.1?}",
+            "p99 {now:.1?} over {} answers, {then:.1?} over {} without an update, ratio {ratio:.2}; longest {:.1?}",
             self.count(),
             quiet.count(),
             self.longest()
@@ -71,5 +77,10 @@ mod tests {
         let text = millis([20]).beside(&millis([10]));
         assert!(text.contains("ratio 2.00"), "{text}");
         assert!(millis([20]).beside(&millis([])).contains("ratio 0.00"));
+    }
+
+    #[test]
+    fn two_times_together_are_one_distribution() {
+        assert_eq!(millis([3, 1]).with(millis([2])), millis([1, 2, 3]));
     }
 }

@@ -22,7 +22,7 @@ const CONNECTIONS: u32 = 100;
 /// What the stack logs when it serves again after a restart.
 const BACK: &str = "sockets go on";
 /// How long anything may take: a guard against a hang.
-pub const LIMIT: Duration = Duration::from_secs(240);
+pub const LIMIT: Duration = Duration::from_secs(600);
 /// Before each question to the console: what it takes to answer must not count, so it is asked when it is likely over.
 const LOOK: Duration = Duration::from_secs(2);
 
