@@ -8,15 +8,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hic_tests::load::{self, Latencies, Load, OpenLoopPlan};
+use hic_tests::load::{self, Latencies, OpenLoopPlan, Tally};
 use hic_tests::net::Network;
 use hic_tests::qemu::{Machine, Proto};
 use hic_tests::vm::{Console, Vm, VmOptions};
+use serde_json::Value;
 
 use super::Figure;
 use super::update::{LIMIT, PORT, ask, lines, step, wait};
 
-/// About as long as a move takes: the console's answers take processor time, so it is seldom asked.
+/// A move takes a minute or more, and the console's answers take processor time, so it is seldom asked.
 const LOOK: Duration = Duration::from_secs(30);
 /// Without an update: so long before the way there, and again after the way back. A host is not the same all the time, and what a move is compared
 /// with is to be on both sides of it.
@@ -58,13 +59,15 @@ pub fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
         // New ones each time: after five minutes they would count as persistent, and move one by one.
         let load = load::open_loop_clients(&network, vm.endpoint(Proto::Tcp, PORT)?, PLAN)?;
         load.wait_for_connections(PLAN.clients.into(), LIMIT)?;
-        for (quiet, moved) in there_and_back(&console, &load)? {
+        let times = there_and_back(&console)?;
+        let tally = load.finish()?;
+        tally.ensure_no_failure("clients")?;
+        for (quiet, moved) in times.seen(&tally) {
             println!("bench move of {} clients: {}", PLAN.clients, moved.beside(&quiet));
             if is_in_time(&quiet) {
                 moves.push((quiet, moved));
             }
         }
-        load.finish()?.ensure_no_failure("clients")?;
     }
     figures(&moves, network.describe())
 }
@@ -84,30 +87,48 @@ fn is_in_time(quiet: &Latencies) -> bool {
     in_time
 }
 
-/// What clients saw without an update and in each of two moves, twice. The report of both is whole when the second one is over.
-fn there_and_back(console: &Console<'_>, load: &Load) -> Result<[(Latencies, Latencies); 2]> {
-    let first = quiet(load);
-    let there = Instant::now();
-    ask(console, "update netstack 1.3.0 watch=300")?;
-    wait(console, "update status", LOOK, |status| status["step"] == "watch")?;
-    let back = Instant::now();
-    ask(console, "rollback netstack")?;
-    let status = wait(console, "update status", LOOK, |status| status["running"] == false)?;
-    ensure!(status["outcome"] == "rolled-back" && status["lost"] == 0, "it ended otherwise: {status}");
-    let quiet = first.with(quiet(load));
-    let report = lines(&status)?;
-    let seen = |began: Instant, steps: &[&str]| {
-        let took = steps.iter().map(|name| step(&report, name)).sum::<Result<u64>>()?;
-        anyhow::Ok((quiet.clone(), load.tally().latencies(began, began + Duration::from_nanos(took))))
-    };
-    Ok([seen(there, &THERE)?, seen(back, &BACK)?])
+/// When it was what for the clients of two moves.
+struct Times {
+    /// Without an update: before the first and after the second.
+    quiet: [[Instant; 2]; 2],
+    moves: [[Instant; 2]; 2],
 }
 
-/// What clients see from now on, for [`QUIET`].
-fn quiet(load: &Load) -> Latencies {
+impl Times {
+    /// What clients saw without an update and in each move. Asked for when the clients are through: what is not answered yet is not counted.
+    fn seen(&self, tally: &Tally) -> [(Latencies, Latencies); 2] {
+        let seen = |[from, to]: [Instant; 2]| tally.latencies(from, to);
+        let [before, after] = self.quiet.map(seen);
+        let quiet = before.with(after);
+        self.moves.map(|time| (quiet.clone(), seen(time)))
+    }
+}
+
+/// Moves all there and back. The report of both is whole when the second one is over.
+fn there_and_back(console: &Console<'_>) -> Result<Times> {
+    let before = quiet();
+    let there = Instant::now();
+    ask(console, "update netstack 1.3.0 watch=300")?;
+    let over = |status: &Value| status["running"] == false;
+    wait(console, "update status", LOOK, |status| status["step"] == "watch" || over(status))?;
+    let back = Instant::now();
+    ask(console, "rollback netstack")?;
+    let status = wait(console, "update status", LOOK, over)?;
+    ensure!(status["outcome"] == "rolled-back" && status["lost"] == 0, "it ended otherwise: {status}");
+    let after = quiet();
+    let report = lines(&status)?;
+    let moved = |began: Instant, steps: &[&str]| {
+        let took = steps.iter().map(|name| step(&report, name)).sum::<Result<u64>>()?;
+        anyhow::Ok([began, began + Duration::from_nanos(took)])
+    };
+    Ok(Times { quiet: [before, after], moves: [moved(there, &THERE)?, moved(back, &BACK)?] })
+}
+
+/// From now on for [`QUIET`].
+fn quiet() -> [Instant; 2] {
     let began = Instant::now();
     std::thread::sleep(QUIET);
-    load.tally().latencies(began, Instant::now())
+    [began, Instant::now()]
 }
 
 /// Medians over the moves. The ratio is that of each move to the time just before and after the two it belongs to.
