@@ -96,6 +96,11 @@ impl Work {
         self.since = now;
     }
 
+    /// A batch has begun, and moving does not rest for it yet.
+    pub fn is_under_way(&self) -> bool {
+        self.since != 0
+    }
+
     /// No batch is under way any more, so moving rests: it may take `share` thousandths of the time, but no pause is longer than `longest`.
     pub fn end(&mut self, now: Nanos, share: u64, longest: Nanos) {
         if self.since != 0 {
@@ -177,6 +182,12 @@ mod tests {
         assert_eq!((work.rests_until(), work.total()), (1010, 14), "all of the time");
         work.end(2000, 1, SECOND);
         assert_eq!((work.rests_until(), work.total()), (1010, 14), "nothing was under way");
+    }
+
+    #[test]
+    fn the_usual_policy_keeps_its_share_after_batches_of_a_slow_host() {
+        let policy = crate::Policy::default();
+        assert!(pause(20_000_000, policy.share) <= policy.longest_pause);
     }
 
     #[test]

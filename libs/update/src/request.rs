@@ -102,10 +102,11 @@ pub struct Policy {
     /// ask for. Below 10, so that more than 99 of 100 requests meet no batch. Not for what is taken from a dead instance, which nobody serves
     /// meanwhile, nor for the way back from a version that fails.
     pub share: u64,
-    /// Longest such pause: one stall of the machine during a batch must not stop the update for minutes. Far above what the share asks for after
-    /// an ordinary batch, or the share is not kept.
+    /// Longest such pause: one stall of the machine during a batch must not stop the update for minutes. After a batch that asks for more,
+    /// the share is not kept.
     pub longest_pause: Nanos,
-    /// For each of the four waves, time between two health checks of the new version while it takes items (P3.5); 0 = one after each batch.
+    /// For each of the four waves, time between two health checks of the new version while it takes items, in the pauses, too (P3.5); 0 = one after
+    /// each batch.
     pub wave_checks: [Nanos; 4],
     /// Batches of one way, there or back, at most: an exporter that never comes to an end is faulty.
     pub max_batches: u64,

@@ -22,7 +22,7 @@ pub(super) const NEW: &str = "1.3.0";
 
 /// An update must have ended, or reached the step that is waited for, within this time: the sum of its own deadlines, and
 /// room for a slow machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The repository must have been looked through within this time after boot.
 pub(super) const SCANNED: Duration = Duration::from_secs(60);

@@ -95,9 +95,9 @@ impl Engine {
         if measured > policy.max_downtime && self.at.phase != Phase::WarmUp {
             return self.turn(Reason::Downtime { measured, allowed: policy.max_downtime });
         }
+        self.counts.checked_at = self.now;
         if self.at.phase == Phase::Migrate {
-            self.counts.checked_at = self.now;
-            return self.go_on(true);
+            return self.go_on(self.counts.work.is_under_way());
         }
         self.counts.checks += 1;
         match self.at.phase {

@@ -79,12 +79,15 @@ impl Engine {
         self.counts.way_moved.saturating_add(1)
     }
 
-    /// Waits until the second has room for a batch and moving has rested, then numbers it.
+    /// Waits until the second has room for a batch and moving has rested, then numbers it. The new version is looked at meanwhile.
     fn pace(&mut self) {
         self.rest();
         let time = self.turn_of_next();
         if time > self.now {
-            return self.wait_until(time);
+            return match self.next_check() {
+                Some(due) if due <= self.now => self.at.step = Step::Probe,
+                due => self.wait_until(due.map_or(time, |due| due.min(time))),
+            };
         }
         if self.counts.way >= self.request.policy.max_batches {
             return self.too_many();
@@ -335,6 +338,12 @@ impl Engine {
     fn check_is_due(&self) -> bool {
         let period = self.request.policy.wave_check(self.at.wave);
         self.takes_items() && self.now.saturating_sub(self.counts.checked_at) >= period
+    }
+
+    /// When it is to be looked at though no batch has moved; `None` in a wave whose batches each end with a look.
+    fn next_check(&self) -> Option<Nanos> {
+        let period = self.request.policy.wave_check(self.at.wave);
+        (self.takes_items() && period > 0).then(|| self.counts.checked_at.saturating_add(period))
     }
 
     /// The next batch, or what comes after the last one.

@@ -123,7 +123,25 @@ fn busy_waves_are_looked_at_as_often_as_the_policy_says() {
     let (took, rare) = checks(period);
     assert!(rare > 3 && rare <= took / period + 1, "{rare} checks in {took} ns");
     let (_, each) = checks(0);
-    assert!(each > 4 * rare, "{each} after each batch, {rare} at intervals");
+    assert!(each > 2 * rare, "{each} after each batch, {rare} at intervals");
+}
+
+#[test]
+fn a_long_pause_is_no_time_without_a_look() {
+    let period = SECOND / 10;
+    let mut world = World::new(ITEMS, Policy { wave_checks: [period; 4], ..shared(2) });
+    world.run_to(Phase::Migrate);
+    let checks = |world: &World| world.trace().iter().filter(|line| *line == "New: Check").count() as u64;
+    let (begin, mut seen, mut last, mut longest) = (world.now, checks(&world), world.now, 0);
+    while world.engine().status().phase == Phase::Migrate {
+        world.micro_step();
+        if checks(&world) > seen {
+            longest = longest.max(world.now - last);
+            (seen, last) = (checks(&world), world.now);
+        }
+    }
+    assert!(seen > (world.now - begin) / period / 2, "{seen} checks in {} ns", world.now - begin);
+    assert!(longest < period + period / 2, "{longest} ns without a look");
 }
 
 fn waves_checks(world: &World) -> u64 {
