@@ -84,7 +84,7 @@ impl Engine {
         self.rest();
         let time = self.turn_of_next();
         if time > self.now {
-            return match self.next_check() {
+            return match self.check_due_in_pause() {
                 Some(due) if due <= self.now => self.at.step = Step::Probe,
                 due => self.wait_until(due.map_or(time, |due| due.min(time))),
             };
@@ -327,23 +327,22 @@ impl Engine {
         if self.at.back && self.at.exporter == Who::Old {
             return self.unwind();
         }
-        if moved && self.check_is_due() {
+        if moved && self.check_due().is_some_and(|due| due <= self.now) {
             self.at.step = Step::Probe;
         } else {
             self.go_on(moved);
         }
     }
 
-    /// The new version is looked at after a batch, as often as the policy says for this wave (P3.5).
-    fn check_is_due(&self) -> bool {
+    /// When the new version is to be looked at next while it takes items, as often as the policy says for this wave (P3.5).
+    fn check_due(&self) -> Option<Nanos> {
         let period = self.request.policy.wave_check(self.at.wave);
-        self.takes_items() && self.now.saturating_sub(self.counts.checked_at) >= period
+        self.takes_items().then(|| self.counts.checked_at.saturating_add(period))
     }
 
-    /// When it is to be looked at though no batch has moved; `None` in a wave whose batches each end with a look.
-    fn next_check(&self) -> Option<Nanos> {
-        let period = self.request.policy.wave_check(self.at.wave);
-        (self.takes_items() && period > 0).then(|| self.counts.checked_at.saturating_add(period))
+    /// The same in a pause; `None` in a wave whose batches each end with a look.
+    fn check_due_in_pause(&self) -> Option<Nanos> {
+        self.check_due().filter(|_| self.request.policy.wave_check(self.at.wave) > 0)
     }
 
     /// The next batch, or what comes after the last one.

@@ -131,7 +131,7 @@ fn a_long_pause_is_no_time_without_a_look() {
     let period = SECOND / 10;
     let mut world = World::new(ITEMS, Policy { wave_checks: [period; 4], ..shared(2) });
     world.run_to(Phase::Migrate);
-    let checks = |world: &World| world.trace().iter().filter(|line| *line == "New: Check").count() as u64;
+    let checks = |world: &World| checks_in(&world.trace());
     let (begin, mut seen, mut last, mut longest) = (world.now, checks(&world), world.now, 0);
     while world.engine().status().phase == Phase::Migrate {
         world.micro_step();
@@ -147,7 +147,11 @@ fn a_long_pause_is_no_time_without_a_look() {
 fn waves_checks(world: &World) -> u64 {
     let trace = world.trace();
     let begin = trace.iter().position(|line| line == "New: share Beside").unwrap_or(0);
-    trace[begin..].iter().filter(|line| *line == "New: Check").count() as u64
+    checks_in(&trace[begin..])
+}
+
+fn checks_in(trace: &[alloc::string::String]) -> u64 {
+    trace.iter().filter(|line| *line == "New: Check").count() as u64
 }
 
 #[test]
