@@ -62,11 +62,12 @@ pub fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
         let times = there_and_back(&console)?;
         let tally = load.finish()?;
         tally.ensure_no_failure("clients")?;
-        for (quiet, moved) in times.seen(&tally) {
+        let (quiet, seen) = times.seen(&tally);
+        for moved in &seen {
             println!("bench move of {} clients: {}", PLAN.clients, moved.beside(&quiet));
-            if is_in_time(&quiet) {
-                moves.push((quiet, moved));
-            }
+        }
+        if is_in_time(&quiet) {
+            moves.extend(seen.map(|moved| (quiet.clone(), moved)));
         }
     }
     figures(&moves, network.describe())
@@ -79,7 +80,7 @@ fn is_in_time(quiet: &Latencies) -> bool {
     let in_time = seen < PLAN.period;
     if !in_time {
         println!(
-            "bench: this move does not count: p99 is {seen:.1?} without an update, and a client asks again after {:?}, so the guest has \
+            "bench: these moves do not count: p99 is {seen:.1?} without an update, and a client asks again after {:?}, so the guest has \
              more to do than it can on this host",
             PLAN.period
         );
@@ -96,11 +97,10 @@ struct Times {
 
 impl Times {
     /// What clients saw without an update and in each move. Asked for when the clients are through: what is not answered yet is not counted.
-    fn seen(&self, tally: &Tally) -> [(Latencies, Latencies); 2] {
+    fn seen(&self, tally: &Tally) -> (Latencies, [Latencies; 2]) {
         let seen = |[from, to]: [Instant; 2]| tally.latencies(from, to);
         let [before, after] = self.quiet.map(seen);
-        let quiet = before.with(after);
-        self.moves.map(|time| (quiet.clone(), seen(time)))
+        (before.with(after), self.moves.map(seen))
     }
 }
 
