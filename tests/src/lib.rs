@@ -13,6 +13,7 @@
 //!   disk       the repository disk: an image that the host reads and writes
 //!   process    a running QEMU, and what its exit status means
 //!   qemu       the command line
+//!   steal      when the host itself had no processors
 //! ```
 //!
 //! What this crate must never do: leave a QEMU, a namespace or a tap behind, wait by sleeping where it could wait for
@@ -27,6 +28,7 @@ pub mod net;
 pub mod process;
 pub mod qemu;
 pub mod runner;
+pub mod steal;
 pub mod text;
 pub mod vm;
 pub mod workspace;

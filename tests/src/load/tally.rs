@@ -70,9 +70,14 @@ impl Tally {
 
     /// How long the answers took to requests that were under way at any moment from `from` to `to`.
     pub fn latencies(&self, from: Instant, to: Instant) -> Latencies {
+        self.latencies_of(from, to, |_| true)
+    }
+
+    /// As [`Self::latencies`], of the requests that were made when `counts`.
+    pub fn latencies_of(&self, from: Instant, to: Instant, counts: impl Fn(Instant) -> bool) -> Latencies {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = samples.iter().filter(|(asked, took)| *asked <= to && *asked + *took >= from);
-        inside.map(|(_, took)| *took).collect()
+        inside.filter(|(asked, _)| counts(*asked)).map(|(_, took)| *took).collect()
     }
 
     /// Something went wrong.
@@ -192,6 +197,8 @@ mod tests {
         assert_eq!(tally.latencies(before, before).count(), 1, "asked two seconds ago, answered now");
         let later = started + Duration::from_secs(60);
         assert_eq!(tally.latencies(later, later).count(), 0);
+        assert_eq!(tally.latencies_of(before, before, |asked| asked < before).count(), 1);
+        assert_eq!(tally.latencies_of(before, before, |asked| asked > before).count(), 0);
     }
 
     #[test]

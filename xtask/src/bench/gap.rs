@@ -2,7 +2,7 @@
 //!
 //! The load is the one with which Linux's hand-over of sockets was measured: connections that each send small numbered requests. Times are
 //! the host's, so they stand beside those of the same clients without an update in the same run. Nobody types at the console
-//! meanwhile: its answers take processor time, too.
+//! meanwhile: its answers take processor time, too. Requests of moments in which the host itself had no processors are left out on both sides.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 use hic_tests::load::{self, Latencies, OpenLoopPlan, Tally};
 use hic_tests::net::Network;
 use hic_tests::qemu::{Machine, Proto};
+use hic_tests::steal::StealWatch;
 use hic_tests::vm::{Console, Vm, VmOptions};
 use serde_json::Value;
 
-use super::Figure;
 use super::update::{LIMIT, PORT, ask, lines, step, wait};
+use super::{Figure, median};
 
 /// A move takes a minute or more, and the console's answers take processor time, so it is seldom asked.
 const LOOK: Duration = Duration::from_secs(30);
@@ -31,6 +32,8 @@ const PLAN: OpenLoopPlan = OpenLoopPlan {
 };
 /// There and back so often. The first time runs code that the emulator has not translated yet.
 const ROUNDS: usize = 3;
+/// Of fewer requests the slowest hundredth says nothing.
+const FEWEST: usize = 2000;
 /// What an update does until its rollback window begins.
 const THERE: [&str; 7] = ["check", "create", "warm up", "migrate", "switch", "move the rest", "validate"];
 /// What a rollback does.
@@ -59,15 +62,20 @@ pub fn measure(machine: Machine, folder: &Path) -> Result<Vec<Figure>> {
         // New ones each time: after five minutes they would count as persistent, and move one by one.
         let load = load::open_loop_clients(&network, vm.endpoint(Proto::Tcp, PORT)?, PLAN)?;
         load.wait_for_connections(PLAN.clients.into(), LIMIT)?;
+        let steal = StealWatch::start()?;
         let times = there_and_back(&console)?;
         let tally = load.finish()?;
         tally.ensure_no_failure("clients")?;
-        let (quiet, seen) = times.seen(&tally);
-        for moved in &seen {
+        let steal = steal.finish()?;
+        let (all_quiet, all) = times.seen(&tally, |_| true);
+        let (quiet, seen) = times.seen(&tally, |asked| steal.had_processors(asked));
+        let is_in_time = is_in_time(&quiet);
+        for (moved, all) in seen.into_iter().zip(&all) {
             println!("bench move of {} clients: {}", PLAN.clients, moved.beside(&quiet));
-        }
-        if is_in_time(&quiet) {
-            moves.extend(seen.map(|moved| (quiet.clone(), moved)));
+            println!("bench with what the host took time from: {}", all.beside(&all_quiet));
+            if is_in_time && has_enough(&quiet, &moved) {
+                moves.push((quiet.clone(), moved));
+            }
         }
     }
     figures(&moves, network.describe())
@@ -88,6 +96,17 @@ fn is_in_time(quiet: &Latencies) -> bool {
     in_time
 }
 
+/// Whether the host had its processors for long enough.
+fn has_enough(quiet: &Latencies, moved: &Latencies) -> bool {
+    let enough = quiet.count().min(moved.count()) >= FEWEST;
+    if !enough {
+        println!(
+            "bench: this move does not count: the host's processors were taken from it (steal time) for all but a moment"
+        );
+    }
+    enough
+}
+
 /// When it was what for the clients of two moves.
 struct Times {
     /// Without an update: before the first and after the second.
@@ -97,8 +116,8 @@ struct Times {
 
 impl Times {
     /// What clients saw without an update and in each move. Asked for when the clients are through: what is not answered yet is not counted.
-    fn seen(&self, tally: &Tally) -> (Latencies, [Latencies; 2]) {
-        let seen = |[from, to]: [Instant; 2]| tally.latencies(from, to);
+    fn seen(&self, tally: &Tally, counts: impl Fn(Instant) -> bool) -> (Latencies, [Latencies; 2]) {
+        let seen = |[from, to]: [Instant; 2]| tally.latencies_of(from, to, &counts);
         let [before, after] = self.quiet.map(seen);
         (before.with(after), self.moves.map(seen))
     }
@@ -136,12 +155,18 @@ fn figures(moves: &[(Latencies, Latencies)], network: &str) -> Result<Vec<Figure
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     let p99 = |seen: &Latencies| millis(seen.percentile(99));
     let longest = |seen: &Latencies| millis(seen.longest());
+    let of = |value: &dyn Fn(&Latencies, &Latencies) -> f64| {
+        let values = moves.iter().map(|(quiet, moved)| value(quiet, moved)).collect();
+        median(values).context(
+            "nothing was moved while the guest kept up with its clients: a quieter or faster host is needed",
+        )
+    };
     let values = [
-        median(moves, |(quiet, _)| p99(quiet))?,
-        median(moves, |(_, moved)| p99(moved))?,
-        median(moves, |(quiet, _)| longest(quiet))?,
-        median(moves, |(_, moved)| longest(moved))?,
-        median(moves, |(quiet, moved)| 100.0 * p99(moved) / p99(quiet))?,
+        of(&|quiet, _| p99(quiet))?,
+        of(&|_, moved| p99(moved))?,
+        of(&|quiet, _| longest(quiet))?,
+        of(&|_, moved| longest(moved))?,
+        of(&|quiet, moved| 100.0 * p99(moved) / p99(quiet))?,
     ];
     let count = moves.len();
     let time = format!("ms, median of {count} moves over {network}, this host, this run");
@@ -153,17 +178,6 @@ fn figures(moves: &[(Latencies, Latencies)], network: &str) -> Result<Vec<Figure
         .zip(values)
         .map(|((name, unit), value)| Figure::rounded(name, unit, value))
         .collect()
-}
-
-fn median(moves: &[(Latencies, Latencies)], value: impl Fn(&(Latencies, Latencies)) -> f64) -> Result<f64> {
-    let mut values: Vec<f64> = moves.iter().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied();
-    let middle = [values.len().saturating_sub(1) / 2, values.len() / 2];
-    let [low, high] = middle.map(at);
-    low.zip(high).map(|(low, high)| f64::midpoint(low, high)).context(
-        "nothing was moved while the guest kept up with its clients: a quieter or faster host is needed",
-    )
 }
 
 #[cfg(test)]
@@ -180,14 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_move_of_which_a_moment_is_left_does_not_count() {
+        let seen = |count| (0..count).map(|_| Duration::from_millis(1)).collect::<Latencies>();
+        let (few, enough) = (seen(FEWEST - 1), seen(FEWEST));
+        assert!(has_enough(&enough, &enough) && !has_enough(&few, &enough) && !has_enough(&enough, &few));
+    }
+
+    #[test]
     fn figures_are_medians_over_the_moves() {
         let seen = |millis: &[u64]| millis.iter().map(|ms| Duration::from_millis(*ms)).collect::<Latencies>();
         let moves = [10, 30, 20].map(|ms| (seen(&[1, 2]), seen(&[1, ms])));
         let figures = figures(&moves, "a wire").expect("figures");
         let values: Vec<f64> = figures.iter().filter_map(|figure| figure.value.as_f64()).collect();
         assert_eq!(values, [2.0, 20.0, 2.0, 20.0, 1000.0]);
-        let even = super::figures(&moves[..2], "a wire").expect("figures");
-        assert_eq!(even[1].value.as_f64(), Some(20.0), "midway between 10 and 30");
         assert!(super::figures(&[], "a wire").is_err());
     }
 }

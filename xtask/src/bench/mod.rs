@@ -123,6 +123,14 @@ fn missing(options: &BenchOptions, figures: &[Figure]) -> Vec<&'static str> {
     due.copied().filter(|name| !there(name)).collect()
 }
 
+/// The middle one, or what is midway between the middle two; none of nothing.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let low = values.get(values.len().checked_sub(1)? / 2)?;
+    let high = values.get(values.len() / 2)?;
+    Some(f64::midpoint(*low, *high))
+}
+
 fn table(report: &Report) -> String {
     let mut table = format!("kernel sha256 {}\n", report.kernel_sha256);
     for Figure { name, unit, value } in &report.figures {
@@ -140,6 +148,13 @@ fn sha256(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_whatever_the_order() {
+        assert_eq!(median(vec![9.0, 1.0, 5.0]), Some(5.0));
+        assert_eq!(median(vec![30.0, 10.0]), Some(20.0));
+        assert_eq!(median(Vec::new()), None);
+    }
 
     #[test]
     fn a_run_of_one_part_must_have_the_figures_of_that_part() {
