@@ -163,12 +163,11 @@ fn join_again(
     let serial = stack.serial;
     stack.leave();
     let joined = join(driver, serial, notification, signal);
-    if joined.as_ref().is_ok_and(|new| *new == number) {
+    match joined {
         // Its own place was the one that was made free for it, and its flows are where they belong.
-        return joined;
-    }
-    if let Ok(new) = joined {
-        driver.steering.flows.reassign(number as u32, new as u32);
+        Ok(new) if new == number => return joined,
+        Ok(new) => driver.steering.flows.reassign(number as u32, new as u32),
+        Err(_) => {}
     }
     driver.settle(number);
     joined
